@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the rooms of the library say to each other. Beside kernel.h the only header they share; each
+ * noun's struct stays in its own file.
+ *
+ * Locks, outermost first: topology (ctx), device, IOAS, VM, queue (ctx). A buffer has none: what of
+ * it changes is atomic. No lock is held while the log hook runs.
+ */
+#ifndef PFNBUF_PRIVATE_H
+#define PFNBUF_PRIVATE_H
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <pfnbuf.h>
+#include "kernel.h"
+
+#define PFNBUF_NAME_MAX 64
+
+static inline void pfnbuf_cleanup_free(void *p)
+{
+	free(*(void **)p);
+}
+
+static inline void pfnbuf_cleanup_unlock(pthread_mutex_t **lock)
+{
+	pthread_mutex_unlock(*lock);
+}
+
+static inline void pfnbuf_cleanup_rwunlock(pthread_rwlock_t **lock)
+{
+	pthread_rwlock_unlock(*lock);
+}
+
+static inline pthread_mutex_t *pfnbuf_locked(pthread_mutex_t *lock)
+{
+	pthread_mutex_lock(lock);
+	return lock;
+}
+
+/* `cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&x->lock);` holds the lock to the end of the scope. */
+#define cleanup_free	 __attribute__((cleanup(pfnbuf_cleanup_free)))
+#define cleanup_unlock	 __attribute__((cleanup(pfnbuf_cleanup_unlock), unused))
+#define cleanup_rwunlock __attribute__((cleanup(pfnbuf_cleanup_rwunlock), unused))
+
+/* A member of a list that its object sits in. */
+struct pfnbuf_link {
+	struct pfnbuf_link *prev;
+	struct pfnbuf_link *next;
+};
+
+#define pfnbuf_container_of(ptr, type, member)                                                     \
+	((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+static inline void pfnbuf_list_init(struct pfnbuf_link *head)
+{
+	head->prev = head;
+	head->next = head;
+}
+
+static inline void pfnbuf_list_add_tail(struct pfnbuf_link *head, struct pfnbuf_link *link)
+{
+	link->prev = head->prev;
+	link->next = head;
+	head->prev->next = link;
+	head->prev = link;
+}
+
+static inline void pfnbuf_list_del(struct pfnbuf_link *link)
+{
+	link->prev->next = link->next;
+	link->next->prev = link->prev;
+	pfnbuf_list_init(link);
+}
+
+/* ---------------------------------------------------------------- error.c ------------------- */
+
+/*
+ * Remember that @call on @object (and @range, unless NULL) failed with @code; the cause and the hint
+ * come from the table in error.c. Returns @code, so that a caller can say `return pfnbuf_failed(...)`.
+ */
+int pfnbuf_failed(int code, const char *call, const char *object, const struct pfnbuf_range *range);
+
+/* The same where the caller knows better than the table; @hint may be "". */
+int pfnbuf_refused(int code, const char *call, const char *object, const struct pfnbuf_range *range,
+		   const char *hint, const char *cause, ...) PFNBUF_PRINTF(6, 7);
+
+/* ---------------------------------------------------------------- ctx.c --------------------- */
+
+/* An fd in the context's engine; @ready runs in pfnbuf_ctx_dispatch() with the engine's lock held. */
+struct pfnbuf_watch {
+	int fd; /* -1: not watched */
+	void (*ready)(struct pfnbuf_watch *watch);
+};
+
+enum pfnbuf_ctx_list {
+	PFNBUF_LIST_DEVICES,
+	PFNBUF_LIST_IOASES,
+	PFNBUF_LIST_VMS,
+	PFNBUF_NR_LISTS,
+};
+
+struct pfnbuf_ctx *pfnbuf_ctx_ref(struct pfnbuf_ctx *ctx);
+struct pfnbuf_ctx *pfnbuf_ctx_unref(struct pfnbuf_ctx *ctx);
+const char *pfnbuf_ctx_sysfs(const struct pfnbuf_ctx *ctx);
+const char *pfnbuf_ctx_devtmpfs(const struct pfnbuf_ctx *ctx);
+
+/* Enter a link into one of the context's lists and take it out again. Takes the topology lock. */
+void pfnbuf_ctx_link(struct pfnbuf_ctx *ctx, enum pfnbuf_ctx_list list, struct pfnbuf_link *link);
+void pfnbuf_ctx_unlink(struct pfnbuf_ctx *ctx, struct pfnbuf_link *link);
+
+/* Hold the topology lock for reading: no object enters or leaves the lists meanwhile. */
+pthread_rwlock_t *pfnbuf_ctx_hold(struct pfnbuf_ctx *ctx);
+const struct pfnbuf_link *pfnbuf_ctx_list(const struct pfnbuf_ctx *ctx, enum pfnbuf_ctx_list list);
+
+void pfnbuf_ctx_log(struct pfnbuf_ctx *ctx, enum pfnbuf_log_level level, const char *format, ...)
+	PFNBUF_PRINTF(3, 4);
+
+int pfnbuf_ctx_watch(struct pfnbuf_ctx *ctx, struct pfnbuf_watch *watch);
+void pfnbuf_ctx_unwatch(struct pfnbuf_ctx *ctx, struct pfnbuf_watch *watch);
+
+/* Queue an event; never fails and never allocates. Sequence number and LOST are filled in here. */
+void pfnbuf_ctx_push_event(struct pfnbuf_ctx *ctx, const struct pfnbuf_event *event);
+/* The device is going: events that name it name nothing any more. */
+void pfnbuf_ctx_forget_device(struct pfnbuf_ctx *ctx, const struct pfnbuf_device *device);
+
+/* Close an fd at the end of an object; a failure goes to the log. */
+void pfnbuf_ctx_close_fd(struct pfnbuf_ctx *ctx, int fd, const char *object);
+
+/* The system's page size in bytes. */
+uint64_t pfnbuf_page_size(void);
+
+/* ---------------------------------------------------------------- device.c ------------------ */
+
+/* A device's revocations: how many so far (from 1), and what its buffers are now. */
+struct pfnbuf_revocation {
+	uint64_t generation;
+	enum pfnbuf_state state;
+};
+
+struct pfnbuf_device *pfnbuf_device_ref(struct pfnbuf_device *device);
+struct pfnbuf_device *pfnbuf_device_unref(struct pfnbuf_device *device);
+struct pfnbuf_device *pfnbuf_device_of_link(const struct pfnbuf_link *link);
+struct pfnbuf_revocation pfnbuf_device_revocation(const struct pfnbuf_device *device);
+const char *pfnbuf_device_name(const struct pfnbuf_device *device);
+bool pfnbuf_device_is_bound(const struct pfnbuf_device *device);
+/* Detach it if it is attached to @ioas, which is ending. */
+void pfnbuf_device_leave_ioas(struct pfnbuf_device *device, const struct pfnbuf_ioas *ioas);
+
+/* ---------------------------------------------------------------- buf.c --------------------- */
+
+/* What pfnbuf_device_export() makes of the fd that the kernel returned; takes the fd, also on failure. */
+int pfnbuf_buf_new_export(struct pfnbuf_device *device, int fd, unsigned bar,
+			  const struct pfnbuf_range *slices, size_t n, struct pfnbuf_buf **bufp);
+const char *pfnbuf_buf_name(const struct pfnbuf_buf *buf);
+struct pfnbuf_ctx *pfnbuf_buf_ctx(const struct pfnbuf_buf *buf);
+/* Areas that map it come and go: pfnbuf_buf_discard() looks for them only where there are any. */
+void pfnbuf_buf_count_area(struct pfnbuf_buf *buf, int by);
+
+/* ---------------------------------------------------------------- ioas.c -------------------- */
+
+struct pfnbuf_ioas *pfnbuf_ioas_of_link(const struct pfnbuf_link *link);
+const char *pfnbuf_ioas_name(const struct pfnbuf_ioas *ioas);
+/* Import again the dead areas of @device's buffers. Calls no allocator. */
+int pfnbuf_ioas_restore(struct pfnbuf_ioas *ioas, const struct pfnbuf_device *device);
+/* Whether an area maps part of [offset, offset + length) of the buffer. */
+bool pfnbuf_ioas_maps_buf(struct pfnbuf_ioas *ioas, const struct pfnbuf_buf *buf, uint64_t offset,
+			  uint64_t length);
+
+/* ---------------------------------------------------------------- vm.c ---------------------- */
+
+struct pfnbuf_vm *pfnbuf_vm_of_link(const struct pfnbuf_link *link);
+struct pfnbuf_ctx *pfnbuf_vm_ctx(const struct pfnbuf_vm *vm);
+const char *pfnbuf_vm_name(const struct pfnbuf_vm *vm);
+/* Whether a slot stands on part of [addr, addr + length) of this process. */
+bool pfnbuf_vm_has_slot_over(struct pfnbuf_vm *vm, const void *addr, uint64_t length);
+/* Delete those slots, and drop the device from kvm-vfio: it is being closed. */
+void pfnbuf_vm_drop_slots_over(struct pfnbuf_vm *vm, const void *addr, uint64_t length);
+void pfnbuf_vm_drop_device(struct pfnbuf_vm *vm, struct pfnbuf_device *device);
+
+#endif /* PFNBUF_PRIVATE_H */
