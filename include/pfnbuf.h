@@ -882,6 +882,211 @@ PFNBUF_API int pfnbuf_vm_add_device(struct pfnbuf_vm *vm, struct pfnbuf_device *
 /** The reverse. -ENOENT: not added. */
 PFNBUF_API int pfnbuf_vm_remove_device(struct pfnbuf_vm *vm, struct pfnbuf_device *device);
 
+/* ================================================================ layout ============================================ */
+
+/**
+ * A layout is a pure value: for every page frame of a BAR or a RAM block, whether it is shared, private or a hole. It
+ * holds no file descriptor and enters no kernel.
+ *
+ * Offsets and lengths are in bytes and multiples of the layout's page size; only pfnbuf_layout_get() takes any byte.
+ * A *run* is a longest stretch of frames with one visibility: neighbouring runs always differ.
+ *
+ * Threads: other than the objects above, a layout does not lock. It may be read by any number of threads, or changed
+ * by one while no other reads it. Copies share memory inside, yet count as separate layouts: each may be used and
+ * freed in a thread of its own. Taking a copy is a read. Reading never allocates.
+ *
+ * A change that fails has changed nothing, also when memory runs out half way.
+ */
+struct pfnbuf_layout;
+
+/** How the guest sees a page frame. The values are those of the text form, and stay. */
+enum pfnbuf_vis {
+	PFNBUF_HOLE,    /**< not mapped: an access exits to the VMM */
+	PFNBUF_SHARED,  /**< reachable by the host and by devices */
+	PFNBUF_PRIVATE, /**< the guest's alone */
+};
+
+#define PFNBUF_VIS_COUNT         3
+
+/** The most frames a layout can have: 4 PiB of 4 KiB pages. */
+#define PFNBUF_LAYOUT_MAX_FRAMES (UINT64_C(1) << 40)
+
+struct pfnbuf_run {
+	uint64_t offset;
+	uint64_t length;
+	enum pfnbuf_vis vis;
+};
+
+/** A stretch in which one layout says @from and another says @to. */
+struct pfnbuf_change {
+	uint64_t offset;
+	uint64_t length;
+	enum pfnbuf_vis from;
+	enum pfnbuf_vis to;
+};
+
+struct pfnbuf_layout_count {
+	uint64_t runs[PFNBUF_VIS_COUNT];   /**< by enum pfnbuf_vis */
+	uint64_t frames[PFNBUF_VIS_COUNT]; /**< times the page size: bytes */
+};
+
+/** What is wrong with a text. */
+struct pfnbuf_layout_error {
+	size_t column;     /**< of the offending byte, from 1; newlines count like any other byte */
+	const char *cause; /**< static, in words */
+};
+
+/** "hole", "shared", "private"; NULL for no visibility. */
+PFNBUF_API const char *pfnbuf_vis_name(enum pfnbuf_vis vis);
+
+/**
+ * Make a layout of @size bytes, all of it @vis. Free it with pfnbuf_layout_free(). A uniform layout takes less than 256
+ * bytes, whatever its size.
+ *
+ * -EINVAL @page_size is no power of two or below 4096; @size is 0 or no multiple of it; no such visibility
+ * -E2BIG  more than PFNBUF_LAYOUT_MAX_FRAMES
+ * -ENOMEM
+ */
+PFNBUF_API int pfnbuf_layout_new(uint64_t size, uint64_t page_size, enum pfnbuf_vis vis,
+				 struct pfnbuf_layout **layoutp);
+
+/**
+ * Make a layout from runs in ascending order that do not overlap; what they leave out is a hole. Neighbours of one
+ * visibility are merged.
+ *
+ * -EINVAL as for pfnbuf_layout_new(); a run is empty or misaligned, or begins before the one in front of it ends
+ * -ERANGE a run leaves the layout
+ * -E2BIG  more than PFNBUF_LAYOUT_MAX_FRAMES
+ * -ENOMEM
+ */
+PFNBUF_API int pfnbuf_layout_build(uint64_t size, uint64_t page_size, const struct pfnbuf_run *runs, size_t n,
+				   struct pfnbuf_layout **layoutp);
+
+/**
+ * Copy a layout, in constant time: the two share what neither has changed since. The caller frees the copy.
+ *
+ * -ENOMEM
+ */
+PFNBUF_API int pfnbuf_layout_copy(const struct pfnbuf_layout *layout, struct pfnbuf_layout **copyp);
+
+PFNBUF_API struct pfnbuf_layout *pfnbuf_layout_free(struct pfnbuf_layout *layout);
+
+/** In bytes. */
+PFNBUF_API uint64_t pfnbuf_layout_get_size(const struct pfnbuf_layout *layout);
+
+/** In bytes. */
+PFNBUF_API uint64_t pfnbuf_layout_get_page_size(const struct pfnbuf_layout *layout);
+
+/**
+ * Set a range. Setting what is set already succeeds and costs no memory.
+ *
+ * -EINVAL misaligned or empty range (as KVM_SET_MEMORY_ATTRIBUTES has it, virt/kvm/kvm_main.c); no such visibility
+ * -ERANGE the range leaves the layout
+ * -ENOMEM
+ */
+PFNBUF_API int pfnbuf_layout_set(struct pfnbuf_layout *layout, uint64_t offset, uint64_t length, enum pfnbuf_vis vis);
+
+/**
+ * The visibility at any byte, aligned or not (returned: enum pfnbuf_vis), and the whole run around it in *run, which
+ * may be NULL; finding the run costs more than finding the visibility.
+ *
+ * -ERANGE beyond the end
+ */
+PFNBUF_API int pfnbuf_layout_get(const struct pfnbuf_layout *layout, uint64_t offset, struct pfnbuf_run *run);
+
+/**
+ * Compare a range with one visibility: 1 if all of it is @vis, else 0 and the first offset that is not in *where, which
+ * may be NULL and is untouched on 1.
+ *
+ * -EINVAL misaligned or empty range, no such visibility
+ * -ERANGE the range leaves the layout
+ */
+PFNBUF_API int pfnbuf_layout_test(const struct pfnbuf_layout *layout, uint64_t offset, uint64_t length,
+				  enum pfnbuf_vis vis, uint64_t *where);
+
+/**
+ * The next runs from *pos on, at most @max of them; returns how many, 0 at the end, and moves *pos behind the last.
+ *
+ * *pos is all the state there is: start with 0, and a change to the layout between two calls does no harm. From a *pos
+ * inside a run, the first run is what is left of it. Ask for some hundred runs a call where speed matters.
+ *
+ *     for (uint64_t pos = 0; pfnbuf_layout_next(layout, &pos, &run, 1) > 0;)
+ *
+ * -EINVAL *pos is misaligned, @max is below 1
+ * -ERANGE *pos is beyond the end
+ */
+PFNBUF_API int pfnbuf_layout_next(const struct pfnbuf_layout *layout, uint64_t *pos, struct pfnbuf_run *runs, int max);
+
+/**
+ * The next differences from *pos on between two layouts of one size and page size, each as long as it can be (both
+ * layouts keep one visibility in it). Returns and moves *pos as pfnbuf_layout_next() does. What the two share since one
+ * was copied from the other is skipped without a look.
+ *
+ * -EINVAL *pos is misaligned, @max is below 1; size or page size differ
+ * -ERANGE *pos is beyond the end
+ */
+PFNBUF_API int pfnbuf_layout_diff(const struct pfnbuf_layout *from, const struct pfnbuf_layout *to, uint64_t *pos,
+				  struct pfnbuf_change *changes, int max);
+
+/** Same size, same page size, same visibility everywhere. */
+PFNBUF_API bool pfnbuf_layout_equal(const struct pfnbuf_layout *a, const struct pfnbuf_layout *b);
+
+/** How many runs and frames of each visibility there are. In constant time: the layout keeps count. */
+PFNBUF_API void pfnbuf_layout_count(const struct pfnbuf_layout *layout, struct pfnbuf_layout_count *count);
+
+/**
+ * Make the layout that @a and @b agree on: a frame keeps its visibility where both have the same, and is a hole
+ * elsewhere.
+ *
+ * -EINVAL size or page size differ
+ * -ENOMEM
+ */
+PFNBUF_API int pfnbuf_layout_intersect(const struct pfnbuf_layout *a, const struct pfnbuf_layout *b,
+				       struct pfnbuf_layout **layoutp);
+
+/**
+ * Make a layout of @length bytes from the range of @layout that begins at @offset.
+ *
+ * -EINVAL misaligned or empty range
+ * -ERANGE the range leaves the layout
+ * -ENOMEM
+ */
+PFNBUF_API int pfnbuf_layout_slice(const struct pfnbuf_layout *layout, uint64_t offset, uint64_t length,
+				   struct pfnbuf_layout **slicep);
+
+/**
+ * Make a layout of the same size in which everything lies @delta bytes higher (lower, if negative). What moves out at
+ * one end is lost, what is left behind at the other is @fill.
+ *
+ * -EINVAL @delta is no multiple of the page size; no such visibility
+ * -ENOMEM
+ */
+PFNBUF_API int pfnbuf_layout_shift(const struct pfnbuf_layout *layout, int64_t delta, enum pfnbuf_vis fill,
+				   struct pfnbuf_layout **shiftedp);
+
+/**
+ * Print a layout as text: "page=0x1000 0x0+0x10000=shared 0x10000+0x2000=hole", each run as OFFSET+LENGTH=VISIBILITY in
+ * bytes. As snprintf does, writes at most @size bytes into @buf, the last a NUL, and returns the length of the whole
+ * text without it.
+ */
+PFNBUF_API size_t pfnbuf_layout_print(const struct pfnbuf_layout *layout, char *buf, size_t size);
+
+/**
+ * Print a layout as JSON: {"page_size": 4096, "size": 73728, "runs": [{"offset": 0, "length": 65536, "vis": "shared"},
+ * ...]}, in bytes, on one line. Buffer and return value as for pfnbuf_layout_print().
+ */
+PFNBUF_API size_t pfnbuf_layout_print_json(const struct pfnbuf_layout *layout, char *buf, size_t size);
+
+/**
+ * Make a layout from its text form. Runs come in ascending order, separated by white space; what they leave out is a
+ * hole. page=BYTES (4096 if absent) and size=BYTES (the end of the last run if absent) come before the runs. A number is
+ * decimal or 0x hexadecimal, may have _ between digits, and K, M, G or T behind it.
+ *
+ * -EINVAL the text is wrong; *error, which may be NULL, says where and why. It is written in this case only.
+ * -ENOMEM
+ */
+PFNBUF_API int pfnbuf_layout_parse(const char *text, struct pfnbuf_layout **layoutp, struct pfnbuf_layout_error *error);
+
 #ifdef __cplusplus
 }
 #endif

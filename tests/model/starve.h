@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* Memory that runs out on demand: link with starve.c and starve_link_args of the meson file. */
+#ifndef STARVE_H
+#define STARVE_H
+
+#include <stddef.h>
+
+/* From now on @n allocations succeed and every later one fails. */
+void starve_from(size_t n);
+
+/* Allocations succeed again. */
+void starve_end(void);
+
+#endif /* STARVE_H */
