@@ -84,6 +84,8 @@ static const struct explanation explanations[] = {
 	  "list the set with pfnbuf_device_hot_reset_set() and bind each to this iommufd" },
 	{ "VFIO_DEVICE_PCI_HOT_RESET", ENODEV, "neither the slot nor the bus can be reset", "" },
 	{ "VFIO_DEVICE_PCI_HOT_RESET", EBUSY, "a device of the reset set is locked", "try again" },
+	{ "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO", ENOSPC, "the reset set has more than 256 devices",
+	  "" },
 	{ "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO", ENODEV, "neither the slot nor the bus can be reset",
 	  "" },
 	{ "VFIO_DEVICE_FEATURE_DMA_BUF", EINVAL,

@@ -3,8 +3,9 @@
  * What the rooms of the library say to each other. Beside kernel.h the only header they share; each
  * noun's struct stays in its own file.
  *
- * Locks, outermost first: topology (ctx), device, IOAS, VM, queue (ctx). A buffer has none: what of
- * it changes is atomic. No lock is held while the log hook runs.
+ * Locks, outermost first: topology (ctx), device, IOAS, VM, dispatch (ctx), queue (ctx). A buffer
+ * has none: what of it changes is atomic. The log hook may run while an object's lock is held, so it
+ * must not call the library on the same object.
  */
 #ifndef PFNBUF_PRIVATE_H
 #define PFNBUF_PRIVATE_H
@@ -88,9 +89,47 @@ int pfnbuf_failed(int code, const char *call, const char *object, const struct p
 int pfnbuf_refused(int code, const char *call, const char *object, const struct pfnbuf_range *range,
 		   const char *hint, const char *cause, ...) PFNBUF_PRINTF(6, 7);
 
+/* ---------------------------------------------------------------- pci.c --------------------- */
+
+/* What configuration space says once and for all. Offsets of capabilities: 0 where there is none. */
+struct pfnbuf_pci {
+	uint16_t vendor;
+	uint16_t device;
+	uint32_t bar[6]; /* the registers */
+	uint8_t pm;
+	uint8_t exp;
+	uint8_t af;
+};
+
+/* "0000:01:00.0" or "01:00.0" into the long form; -EINVAL. */
+int pfnbuf_pci_parse_bdf(const char *text, char out[16]);
+void pfnbuf_pci_scan(const uint8_t config[256], struct pfnbuf_pci *pci);
+/* Why a write of these bytes to configuration space revokes the device's buffers, or NONE. */
+enum pfnbuf_cause pfnbuf_pci_write_revokes(const struct pfnbuf_pci *pci, uint64_t offset,
+					   const uint8_t *data, size_t length);
+/* Whether a write to this range can turn the device's memory on or off. */
+bool pfnbuf_pci_write_matters(const struct pfnbuf_pci *pci, uint64_t offset, size_t length);
+
+/* ---------------------------------------------------------------- engine_epoll.c ------------ */
+
+/* Waits for many fds behind one. */
+struct pfnbuf_engine {
+	const struct pfnbuf_kernel *kernel;
+	int fd;
+};
+
+struct pfnbuf_watch;
+
+int pfnbuf_engine_init(struct pfnbuf_engine *engine, const struct pfnbuf_kernel *kernel);
+void pfnbuf_engine_fini(struct pfnbuf_engine *engine);
+int pfnbuf_engine_add(struct pfnbuf_engine *engine, struct pfnbuf_watch *watch);
+void pfnbuf_engine_del(struct pfnbuf_engine *engine, struct pfnbuf_watch *watch);
+/* Call ready() of each watch whose fd is readable now. */
+int pfnbuf_engine_dispatch(struct pfnbuf_engine *engine);
+
 /* ---------------------------------------------------------------- ctx.c --------------------- */
 
-/* An fd in the context's engine; @ready runs in pfnbuf_ctx_dispatch() with the engine's lock held. */
+/* An fd in the context's engine; @ready runs in pfnbuf_ctx_dispatch() with the dispatch lock held. */
 struct pfnbuf_watch {
 	int fd; /* -1: not watched */
 	void (*ready)(struct pfnbuf_watch *watch);
@@ -146,15 +185,20 @@ struct pfnbuf_device *pfnbuf_device_unref(struct pfnbuf_device *device);
 struct pfnbuf_device *pfnbuf_device_of_link(const struct pfnbuf_link *link);
 struct pfnbuf_revocation pfnbuf_device_revocation(const struct pfnbuf_device *device);
 const char *pfnbuf_device_name(const struct pfnbuf_device *device);
+struct pfnbuf_ctx *pfnbuf_device_ctx(const struct pfnbuf_device *device);
 bool pfnbuf_device_is_bound(const struct pfnbuf_device *device);
 /* Detach it if it is attached to @ioas, which is ending. */
 void pfnbuf_device_leave_ioas(struct pfnbuf_device *device, const struct pfnbuf_ioas *ioas);
 
 /* ---------------------------------------------------------------- buf.c --------------------- */
 
-/* What pfnbuf_device_export() makes of the fd that the kernel returned; takes the fd, also on failure. */
+/*
+ * What pfnbuf_device_export() makes of the fd that the kernel returned; takes the fd, also on failure.
+ * @live: it can be imported although the device's other buffers are suspended.
+ */
 int pfnbuf_buf_new_export(struct pfnbuf_device *device, int fd, unsigned bar,
-			  const struct pfnbuf_range *slices, size_t n, struct pfnbuf_buf **bufp);
+			  const struct pfnbuf_range *slices, size_t n, bool live,
+			  struct pfnbuf_buf **bufp);
 const char *pfnbuf_buf_name(const struct pfnbuf_buf *buf);
 struct pfnbuf_ctx *pfnbuf_buf_ctx(const struct pfnbuf_buf *buf);
 /* Areas that map it come and go: pfnbuf_buf_discard() looks for them only where there are any. */

@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: MIT */
+/* The context: the door in use, the lists of objects, the event queue, the log hook. */
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "private.h"
+
+#define DEFAULT_MAX_EVENTS 256
+
+struct pfnbuf_ctx {
+	atomic_uint refs;
+	const struct pfnbuf_kernel *kernel;
+	char *sysfs;
+	char *devtmpfs;
+	pfnbuf_log_fn *log;
+	void *log_data;
+
+	pthread_rwlock_t topology; /* the lists */
+	struct pfnbuf_link lists[PFNBUF_NR_LISTS];
+
+	pthread_mutex_t
+		dispatch; /* the engine's callbacks against the end of what they belong to */
+	struct pfnbuf_engine engine;
+
+	pthread_mutex_t iommufd_lock;
+	int iommufd; /* -1: not opened yet */
+	bool iommufd_borrowed;
+
+	pthread_mutex_t queue;	     /* what follows */
+	struct pfnbuf_watch queued;  /* an eventfd, readable while there are events */
+	struct pfnbuf_event *events; /* a ring of max_events */
+	uint32_t max_events;
+	uint32_t first;
+	uint32_t nr_events;
+	uint64_t seq;
+	uint64_t lost; /* events since the newest kept one that found no room */
+};
+
+uint64_t pfnbuf_page_size(void)
+{
+	return (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The eventfd says that there are events, which pfnbuf_ctx_pop_event() sees for itself. */
+static void events_are_queued(struct pfnbuf_watch *watch)
+{
+	(void)watch;
+}
+
+static int check_opts(const struct pfnbuf_ctx_opts *opts)
+{
+	if (opts->size < sizeof(*opts))
+		return pfnbuf_refused(-EINVAL, "pfnbuf_ctx_new", "options", NULL,
+				      "set size to sizeof(struct pfnbuf_ctx_opts)",
+				      "opts->size is %zu, below the %zu of the first version",
+				      opts->size, sizeof(*opts));
+	if (opts->kernel && !pfnbuf_kernel_is_complete(opts->kernel))
+		return pfnbuf_refused(
+			-EINVAL, "pfnbuf_ctx_new", "options", NULL,
+			"fill every entry; start from a copy of pfnbuf_kernel_running()",
+			"the table of kernel calls lacks an entry");
+	return 0;
+}
+
+static int open_queue(struct pfnbuf_ctx *ctx)
+{
+	int r = k_eventfd(ctx->kernel, 0, EFD_NONBLOCK);
+
+	if (r < 0)
+		return pfnbuf_failed(r, "eventfd", "context", NULL);
+	ctx->queued = (struct pfnbuf_watch){ .fd = r, .ready = events_are_queued };
+	r = pfnbuf_engine_add(&ctx->engine, &ctx->queued);
+	if (r < 0)
+		k_close(ctx->kernel, ctx->queued.fd);
+	return r;
+}
+
+static int open_fds(struct pfnbuf_ctx *ctx)
+{
+	int r = pfnbuf_engine_init(&ctx->engine, ctx->kernel);
+
+	if (r < 0)
+		return r;
+	r = open_queue(ctx);
+	if (r < 0)
+		pfnbuf_engine_fini(&ctx->engine);
+	return r;
+}
+
+static void free_memory(struct pfnbuf_ctx *ctx)
+{
+	free(ctx->sysfs);
+	free(ctx->devtmpfs);
+	free(ctx->events);
+	free(ctx);
+}
+
+static struct pfnbuf_ctx *allocate(const struct pfnbuf_ctx_opts *opts)
+{
+	struct pfnbuf_ctx *ctx = calloc(1, sizeof(*ctx));
+
+	if (!ctx)
+		return NULL;
+	ctx->max_events = opts->max_events ? opts->max_events : DEFAULT_MAX_EVENTS;
+	ctx->events = calloc(ctx->max_events, sizeof(*ctx->events));
+	ctx->sysfs = strdup(opts->sysfs ? opts->sysfs : "/sys");
+	ctx->devtmpfs = strdup(opts->devtmpfs ? opts->devtmpfs : "/dev");
+	if (ctx->events && ctx->sysfs && ctx->devtmpfs)
+		return ctx;
+	free_memory(ctx);
+	return NULL;
+}
+
+int pfnbuf_ctx_new(struct pfnbuf_ctx **ctxp, const struct pfnbuf_ctx_opts *opts)
+{
+	static const struct pfnbuf_ctx_opts defaults = { .size = sizeof(defaults) };
+	struct pfnbuf_ctx *ctx;
+	int r;
+
+	opts = opts ? opts : &defaults;
+	r = check_opts(opts);
+	if (r < 0)
+		return r;
+	ctx = allocate(opts);
+	if (!ctx)
+		return pfnbuf_failed(-ENOMEM, "pfnbuf_ctx_new", "context", NULL);
+
+	ctx->refs = 1;
+	ctx->kernel = opts->kernel ? opts->kernel : pfnbuf_kernel_running();
+	ctx->log = opts->log;
+	ctx->log_data = opts->log_data;
+	ctx->iommufd = opts->iommufd > 0 ? opts->iommufd : -1;
+	ctx->iommufd_borrowed = opts->iommufd > 0;
+	r = open_fds(ctx);
+	if (r < 0) {
+		free_memory(ctx);
+		return r;
+	}
+	for (int i = 0; i < PFNBUF_NR_LISTS; i++)
+		pfnbuf_list_init(&ctx->lists[i]);
+	pthread_rwlock_init(&ctx->topology, NULL);
+	pthread_mutex_init(&ctx->dispatch, NULL);
+	pthread_mutex_init(&ctx->iommufd_lock, NULL);
+	pthread_mutex_init(&ctx->queue, NULL);
+	*ctxp = ctx;
+	return 0;
+}
+
+struct pfnbuf_ctx *pfnbuf_ctx_ref(struct pfnbuf_ctx *ctx)
+{
+	atomic_fetch_add(&ctx->refs, 1);
+	return ctx;
+}
+
+struct pfnbuf_ctx *pfnbuf_ctx_unref(struct pfnbuf_ctx *ctx)
+{
+	if (!ctx || atomic_fetch_sub(&ctx->refs, 1) != 1)
+		return NULL;
+	k_close(ctx->kernel, ctx->queued.fd);
+	pfnbuf_engine_fini(&ctx->engine);
+	if (ctx->iommufd >= 0 && !ctx->iommufd_borrowed)
+		pfnbuf_ctx_close_fd(ctx, ctx->iommufd, "iommufd");
+	pthread_mutex_destroy(&ctx->queue);
+	pthread_mutex_destroy(&ctx->iommufd_lock);
+	pthread_mutex_destroy(&ctx->dispatch);
+	pthread_rwlock_destroy(&ctx->topology);
+	free_memory(ctx);
+	return NULL;
+}
+
+struct pfnbuf_ctx *pfnbuf_ctx_free(struct pfnbuf_ctx *ctx)
+{
+	return pfnbuf_ctx_unref(ctx);
+}
+
+const struct pfnbuf_kernel *pfnbuf_ctx_get_kernel(const struct pfnbuf_ctx *ctx)
+{
+	return ctx->kernel;
+}
+
+int pfnbuf_ctx_get_fd(const struct pfnbuf_ctx *ctx)
+{
+	return ctx->engine.fd;
+}
+
+const char *pfnbuf_ctx_sysfs(const struct pfnbuf_ctx *ctx)
+{
+	return ctx->sysfs;
+}
+
+const char *pfnbuf_ctx_devtmpfs(const struct pfnbuf_ctx *ctx)
+{
+	return ctx->devtmpfs;
+}
+
+int pfnbuf_ctx_get_iommufd(struct pfnbuf_ctx *ctx)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->iommufd_lock);
+	cleanup_free char *path = NULL;
+	int r;
+
+	if (ctx->iommufd >= 0)
+		return ctx->iommufd;
+	if (asprintf(&path, "%s/iommu", ctx->devtmpfs) < 0) {
+		path = NULL;
+		return pfnbuf_failed(-ENOMEM, "open /dev/iommu", "context", NULL);
+	}
+	r = k_open(ctx->kernel, path, O_RDWR | O_CLOEXEC);
+	if (r < 0)
+		return pfnbuf_failed(r, "open /dev/iommu", path, NULL);
+	ctx->iommufd = r;
+	return r;
+}
+
+/* ---------------------------------------------------------------- objects ------------------- */
+
+void pfnbuf_ctx_link(struct pfnbuf_ctx *ctx, enum pfnbuf_ctx_list list, struct pfnbuf_link *link)
+{
+	pthread_rwlock_wrlock(&ctx->topology);
+	pfnbuf_list_add_tail(&ctx->lists[list], link);
+	pthread_rwlock_unlock(&ctx->topology);
+}
+
+void pfnbuf_ctx_unlink(struct pfnbuf_ctx *ctx, struct pfnbuf_link *link)
+{
+	pthread_rwlock_wrlock(&ctx->topology);
+	pfnbuf_list_del(link);
+	pthread_rwlock_unlock(&ctx->topology);
+}
+
+pthread_rwlock_t *pfnbuf_ctx_hold(struct pfnbuf_ctx *ctx)
+{
+	pthread_rwlock_rdlock(&ctx->topology);
+	return &ctx->topology;
+}
+
+const struct pfnbuf_link *pfnbuf_ctx_list(const struct pfnbuf_ctx *ctx, enum pfnbuf_ctx_list list)
+{
+	return &ctx->lists[list];
+}
+
+void pfnbuf_ctx_close_fd(struct pfnbuf_ctx *ctx, int fd, const char *object)
+{
+	int r = k_close(ctx->kernel, fd);
+
+	if (r < 0)
+		pfnbuf_ctx_log(ctx, PFNBUF_LOG_WARNING, "%s: closing fd %d failed with %s", object,
+			       fd, pfnbuf_errno_name(r));
+}
+
+void pfnbuf_ctx_log(struct pfnbuf_ctx *ctx, enum pfnbuf_log_level level, const char *format, ...)
+{
+	char message[512];
+	va_list ap;
+
+	if (!ctx->log)
+		return;
+	va_start(ap, format);
+	vsnprintf(message, sizeof(message), format, ap);
+	va_end(ap);
+	ctx->log(ctx->log_data, level, message);
+}
+
+/* ---------------------------------------------------------------- waiting ------------------- */
+
+int pfnbuf_ctx_watch(struct pfnbuf_ctx *ctx, struct pfnbuf_watch *watch)
+{
+	return pfnbuf_engine_add(&ctx->engine, watch);
+}
+
+/* Holds the dispatch lock, so that on return no callback of this watch runs or will run. */
+void pfnbuf_ctx_unwatch(struct pfnbuf_ctx *ctx, struct pfnbuf_watch *watch)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->dispatch);
+
+	pfnbuf_engine_del(&ctx->engine, watch);
+}
+
+int pfnbuf_ctx_dispatch(struct pfnbuf_ctx *ctx)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->dispatch);
+
+	return pfnbuf_engine_dispatch(&ctx->engine);
+}
+
+/* ---------------------------------------------------------------- events -------------------- */
+
+static void keep_event(struct pfnbuf_ctx *ctx, const struct pfnbuf_event *event)
+{
+	const uint64_t one = 1;
+
+	ctx->events[(ctx->first + ctx->nr_events) % ctx->max_events] = *event;
+	if (ctx->nr_events++ == 0)
+		k_write(ctx->kernel, ctx->queued.fd, &one, sizeof(one));
+}
+
+static struct pfnbuf_event lost_event(struct pfnbuf_ctx *ctx)
+{
+	struct pfnbuf_event event = {
+		.seq = ctx->seq,
+		.type = PFNBUF_EVENT_LOST,
+		.count = ctx->lost,
+	};
+
+	ctx->lost = 0;
+	return event;
+}
+
+/*
+ * After a loss the next event is kept only where the LOST event in front of it finds room, too, so
+ * that a reader sees the gap where it was.
+ */
+void pfnbuf_ctx_push_event(struct pfnbuf_ctx *ctx, const struct pfnbuf_event *event)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->queue);
+	struct pfnbuf_event copy = *event;
+	uint32_t needed = ctx->lost ? 2 : 1;
+
+	if (ctx->max_events - ctx->nr_events < needed) {
+		ctx->seq++;
+		ctx->lost++;
+		return;
+	}
+	if (ctx->lost) {
+		struct pfnbuf_event lost = lost_event(ctx);
+
+		keep_event(ctx, &lost);
+	}
+	copy.seq = ++ctx->seq;
+	keep_event(ctx, &copy);
+}
+
+int pfnbuf_ctx_pop_event(struct pfnbuf_ctx *ctx, struct pfnbuf_event *ev)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->queue);
+	uint64_t ignored;
+
+	if (!ctx->nr_events)
+		return 0;
+	*ev = ctx->events[ctx->first];
+	ctx->first = (ctx->first + 1) % ctx->max_events;
+	if (--ctx->nr_events == 0) {
+		k_read(ctx->kernel, ctx->queued.fd, &ignored, sizeof(ignored));
+		if (ctx->lost) {
+			struct pfnbuf_event lost = lost_event(ctx);
+
+			keep_event(ctx, &lost);
+		}
+	}
+	return 1;
+}
+
+void pfnbuf_ctx_forget_device(struct pfnbuf_ctx *ctx, const struct pfnbuf_device *device)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->queue);
+
+	for (uint32_t i = 0; i < ctx->nr_events; i++) {
+		struct pfnbuf_event *event = &ctx->events[(ctx->first + i) % ctx->max_events];
+
+		if (event->device == device)
+			event->device = NULL;
+	}
+}
+
+const char *pfnbuf_event_type_name(enum pfnbuf_event_type type)
+{
+	switch (type) {
+	case PFNBUF_EVENT_LOST:
+		return "lost";
+	case PFNBUF_EVENT_REVOKED:
+		return "revoked";
+	case PFNBUF_EVENT_LIVE:
+		return "live";
+	case PFNBUF_EVENT_DEAD:
+		return "dead";
+	case PFNBUF_EVENT_REMOVAL_REQUEST:
+		return "removal-request";
+	case PFNBUF_EVENT_DEVICE_ERROR:
+		return "device-error";
+	}
+	return "?";
+}
+
+const char *pfnbuf_cause_name(enum pfnbuf_cause cause)
+{
+	switch (cause) {
+	case PFNBUF_CAUSE_NONE:
+		return "none";
+	case PFNBUF_CAUSE_RESET:
+		return "reset";
+	case PFNBUF_CAUSE_HOT_RESET:
+		return "hot-reset";
+	case PFNBUF_CAUSE_FLR:
+		return "flr";
+	case PFNBUF_CAUSE_DECODE_OFF:
+		return "decode-off";
+	case PFNBUF_CAUSE_POWER:
+		return "power";
+	case PFNBUF_CAUSE_CLOSE:
+		return "close";
+	case PFNBUF_CAUSE_FOREIGN:
+		return "foreign";
+	}
+	return "?";
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/* PCI configuration space, as far as revocation goes: pure functions over its bytes. */
+#include <stdio.h>
+
+#include "private.h"
+#include "uapi/pci.h"
+
+/* A list of capabilities that runs in a circle ends here: they are at least 4 bytes apart. */
+#define MAX_CAPS 48
+
+int pfnbuf_pci_parse_bdf(const char *text, char out[16])
+{
+	unsigned domain = 0, bus, device, function;
+	int used = 0;
+
+	if (sscanf(text, "%4x:%2x:%2x.%1x%n", &domain, &bus, &device, &function, &used) != 4 ||
+	    text[used]) {
+		domain = 0;
+		used = 0;
+		if (sscanf(text, "%2x:%2x.%1x%n", &bus, &device, &function, &used) != 3 ||
+		    text[used])
+			return -EINVAL;
+	}
+	if (device > 0x1f || function > 7)
+		return -EINVAL;
+	snprintf(out, 16, "%04x:%02x:%02x.%x", domain & 0xffff, bus & 0xff, device, function);
+	return 0;
+}
+
+static uint16_t le16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] | p[1] << 8);
+}
+
+static uint32_t le32(const uint8_t *p)
+{
+	return (uint32_t)le16(p) | (uint32_t)le16(p + 2) << 16;
+}
+
+void pfnbuf_pci_scan(const uint8_t config[PCI_CFG_SPACE_SIZE], struct pfnbuf_pci *pci)
+{
+	uint8_t at = config[PCI_CAPABILITY_LIST] & 0xfc;
+
+	*pci = (struct pfnbuf_pci){
+		.vendor = le16(config + PCI_VENDOR_ID),
+		.device = le16(config + PCI_DEVICE_ID),
+	};
+	for (unsigned bar = 0; bar < 6; bar++)
+		pci->bar[bar] = le32(config + PCI_BASE_ADDRESS_0 + 4 * bar);
+	if (!(le16(config + PCI_STATUS) & PCI_STATUS_CAP_LIST))
+		return;
+	for (unsigned n = 0; at >= 0x40 && n < MAX_CAPS; n++) {
+		switch (config[at + PCI_CAP_LIST_ID]) {
+		case PCI_CAP_ID_PM:
+			pci->pm = at;
+			break;
+		case PCI_CAP_ID_EXP:
+			pci->exp = at;
+			break;
+		case PCI_CAP_ID_AF:
+			pci->af = at;
+			break;
+		}
+		at = config[at + PCI_CAP_LIST_NEXT] & 0xfc;
+	}
+}
+
+/* The byte that a write puts at @at, if it covers it. */
+static bool written(uint64_t offset, const uint8_t *data, size_t length, unsigned at, uint8_t *byte)
+{
+	if (at < offset || at - offset >= length)
+		return false;
+	*byte = data[at - offset];
+	return true;
+}
+
+/*
+ * The kernel cuts a write into naturally aligned pieces, so a register that is its own dword or byte
+ * is hit by any write that covers its first byte (drivers/vfio/pci/vfio_pci_config.c).
+ */
+enum pfnbuf_cause pfnbuf_pci_write_revokes(const struct pfnbuf_pci *pci, uint64_t offset,
+					   const uint8_t *data, size_t length)
+{
+	uint8_t byte;
+
+	if (written(offset, data, length, PCI_COMMAND, &byte) && !(byte & PCI_COMMAND_MEMORY))
+		return PFNBUF_CAUSE_DECODE_OFF;
+	if (pci->pm && written(offset, data, length, pci->pm + PCI_PM_CTRL, &byte) &&
+	    (byte & PCI_PM_CTRL_STATE_MASK) == 3)
+		return PFNBUF_CAUSE_POWER;
+	if (pci->exp && written(offset, data, length, pci->exp + PCI_EXP_DEVCTL + 1, &byte) &&
+	    (byte & (PCI_EXP_DEVCTL_BCR_FLR >> 8)))
+		return PFNBUF_CAUSE_FLR;
+	if (pci->af && written(offset, data, length, pci->af + PCI_AF_CTRL, &byte) &&
+	    (byte & PCI_AF_CTRL_FLR))
+		return PFNBUF_CAUSE_FLR;
+	return PFNBUF_CAUSE_NONE;
+}
+
+/* Whether a write can turn the device's memory on or off at all. */
+bool pfnbuf_pci_write_matters(const struct pfnbuf_pci *pci, uint64_t offset, size_t length)
+{
+	const unsigned registers[] = {
+		PCI_COMMAND,
+		pci->pm ? pci->pm + PCI_PM_CTRL : PCI_COMMAND,
+		pci->exp ? pci->exp + PCI_EXP_DEVCTL + 1 : PCI_COMMAND,
+		pci->af ? pci->af + PCI_AF_CTRL : PCI_COMMAND,
+	};
+
+	for (size_t i = 0; i < sizeof(registers) / sizeof(*registers); i++)
+		if (registers[i] >= offset && registers[i] - offset < length)
+			return true;
+	return false;
+}
