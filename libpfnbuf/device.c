@@ -57,8 +57,7 @@ struct pfnbuf_device {
 	_Atomic uint64_t revocation;
 
 	_Atomic uint32_t devid; /* 0: not bound */
-	atomic_bool
-		learned; /* what the kernel says of a bound device is in info, pci and bars, for good */
+	atomic_bool learned;	/* what follows is filled in, for good */
 	struct vfio_device_info info;
 	struct pfnbuf_pci pci;
 	struct bar bars[NR_BARS];
