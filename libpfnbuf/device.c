@@ -273,7 +273,7 @@ static void read_link_name(struct pfnbuf_ctx *ctx, const char *folder, const cha
 	n = k_readlink(pfnbuf_ctx_get_kernel(ctx), path, target, sizeof(target) - 1);
 	target[n > 0 ? n : 0] = '\0';
 	name = strrchr(target, '/');
-	snprintf(out, size, "%s", name ? name + 1 : target);
+	pfnbuf_copy_text(out, size, name ? name + 1 : target);
 }
 
 static int not_a_vfio_device(struct pfnbuf_ctx *ctx, const char *object, const char *bdf,
@@ -319,7 +319,7 @@ static int find_cdev(struct pfnbuf_ctx *ctx, const char *object, const char *bdf
 			"boot a kernel with CONFIG_VFIO_DEVICE_CDEV (it needs CONFIG_IOMMUFD; "
 			"Debian's stock kernels have neither)",
 			"this kernel has no VFIO cdevs");
-	snprintf(name, size, "%s", names);
+	pfnbuf_copy_text(name, size, names);
 	return 0;
 }
 

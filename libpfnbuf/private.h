@@ -47,6 +47,15 @@ static inline pthread_mutex_t *pfnbuf_locked(pthread_mutex_t *lock)
 #define cleanup_unlock	 __attribute__((cleanup(pfnbuf_cleanup_unlock), unused))
 #define cleanup_rwunlock __attribute__((cleanup(pfnbuf_cleanup_rwunlock), unused))
 
+/* Copy a string that is for people to read; what does not fit is cut off. */
+static inline void pfnbuf_copy_text(char *out, size_t size, const char *text)
+{
+	const size_t n = strnlen(text, size - 1);
+
+	memcpy(out, text, n);
+	out[n] = '\0';
+}
+
 /* A member of a list that its object sits in. */
 struct pfnbuf_link {
 	struct pfnbuf_link *prev;
