@@ -664,21 +664,26 @@ PFNBUF_API int pfnbuf_ioas_set_allowed(struct pfnbuf_ioas *ioas, const struct pf
  * @flags: PFNBUF_MAP_*; *iova: in with PFNBUF_MAP_FIXED, out otherwise.
  *
  * -EINVAL    no direction, length 0 or misaligned, address misaligned, or it hits a reserved range
- * -EEXIST    part of the fixed range is mapped
+ * -EEXIST    part of the fixed range is mapped, or kept for an area that waits for its restore
+ * -EBUSY     the kernel may not choose the address while an area waits for a restore that failed half-way, because it
+ *            could choose that area's: finish pfnbuf_device_restore(), unmap the area, or use PFNBUF_MAP_FIXED
  * -EOVERFLOW the range wraps
  * -ENOSPC    no room for it
  * -EFAULT    no such memory, not writeable, or device memory (seen only while a device is attached; else at attach)
  * -ENOMEM    RLIMIT_MEMLOCK
+ * -ENOENT    the IOAS is gone
  * Source: drivers/iommu/iommufd/ioas.c:iommufd_ioas_map, io_pagetable.c:iopt_alloc_area_pages
  */
 PFNBUF_API int pfnbuf_ioas_map_va(struct pfnbuf_ioas *ioas, void *addr, uint64_t length, unsigned flags,
 				  uint64_t *iova);
 
 /**
- * Map a file (memfd, hugetlbfs) by its fd, which the caller may close afterwards.
+ * Map a file (memfd, hugetlbfs) by its fd, which the caller may close afterwards. The library does not know what the
+ * file is: a dma-buf mapped like this is not restored, use pfnbuf_ioas_map_buf().
  * Errnos of pfnbuf_ioas_map_va(), and:
  *
  * -EBADF  not an open fd
+ * -ENOTTY this kernel maps no files (before 6.13)
  * -EINVAL another kind of file, a guest_memfd, or the range leaves the file (seen only while a device is attached)
  * Source: drivers/iommu/iommufd/ioas.c:iommufd_ioas_map_file, mm/gup.c:memfd_pin_folios
  */
@@ -699,8 +704,10 @@ PFNBUF_API int pfnbuf_ioas_map_buf(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *
 				   unsigned flags, uint64_t *iova);
 
 /**
- * Map again what [src_iova, src_iova + length) of @src maps; @src may be @ioas. A copy of a dead area is dead.
+ * Map again what [src_iova, src_iova + length) of @src maps; @src may be @ioas. Each area in the range becomes an area
+ * of its own, also where it lies in the range with a part only. A copy of a dead area is dead.
  *
+ * -EINVAL  @src belongs to another context
  * -ENOENT  the source is not mapped without a gap
  * -EPERM   writing asked for, and the source was mapped for reading only
  * and the placement errors of pfnbuf_ioas_map_va()
@@ -715,13 +722,17 @@ PFNBUF_API int pfnbuf_ioas_copy(struct pfnbuf_ioas *ioas, struct pfnbuf_ioas *sr
  *
  * -EINVAL  length 0
  * -ENOENT  nothing is mapped there, or the range cuts an area (the error names it)
- * -EBUSY   the area is being mapped, or hardware holds it
+ * -EBUSY   the area that the error names is being mapped, or hardware holds it; those in front of it are unmapped
+ * -EDEADLK the same of an area that a mediated device does not let go of
  * -EOVERFLOW the range wraps
  * Source: drivers/iommu/iommufd/io_pagetable.c:iopt_unmap_iova_range
  */
 PFNBUF_API int pfnbuf_ioas_unmap(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length, uint64_t *unmapped);
 
-/** Unmap everything; of an IOAS from pfnbuf_ioas_from_id() what was mapped through this object. 0 also where empty. */
+/**
+ * Unmap everything; of an IOAS from pfnbuf_ioas_from_id() what was mapped through this object. 0 also where empty.
+ * -EBUSY, -EDEADLK as for pfnbuf_ioas_unmap().
+ */
 PFNBUF_API int pfnbuf_ioas_unmap_all(struct pfnbuf_ioas *ioas, uint64_t *unmapped);
 
 /** Huge pages in the IOMMU on (the default) or off. -EADDRINUSE: areas are not aligned to pages. -EINVAL: too late. */
@@ -769,6 +780,7 @@ enum pfnbuf_vm_type {
  *
  * -ENOENT, -EACCES  /dev/kvm is missing, or the caller may not open it
  * -EINVAL  this kernel or processor has no such type
+ * -EOPNOTSUPP the kernel speaks another version of the KVM interface (none in use does)
  * Source: virt/kvm/kvm_main.c:kvm_dev_ioctl_create_vm
  */
 PFNBUF_API int pfnbuf_vm_new(struct pfnbuf_ctx *ctx, uint64_t type, struct pfnbuf_vm **vmp);
@@ -817,6 +829,9 @@ struct pfnbuf_slot {
  * -EEXIST  overlaps another slot, or the guest_memfd range is in another slot
  * -ENOSPC  no slot id left
  * -EBADF   the guest_memfd is closed
+ * -EOPNOTSUPP guest_memfd, and the kernel has no KVM_SET_USER_MEMORY_REGION2 (before 6.8)
+ * -EFAULT  arm64: beyond the guest's physical address width
+ * -EIO     the VM is dead, or was made by another process (as for every call on a VM)
  * Source: virt/kvm/kvm_main.c:kvm_set_memory_region
  */
 PFNBUF_API int pfnbuf_vm_set_slot(struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot, uint32_t *id);
@@ -838,7 +853,8 @@ PFNBUF_API uint32_t pfnbuf_vm_get_free_slots(struct pfnbuf_vm *vm);
 
 /**
  * The dirty pages of a slot since the last call, one bit a page, into @bitmap of @size bytes (at least 8 for each 64
- * pages, begun or whole). -ENOENT: no such slot or not logged. -EINVAL: @size too small.
+ * pages, begun or whole). -ENOENT: no such slot or not logged. -EINVAL: @size too small. -ENXIO: the VM logs into dirty
+ * rings, without bitmaps.
  */
 PFNBUF_API int pfnbuf_vm_get_dirty_log(struct pfnbuf_vm *vm, uint32_t id, void *bitmap, size_t size);
 
@@ -848,8 +864,8 @@ enum {
 
 /**
  * Set the attributes of a range of guest memory: 0 (shared) or PFNBUF_ATTRIBUTE_PRIVATE. No slot is needed. Mappings of
- * the other kind are gone from the guest on return. The kernel cannot be asked for them; the library remembers what was
- * set through this object.
+ * the other kind are gone from the guest on return. The kernel cannot be asked for them: pfnbuf_vm_get_attributes() tells
+ * what was set through this object.
  *
  * -EINVAL  range empty, misaligned or wraps; attribute that this VM does not have (only VMs with private memory have any)
  * -ENOTTY  this kernel has no memory attributes
@@ -858,12 +874,20 @@ enum {
 PFNBUF_API int pfnbuf_vm_set_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t length, uint64_t attributes);
 
 /**
+ * The attributes that were set at @gpa (any byte) through this object; 0 where none were. *length (may be NULL): how far
+ * from @gpa on they stay the same, at most UINT64_MAX. Never enters the kernel.
+ */
+PFNBUF_API void pfnbuf_vm_get_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t *attributes, uint64_t *length);
+
+/**
  * Populate guest memory through a vCPU (KVM_PRE_FAULT_MEMORY). *done (may be NULL): the bytes populated, also on failure.
  *
  * -EINVAL     misaligned, empty or wraps
  * -ENOENT     no slot there
  * -EOPNOTSUPP this VM or processor cannot
  * -EFAULT     what is behind it cannot be faulted in
+ * -EAGAIN     slots are being changed
+ * Source: virt/kvm/kvm_main.c:kvm_vcpu_pre_fault_memory
  */
 PFNBUF_API int pfnbuf_vm_pre_fault(struct pfnbuf_vm *vm, int vcpu_fd, uint64_t gpa, uint64_t length, uint64_t *done);
 

@@ -1,0 +1,1082 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An iommufd I/O address space, and the ledger of its areas.
+ *
+ * The ledger exists because iommufd cannot be asked what it maps, refuses to split an area, and
+ * says nothing when a dma-buf is revoked. An area is recorded before anybody can ask for it: its
+ * record is allocated before the kernel maps. Records that leave the ledger are released after the
+ * lock is, because the last reference to a buffer may go with them.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "private.h"
+#include "tree.h"
+#include "uapi/iommufd.h"
+
+#define ALL_MAP_FLAGS (PFNBUF_MAP_READ | PFNBUF_MAP_WRITE | PFNBUF_MAP_FIXED)
+
+/*
+ * What one map call made. Outside the ledger records form a list through node.right.
+ *
+ * @generation is 0, which no buffer has, where the buffer was not LIVE when it was imported: a
+ * revocation was under way, and the import may have come before it or after.
+ */
+struct area {
+	struct pfnbuf_node node; /* by IOVA */
+	uint64_t length;
+	struct pfnbuf_buf *buf;
+	uint64_t offset;
+	uint64_t generation;
+	uint8_t flags;
+	bool absent; /* not in the kernel: a restore unmapped it and could not map it again */
+};
+
+/* With malloc's own word an area takes no more than 96 bytes. */
+static_assert(sizeof(struct area) <= 88, "an area has grown");
+
+struct pfnbuf_ioas {
+	struct pfnbuf_ctx *ctx;
+	const struct pfnbuf_kernel *kernel;
+	struct pfnbuf_link link;
+	int iommufd;
+	uint32_t id;
+	bool owned; /* made here: destroyed here, and everything in it is ours to unmap */
+	pthread_mutex_t lock;
+	struct pfnbuf_tree areas;
+	size_t nr_absent;
+	char name[24];
+};
+
+/* One of the calls that map, ready to be made. */
+struct map_call {
+	const char *name;
+	unsigned long request;
+	void *arg;
+	uapi_aligned_u64 *iova; /* inside @arg */
+	uint64_t length;
+	unsigned flags;
+};
+
+/* ---------------------------------------------------------------- ledger -------------------- */
+
+static struct area *area_of(struct pfnbuf_node *node)
+{
+	return node ? pfnbuf_container_of(node, struct area, node) : NULL;
+}
+
+static uint64_t last_of(const struct area *a)
+{
+	return a->node.key + a->length - 1;
+}
+
+/* The first area that ends above @iova. */
+static struct area *area_from(const struct pfnbuf_ioas *ioas, uint64_t iova)
+{
+	struct area *a = area_of(pfnbuf_tree_floor(&ioas->areas, iova));
+
+	if (a && last_of(a) >= iova)
+		return a;
+	return area_of(pfnbuf_tree_ceil(&ioas->areas, iova));
+}
+
+static struct area *area_after(const struct pfnbuf_ioas *ioas, const struct area *a)
+{
+	uint64_t last = last_of(a);
+
+	return last == UINT64_MAX ? NULL : area_of(pfnbuf_tree_ceil(&ioas->areas, last + 1));
+}
+
+/* The same, inside a range that ends with the byte @last. */
+static struct area *up_to(struct area *a, uint64_t last)
+{
+	return a && a->node.key <= last ? a : NULL;
+}
+
+static struct area *new_area(struct pfnbuf_buf *buf, uint64_t offset, uint64_t length,
+			     unsigned flags, uint64_t generation)
+{
+	struct area *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		return NULL;
+	a->length = length;
+	a->offset = offset;
+	a->generation = generation;
+	a->flags = (uint8_t)(flags & (PFNBUF_MAP_READ | PFNBUF_MAP_WRITE));
+	if (buf) {
+		a->buf = pfnbuf_buf_ref(buf);
+		pfnbuf_buf_count_area(buf, 1);
+	}
+	return a;
+}
+
+static void push(struct area **list, struct area *a)
+{
+	a->node.right = *list ? &(*list)->node : NULL;
+	*list = a;
+}
+
+static struct area *pop(struct area **list)
+{
+	struct area *a = *list;
+
+	*list = area_of(a->node.right);
+	return a;
+}
+
+static void release_areas(struct area **list)
+{
+	while (*list) {
+		struct area *a = pop(list);
+
+		if (a->buf) {
+			pfnbuf_buf_count_area(a->buf, -1);
+			pfnbuf_buf_unref(a->buf);
+		}
+		free(a);
+	}
+}
+
+#define cleanup_areas __attribute__((cleanup(release_areas)))
+
+static void enter(struct pfnbuf_ioas *ioas, struct area *a, uint64_t iova)
+{
+	a->node.key = iova;
+	pfnbuf_tree_insert(&ioas->areas, &a->node);
+}
+
+static void leave(struct pfnbuf_ioas *ioas, struct area *a, struct area **gone)
+{
+	pfnbuf_tree_remove(&ioas->areas, &a->node);
+	ioas->nr_absent -= a->absent;
+	push(gone, a);
+}
+
+static void set_absent(struct pfnbuf_ioas *ioas, struct area *a, bool absent)
+{
+	ioas->nr_absent -= a->absent;
+	ioas->nr_absent += absent;
+	a->absent = absent;
+}
+
+static bool is_dead(const struct area *a)
+{
+	if (!a->buf)
+		return false;
+	return a->absent || a->generation != pfnbuf_buf_get_generation(a->buf) ||
+	       pfnbuf_buf_get_state(a->buf) != PFNBUF_LIVE;
+}
+
+/*
+ * The generation to record for an import that is about to be made. It is read before the state: a
+ * revocation that begins in between raises it, and one that has begun and not ended shows in the
+ * state.
+ */
+static uint64_t import_generation(const struct pfnbuf_buf *buf)
+{
+	uint64_t generation = pfnbuf_buf_get_generation(buf);
+
+	return pfnbuf_buf_get_state(buf) == PFNBUF_LIVE ? generation : 0;
+}
+
+/* ---------------------------------------------------------------- its life ------------------ */
+
+static struct pfnbuf_ioas *new_ioas(struct pfnbuf_ctx *ctx, int iommufd)
+{
+	struct pfnbuf_ioas *ioas = calloc(1, sizeof(*ioas));
+
+	if (!ioas)
+		return NULL;
+	ioas->ctx = pfnbuf_ctx_ref(ctx);
+	ioas->kernel = pfnbuf_ctx_get_kernel(ctx);
+	ioas->iommufd = iommufd;
+	pthread_mutex_init(&ioas->lock, NULL);
+	pfnbuf_list_init(&ioas->link);
+	return ioas;
+}
+
+static void free_ioas(struct pfnbuf_ioas *ioas)
+{
+	pthread_mutex_destroy(&ioas->lock);
+	pfnbuf_ctx_unref(ioas->ctx);
+	free(ioas);
+}
+
+static void publish(struct pfnbuf_ioas *ioas, uint32_t id, bool owned)
+{
+	ioas->id = id;
+	ioas->owned = owned;
+	snprintf(ioas->name, sizeof(ioas->name), "ioas %" PRIu32, id);
+	pfnbuf_ctx_link(ioas->ctx, PFNBUF_LIST_IOASES, &ioas->link);
+}
+
+int pfnbuf_ioas_new(struct pfnbuf_ctx *ctx, struct pfnbuf_ioas **ioasp)
+{
+	static const char call[] = "IOMMU_IOAS_ALLOC";
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+	struct pfnbuf_ioas *ioas;
+	int iommufd, r;
+
+	if (!ctx || !ioasp)
+		return pfnbuf_refused(-EINVAL, call, "iommufd", NULL, "", "a pointer is NULL");
+	iommufd = pfnbuf_ctx_get_iommufd(ctx);
+	if (iommufd < 0)
+		return iommufd;
+	ioas = new_ioas(ctx, iommufd);
+	if (!ioas)
+		return pfnbuf_failed(-ENOMEM, call, "iommufd", NULL);
+	r = k_ioctl(ioas->kernel, iommufd, IOMMU_IOAS_ALLOC, &alloc);
+	if (r < 0) {
+		free_ioas(ioas);
+		return pfnbuf_failed(r, call, "iommufd", NULL);
+	}
+	publish(ioas, alloc.out_ioas_id, true);
+	*ioasp = ioas;
+	return 0;
+}
+
+int pfnbuf_ioas_from_id(struct pfnbuf_ctx *ctx, uint32_t id, struct pfnbuf_ioas **ioasp)
+{
+	static const char call[] = "IOMMU_IOAS_IOVA_RANGES";
+	struct iommu_ioas_iova_ranges probe = { .size = sizeof(probe), .ioas_id = id };
+	struct pfnbuf_ioas *ioas;
+	char name[24];
+	int iommufd, r;
+
+	snprintf(name, sizeof(name), "ioas %" PRIu32, id);
+	if (!ctx || !ioasp)
+		return pfnbuf_refused(-EINVAL, call, name, NULL, "", "a pointer is NULL");
+	iommufd = pfnbuf_ctx_get_iommufd(ctx);
+	if (iommufd < 0)
+		return iommufd;
+	ioas = new_ioas(ctx, iommufd);
+	if (!ioas)
+		return pfnbuf_failed(-ENOMEM, call, name, NULL);
+	/* With room for no range, EMSGSIZE is the answer of an IOAS that is there. */
+	r = k_ioctl(ioas->kernel, iommufd, IOMMU_IOAS_IOVA_RANGES, &probe);
+	if (r < 0 && r != -EMSGSIZE) {
+		free_ioas(ioas);
+		return pfnbuf_failed(r, call, name, NULL);
+	}
+	publish(ioas, id, false);
+	*ioasp = ioas;
+	return 0;
+}
+
+static int unmap_call(const struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length,
+		      uint64_t *unmapped)
+{
+	struct iommu_ioas_unmap unmap = {
+		.size = sizeof(unmap),
+		.ioas_id = ioas->id,
+		.iova = iova,
+		.length = length,
+	};
+	int r = k_ioctl(ioas->kernel, ioas->iommufd, IOMMU_IOAS_UNMAP, &unmap);
+
+	*unmapped = r < 0 ? 0 : unmap.length;
+	return r;
+}
+
+static void detach_devices(struct pfnbuf_ioas *ioas)
+{
+	cleanup_rwunlock pthread_rwlock_t *held = pfnbuf_ctx_hold(ioas->ctx);
+	const struct pfnbuf_link *devices = pfnbuf_ctx_list(ioas->ctx, PFNBUF_LIST_DEVICES);
+
+	for (const struct pfnbuf_link *l = devices->next; l != devices; l = l->next)
+		pfnbuf_device_leave_ioas(pfnbuf_device_of_link(l), ioas);
+}
+
+static void log_end(const struct pfnbuf_ioas *ioas, int code, const char *call,
+		    const struct pfnbuf_range *range)
+{
+	pfnbuf_failed(code, call, ioas->name, range);
+	pfnbuf_ctx_log(ioas->ctx, PFNBUF_LOG_ERROR, "%s", pfnbuf_last_error());
+}
+
+/* Unmapped one by one: in an IOAS of somebody else's only our own areas are ours to unmap. */
+static void end_areas(struct pfnbuf_ioas *ioas)
+{
+	uint64_t bytes;
+
+	for (struct area *a = area_from(ioas, 0); a; a = area_after(ioas, a)) {
+		struct pfnbuf_range range = { a->node.key, a->length };
+		int r = a->absent ? 0 : unmap_call(ioas, range.offset, range.length, &bytes);
+
+		if (r < 0 && r != -ENOENT)
+			log_end(ioas, r, "IOMMU_IOAS_UNMAP", &range);
+	}
+}
+
+/* Areas go first: where the IOAS itself cannot be destroyed, nothing is reachable through it. */
+static void end_owned(struct pfnbuf_ioas *ioas)
+{
+	struct iommu_destroy destroy = { .size = sizeof(destroy), .id = ioas->id };
+	uint64_t bytes;
+	int r = 0;
+
+	if (ioas->areas.root)
+		r = unmap_call(ioas, 0, UINT64_MAX, &bytes);
+	if (r < 0)
+		log_end(ioas, r, "IOMMU_IOAS_UNMAP", NULL);
+	r = k_ioctl(ioas->kernel, ioas->iommufd, IOMMU_DESTROY, &destroy);
+	if (r < 0)
+		log_end(ioas, r, "IOMMU_DESTROY", NULL);
+}
+
+struct pfnbuf_ioas *pfnbuf_ioas_free(struct pfnbuf_ioas *ioas)
+{
+	struct area *gone = NULL;
+
+	if (!ioas)
+		return NULL;
+	detach_devices(ioas);
+	pfnbuf_ctx_unlink(ioas->ctx, &ioas->link);
+	if (ioas->owned)
+		end_owned(ioas);
+	else
+		end_areas(ioas);
+	while (ioas->areas.root)
+		leave(ioas, area_of(ioas->areas.root), &gone);
+	release_areas(&gone);
+	free_ioas(ioas);
+	return NULL;
+}
+
+uint32_t pfnbuf_ioas_get_id(const struct pfnbuf_ioas *ioas)
+{
+	return ioas->id;
+}
+
+const char *pfnbuf_ioas_name(const struct pfnbuf_ioas *ioas)
+{
+	return ioas->name;
+}
+
+struct pfnbuf_ioas *pfnbuf_ioas_of_link(const struct pfnbuf_link *link)
+{
+	return pfnbuf_container_of(link, struct pfnbuf_ioas, link);
+}
+
+/* ---------------------------------------------------------------- addresses ----------------- */
+
+/* Returns how many ranges there are, of which up to @n are in @ranges. */
+static int query_ranges(const struct pfnbuf_ioas *ioas, struct iommu_iova_range *ranges, uint32_t n,
+			uint64_t *alignment)
+{
+	struct iommu_ioas_iova_ranges query = {
+		.size = sizeof(query),
+		.ioas_id = ioas->id,
+		.num_iovas = n,
+		.allowed_iovas = (uintptr_t)ranges,
+	};
+	int r = k_ioctl(ioas->kernel, ioas->iommufd, IOMMU_IOAS_IOVA_RANGES, &query);
+
+	/* EMSGSIZE says that there are more; everything is filled in all the same. */
+	if (r < 0 && r != -EMSGSIZE)
+		return pfnbuf_failed(r, "IOMMU_IOAS_IOVA_RANGES", ioas->name, NULL);
+	*alignment = query.out_iova_alignment;
+	return (int)query.num_iovas;
+}
+
+static struct pfnbuf_range range_of(const struct iommu_iova_range *r)
+{
+	uint64_t less_one = r->last - r->start;
+
+	return (struct pfnbuf_range){ r->start, less_one == UINT64_MAX ? less_one : less_one + 1 };
+}
+
+static size_t min_size(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+int pfnbuf_ioas_get_iova_ranges(struct pfnbuf_ioas *ioas, struct pfnbuf_range *ranges, size_t n,
+				uint64_t *alignment)
+{
+	struct iommu_iova_range few[16];
+	cleanup_free struct iommu_iova_range *many = NULL;
+	struct iommu_iova_range *found = few;
+	size_t room = sizeof(few) / sizeof(*few);
+	uint64_t align;
+	int total;
+
+	if (n && !ranges)
+		return pfnbuf_refused(-EINVAL, "IOMMU_IOAS_IOVA_RANGES", ioas->name, NULL, "",
+				      "ranges is NULL");
+	total = query_ranges(ioas, few, (uint32_t)min_size(room, n), &align);
+	if (total > 0 && min_size((size_t)total, n) > room) {
+		room = min_size((size_t)total, n);
+		found = many = calloc(room, sizeof(*many));
+		if (!many)
+			return pfnbuf_failed(-ENOMEM, "IOMMU_IOAS_IOVA_RANGES", ioas->name, NULL);
+		total = query_ranges(ioas, many, (uint32_t)room, &align);
+	}
+	if (total < 0)
+		return total;
+	for (size_t i = 0; i < min_size(min_size((size_t)total, n), room); i++)
+		ranges[i] = range_of(&found[i]);
+	if (alignment)
+		*alignment = align;
+	return total;
+}
+
+/* The reverse of range_of(), for ranges that a caller made. */
+static int allowed_range(const struct pfnbuf_range *range, struct iommu_iova_range *out)
+{
+	uint64_t last = range->offset + range->length - 1;
+
+	if (!range->offset && range->length == UINT64_MAX)
+		last = UINT64_MAX;
+	if (range->length < 2 || last < range->offset)
+		return -EINVAL;
+	*out = (struct iommu_iova_range){ range->offset, last };
+	return 0;
+}
+
+int pfnbuf_ioas_set_allowed(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *ranges, size_t n)
+{
+	static const char call[] = "IOMMU_IOAS_ALLOW_IOVAS";
+	cleanup_free struct iommu_iova_range *allowed = NULL;
+	struct iommu_ioas_allow_iovas allow = { .size = sizeof(allow), .ioas_id = ioas->id };
+	int r;
+
+	if ((n && !ranges) || n > UINT32_MAX)
+		return pfnbuf_refused(-EINVAL, call, ioas->name, NULL, "",
+				      "ranges is NULL, or there are more than 2^32 - 1");
+	allowed = calloc(n ? n : 1, sizeof(*allowed));
+	if (!allowed)
+		return pfnbuf_failed(-ENOMEM, call, ioas->name, NULL);
+	for (size_t i = 0; i < n; i++)
+		if (allowed_range(&ranges[i], &allowed[i]) < 0)
+			return pfnbuf_refused(-EINVAL, call, ioas->name, &ranges[i], "",
+					      "the range is below two bytes, or wraps around");
+	allow.num_iovas = (uint32_t)n;
+	allow.allowed_iovas = (uintptr_t)allowed;
+	r = k_ioctl(ioas->kernel, ioas->iommufd, IOMMU_IOAS_ALLOW_IOVAS, &allow);
+	return r < 0 ? pfnbuf_failed(r, call, ioas->name, NULL) : 0;
+}
+
+int pfnbuf_ioas_set_huge_pages(struct pfnbuf_ioas *ioas, bool on)
+{
+	struct iommu_option option = {
+		.size = sizeof(option),
+		.option_id = IOMMU_OPTION_HUGE_PAGES,
+		.op = IOMMU_OPTION_OP_SET,
+		.object_id = ioas->id,
+		.val64 = on,
+	};
+	int r = k_ioctl(ioas->kernel, ioas->iommufd, IOMMU_OPTION, &option);
+
+	return r < 0 ? pfnbuf_failed(r, "IOMMU_OPTION", ioas->name, NULL) : 0;
+}
+
+int pfnbuf_ioas_get_pa(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t *length, uint64_t *pa)
+{
+	static const char call[] = "IOMMU_IOAS_NOIOMMU_GET_PA";
+	struct iommu_ioas_noiommu_get_pa get = {
+		.size = sizeof(get),
+		.ioas_id = ioas->id,
+		.iova = iova,
+	};
+	int r;
+
+	if (!length || !pa)
+		return pfnbuf_refused(-EINVAL, call, ioas->name, NULL, "", "a pointer is NULL");
+	get.length = *length;
+	r = k_ioctl(ioas->kernel, ioas->iommufd, IOMMU_IOAS_NOIOMMU_GET_PA, &get);
+	if (r < 0) {
+		struct pfnbuf_range range = { iova, *length };
+
+		return pfnbuf_failed(r, call, ioas->name, &range);
+	}
+	*length = get.length;
+	*pa = get.out_phys;
+	return 0;
+}
+
+/* ---------------------------------------------------------------- mapping ------------------- */
+
+static uint32_t kernel_flags(unsigned flags)
+{
+	return (flags & PFNBUF_MAP_FIXED ? IOMMU_IOAS_MAP_FIXED_IOVA : 0) |
+	       (flags & PFNBUF_MAP_READ ? IOMMU_IOAS_MAP_READABLE : 0) |
+	       (flags & PFNBUF_MAP_WRITE ? IOMMU_IOAS_MAP_WRITEABLE : 0);
+}
+
+/* What needs no kernel to see that it is wrong. */
+static int check_arguments(const struct pfnbuf_ioas *ioas, const char *call, const void *source,
+			   uint64_t length, unsigned flags, const uint64_t *iova)
+{
+	const char *wrong = NULL;
+
+	if (!source || !iova)
+		wrong = "a pointer is NULL";
+	else if (flags & ~(unsigned)ALL_MAP_FLAGS)
+		wrong = "unknown flags";
+	else if (!(flags & (PFNBUF_MAP_READ | PFNBUF_MAP_WRITE)))
+		wrong = "neither PFNBUF_MAP_READ nor PFNBUF_MAP_WRITE is asked for";
+	else if (!length)
+		wrong = "the length is 0";
+	if (wrong)
+		return pfnbuf_refused(-EINVAL, call, ioas->name, NULL, "", "%s", wrong);
+	return 0;
+}
+
+/*
+ * The kernel holds the addresses of an absent area for free. They are kept for it here: were they
+ * given away, a transfer meant for the device's BAR would land in whatever took its place.
+ */
+static int keep_off_absent(const struct pfnbuf_ioas *ioas, const struct map_call *call)
+{
+	struct pfnbuf_range range = { *call->iova, call->length };
+	uint64_t last = range.offset + range.length - 1;
+	struct area *a;
+
+	if (!ioas->nr_absent)
+		return 0;
+	if (!(call->flags & PFNBUF_MAP_FIXED))
+		return pfnbuf_refused(-EBUSY, call->name, ioas->name, NULL,
+				      "finish it with pfnbuf_device_restore(), unmap those areas, "
+				      "or map at a fixed address",
+				      "%zu areas wait for their restore, and the kernel could give "
+				      "their addresses away",
+				      ioas->nr_absent);
+	for (a = up_to(area_from(ioas, range.offset), last); a;
+	     a = up_to(area_after(ioas, a), last))
+		if (a->absent)
+			return pfnbuf_refused(-EEXIST, call->name, ioas->name, &range,
+					      "finish the restore, or unmap that area",
+					      "the area at 0x%" PRIx64 "+0x%" PRIx64
+					      " waits for its restore",
+					      a->node.key, a->length);
+	return 0;
+}
+
+static int map_failed(const struct pfnbuf_ioas *ioas, const struct map_call *call, int code)
+{
+	struct pfnbuf_range range = { *call->iova, call->length };
+	const struct area *a;
+
+	if (!(call->flags & PFNBUF_MAP_FIXED))
+		return pfnbuf_failed(code, call->name, ioas->name, NULL);
+	a = up_to(area_from(ioas, range.offset), range.offset + range.length - 1);
+	if (code != -EEXIST || !a)
+		return pfnbuf_failed(code, call->name, ioas->name, &range);
+	return pfnbuf_refused(
+		code, call->name, ioas->name, &range, "unmap it first, or let the kernel choose",
+		"the area at 0x%" PRIx64 "+0x%" PRIx64 " is there", a->node.key, a->length);
+}
+
+/*
+ * Make the call and enter the areas in @list, whose keys count from the start of the range. What
+ * @list holds on return is no longer, or never was, in the ledger.
+ */
+static int place(struct pfnbuf_ioas *ioas, const struct map_call *call, struct area **list,
+		 uint64_t *iova)
+{
+	struct area *made, *stale;
+	uint64_t last;
+	int r;
+
+	r = keep_off_absent(ioas, call);
+	if (r < 0)
+		return r;
+	r = k_ioctl(ioas->kernel, ioas->iommufd, call->request, call->arg);
+	if (r < 0)
+		return map_failed(ioas, call, r);
+	made = *list;
+	*list = NULL;
+	last = *call->iova + call->length - 1;
+	/* Where the kernel had room, somebody else has unmapped what the ledger still has there. */
+	while ((stale = up_to(area_from(ioas, *call->iova), last)))
+		leave(ioas, stale, list);
+	while (made) {
+		struct area *a = pop(&made);
+
+		enter(ioas, a, *call->iova + a->node.key);
+	}
+	*iova = *call->iova;
+	return 0;
+}
+
+static int map(struct pfnbuf_ioas *ioas, const struct map_call *call, struct area *area,
+	       uint64_t *iova)
+{
+	cleanup_areas struct area *list = area;
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+
+	if (!area)
+		return pfnbuf_failed(-ENOMEM, call->name, ioas->name, NULL);
+	/* Under the lock: a restore has either come before, or will see the area. */
+	if (area->buf)
+		area->generation = import_generation(area->buf);
+	return place(ioas, call, &list, iova);
+}
+
+int pfnbuf_ioas_map_va(struct pfnbuf_ioas *ioas, void *addr, uint64_t length, unsigned flags,
+		       uint64_t *iova)
+{
+	struct iommu_ioas_map arg = {
+		.size = sizeof(arg),
+		.flags = kernel_flags(flags),
+		.ioas_id = ioas->id,
+		.user_va = (uintptr_t)addr,
+		.length = length,
+	};
+	const struct map_call call = {
+		"IOMMU_IOAS_MAP", IOMMU_IOAS_MAP, &arg, &arg.iova, length, flags,
+	};
+	int r = check_arguments(ioas, call.name, addr, length, flags, iova);
+
+	if (r < 0)
+		return r;
+	if (flags & PFNBUF_MAP_FIXED)
+		arg.iova = *iova;
+	return map(ioas, &call, new_area(NULL, (uintptr_t)addr, length, flags, 0), iova);
+}
+
+static struct iommu_ioas_map_file map_file_arg(const struct pfnbuf_ioas *ioas, int fd,
+					       uint64_t offset, uint64_t length, unsigned flags)
+{
+	return (struct iommu_ioas_map_file){
+		.size = sizeof(struct iommu_ioas_map_file),
+		.flags = kernel_flags(flags),
+		.ioas_id = ioas->id,
+		.fd = fd,
+		.start = offset,
+		.length = length,
+	};
+}
+
+int pfnbuf_ioas_map_file(struct pfnbuf_ioas *ioas, int fd, uint64_t offset, uint64_t length,
+			 unsigned flags, uint64_t *iova)
+{
+	struct iommu_ioas_map_file arg = map_file_arg(ioas, fd, offset, length, flags);
+	const struct map_call call = {
+		"IOMMU_IOAS_MAP_FILE", IOMMU_IOAS_MAP_FILE, &arg, &arg.iova, length, flags,
+	};
+	int r = check_arguments(ioas, call.name, &arg, length, flags, iova);
+
+	if (r < 0)
+		return r;
+	if (flags & PFNBUF_MAP_FIXED)
+		arg.iova = *iova;
+	return map(ioas, &call, new_area(NULL, offset, length, flags, 0), iova);
+}
+
+static int check_buf(const struct pfnbuf_buf *buf, const struct pfnbuf_range *range)
+{
+	static const char call[] = "IOMMU_IOAS_MAP_FILE";
+	uint64_t length = pfnbuf_buf_get_length(buf);
+
+	if (pfnbuf_buf_get_kind(buf) == PFNBUF_GUEST_MEMFD)
+		return pfnbuf_refused(-EINVAL, call, pfnbuf_buf_name(buf), range,
+				      "map shared memory, and convert the guest's range to it",
+				      "a guest_memfd cannot be mapped for devices");
+	if (range->offset + range->length < range->offset)
+		return pfnbuf_failed(-EOVERFLOW, call, pfnbuf_buf_name(buf), range);
+	if (range->offset + range->length > length)
+		return pfnbuf_refused(-EINVAL, call, pfnbuf_buf_name(buf), range, "",
+				      "the range leaves the buffer, whose length is 0x%" PRIx64,
+				      length);
+	return 0;
+}
+
+/*
+ * Refusals whose reason is the buffer and not the place: the library knows more of it than the
+ * errno says. Returns @code; others keep the record that they have.
+ */
+static int import_failed(const struct pfnbuf_buf *buf, const struct pfnbuf_range *range, int code)
+{
+	static const char call[] = "IOMMU_IOAS_MAP_FILE";
+	const char *name = pfnbuf_buf_name(buf);
+	unsigned bar;
+	int slices;
+
+	switch (code) {
+	case -ENODEV:
+		if (pfnbuf_buf_get_state(buf) == PFNBUF_DEAD)
+			return pfnbuf_refused(code, call, name, range,
+					      "open the device and export the BAR again",
+					      "the buffer's device is closed");
+		return pfnbuf_failed(code, call, name, range);
+	case -EOPNOTSUPP:
+		slices = pfnbuf_buf_get_slices(buf, &bar, NULL, 0);
+		if (slices > 1)
+			return pfnbuf_refused(code, call, name, range,
+					      "export each slice as a buffer of its own",
+					      "the dma-buf has %d slices and this kernel imports "
+					      "one",
+					      slices);
+		return pfnbuf_failed(code, call, name, range);
+	case -EBADF:
+		return pfnbuf_failed(code, call, name, range);
+	default:
+		return code;
+	}
+}
+
+int pfnbuf_ioas_map_buf(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, uint64_t offset,
+			uint64_t length, unsigned flags, uint64_t *iova)
+{
+	struct iommu_ioas_map_file arg = map_file_arg(ioas, -1, offset, length, flags);
+	const struct map_call call = {
+		"IOMMU_IOAS_MAP_FILE", IOMMU_IOAS_MAP_FILE, &arg, &arg.iova, length, flags,
+	};
+	struct pfnbuf_range range = { offset, length };
+	int r;
+
+	r = check_arguments(ioas, call.name, buf, length, flags, iova);
+	if (r < 0)
+		return r;
+	r = check_buf(buf, &range);
+	if (r < 0)
+		return r;
+	arg.fd = pfnbuf_buf_get_fd(buf);
+	if (flags & PFNBUF_MAP_FIXED)
+		arg.iova = *iova;
+	r = map(ioas, &call, new_area(buf, offset, length, flags, 0), iova);
+	return r < 0 ? import_failed(buf, &range, r) : r;
+}
+
+/*
+ * The areas that a copy of [iova, iova + length) makes: the kernel makes one for each area of the
+ * source, which shares that one's fate. What the ledger does not know of is somebody else's.
+ */
+static int copy_areas(const struct pfnbuf_ioas *src, uint64_t iova, uint64_t length, unsigned flags,
+		      struct area **list)
+{
+	uint64_t done, n;
+
+	for (done = 0; done < length; done += n) {
+		uint64_t at = iova + done;
+		const struct area *a = up_to(area_from(src, at), iova + length - 1);
+		struct area *copy;
+
+		n = length - done;
+		if (!a) {
+			copy = new_area(NULL, 0, n, flags, 0);
+		} else if (a->node.key > at) {
+			n = a->node.key - at;
+			copy = new_area(NULL, 0, n, flags, 0);
+		} else {
+			uint64_t in = at - a->node.key;
+
+			n = n < a->length - in ? n : a->length - in;
+			copy = new_area(a->buf, a->offset + in, n, flags, a->generation);
+		}
+		if (!copy)
+			return -ENOMEM;
+		copy->node.key = done;
+		push(list, copy);
+	}
+	return 0;
+}
+
+static int copy(struct pfnbuf_ioas *ioas, struct pfnbuf_ioas *src, struct iommu_ioas_copy *arg,
+		unsigned flags, struct area **list, uint64_t *iova)
+{
+	const struct map_call call = {
+		"IOMMU_IOAS_COPY", IOMMU_IOAS_COPY, arg, &arg->dst_iova, arg->length, flags,
+	};
+	struct pfnbuf_range range = { arg->src_iova, arg->length };
+	int r = copy_areas(src, arg->src_iova, arg->length, flags, list);
+
+	if (r < 0)
+		return pfnbuf_failed(r, call.name, ioas->name, NULL);
+	r = place(ioas, &call, list, iova);
+	if (r == -ENOENT || r == -EPERM)
+		return pfnbuf_failed(r, call.name, src->name, &range);
+	return r;
+}
+
+static int copy_between(struct pfnbuf_ioas *ioas, struct pfnbuf_ioas *src,
+			struct iommu_ioas_copy *arg, unsigned flags, struct area **list,
+			uint64_t *iova)
+{
+	bool up = (uintptr_t)ioas < (uintptr_t)src;
+	cleanup_unlock pthread_mutex_t *one = pfnbuf_locked(up ? &ioas->lock : &src->lock);
+	cleanup_unlock pthread_mutex_t *two = pfnbuf_locked(up ? &src->lock : &ioas->lock);
+
+	return copy(ioas, src, arg, flags, list, iova);
+}
+
+static int copy_within(struct pfnbuf_ioas *ioas, struct iommu_ioas_copy *arg, unsigned flags,
+		       struct area **list, uint64_t *iova)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+
+	return copy(ioas, ioas, arg, flags, list, iova);
+}
+
+int pfnbuf_ioas_copy(struct pfnbuf_ioas *ioas, struct pfnbuf_ioas *src, uint64_t src_iova,
+		     uint64_t length, unsigned flags, uint64_t *iova)
+{
+	static const char call[] = "IOMMU_IOAS_COPY";
+	cleanup_areas struct area *list = NULL;
+	struct iommu_ioas_copy arg = {
+		.size = sizeof(arg),
+		.flags = kernel_flags(flags),
+		.dst_ioas_id = ioas->id,
+		.length = length,
+		.src_iova = src_iova,
+	};
+	struct pfnbuf_range range = { src_iova, length };
+	int r = check_arguments(ioas, call, src, length, flags, iova);
+
+	if (r < 0)
+		return r;
+	if (src->iommufd != ioas->iommufd)
+		return pfnbuf_refused(-EINVAL, call, src->name, NULL, "",
+				      "the source belongs to another context's iommufd");
+	if (src_iova + length < src_iova)
+		return pfnbuf_failed(-EOVERFLOW, call, src->name, &range);
+	arg.src_ioas_id = src->id;
+	if (flags & PFNBUF_MAP_FIXED)
+		arg.dst_iova = *iova;
+	if (src == ioas)
+		return copy_within(ioas, &arg, flags, &list, iova);
+	return copy_between(ioas, src, &arg, flags, &list, iova);
+}
+
+/* ---------------------------------------------------------------- unmapping ----------------- */
+
+static int refuse_cut(const struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range)
+{
+	uint64_t last = range->offset + range->length - 1;
+	const struct area *cut = up_to(area_from(ioas, range->offset), last);
+
+	if (cut && cut->node.key >= range->offset) {
+		cut = area_of(pfnbuf_tree_floor(&ioas->areas, last));
+		if (last_of(cut) <= last)
+			cut = NULL;
+	}
+	if (!cut)
+		return 0;
+	return pfnbuf_refused(
+		-ENOENT, "IOMMU_IOAS_UNMAP", ioas->name, range, "areas are unmapped whole",
+		"the range cuts the area at 0x%" PRIx64 "+0x%" PRIx64, cut->node.key, cut->length);
+}
+
+/* How many areas are in a range that cuts none, and how many of them are in the kernel. */
+static size_t count_areas(const struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range,
+			  size_t *present)
+{
+	uint64_t last = range->offset + range->length - 1;
+	size_t n = 0;
+
+	*present = 0;
+	for (const struct area *a = up_to(area_from(ioas, range->offset), last); a;
+	     a = up_to(area_after(ioas, a), last)) {
+		n++;
+		*present += !a->absent;
+	}
+	return n;
+}
+
+static void forget(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range, struct area **gone)
+{
+	uint64_t last = range->offset + range->length - 1;
+	struct area *a;
+
+	while ((a = up_to(area_from(ioas, range->offset), last)))
+		leave(ioas, a, gone);
+}
+
+/* Unmap the areas of a range one by one; an area that the kernel does not have is gone as well. */
+static int unmap_each(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range,
+		      struct area **gone, uint64_t *unmapped)
+{
+	uint64_t last = range->offset + range->length - 1;
+	struct area *a;
+
+	while ((a = up_to(area_from(ioas, range->offset), last))) {
+		struct pfnbuf_range own = { a->node.key, a->length };
+		uint64_t bytes = 0;
+		int r = a->absent ? 0 : unmap_call(ioas, own.offset, own.length, &bytes);
+
+		if (r < 0 && r != -ENOENT)
+			return pfnbuf_failed(r, "IOMMU_IOAS_UNMAP", ioas->name, &own);
+		leave(ioas, a, gone);
+		*unmapped += bytes;
+	}
+	return 0;
+}
+
+/*
+ * Unmap a range of an IOAS that is all ours with one call. Where that fails the kernel may have
+ * removed areas in front of the one that it failed at, without saying how many: asking for each
+ * tells.
+ */
+static int unmap_whole(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range,
+		       struct area **gone, uint64_t *unmapped)
+{
+	size_t present, n = count_areas(ioas, range, &present);
+	int r = 0, each;
+
+	if (!n || present)
+		r = unmap_call(ioas, range->offset, range->length, unmapped);
+	if (r >= 0) {
+		forget(ioas, range, gone);
+		return 0;
+	}
+	if (n > 1 || (n && r == -ENOENT)) {
+		each = unmap_each(ioas, range, gone, unmapped);
+		if (each < 0 || *unmapped)
+			return each;
+	}
+	return pfnbuf_failed(r, "IOMMU_IOAS_UNMAP", ioas->name, range);
+}
+
+static int unmap_owned(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range,
+		       struct area **gone, uint64_t *unmapped)
+{
+	size_t present, n = count_areas(ioas, range, &present);
+	int r = unmap_whole(ioas, range, gone, unmapped);
+
+	/* The kernel reads 0 and UINT64_MAX as "all", which succeeds where there is nothing. */
+	if (!r && !n && !*unmapped)
+		return pfnbuf_failed(-ENOENT, "IOMMU_IOAS_UNMAP", ioas->name, range);
+	return r;
+}
+
+static int unmap_shared(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range,
+			struct area **gone, uint64_t *unmapped)
+{
+	size_t present;
+
+	if (!count_areas(ioas, range, &present))
+		return pfnbuf_failed(-ENOENT, "IOMMU_IOAS_UNMAP", ioas->name, range);
+	return unmap_each(ioas, range, gone, unmapped);
+}
+
+int pfnbuf_ioas_unmap(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length, uint64_t *unmapped)
+{
+	static const char call[] = "IOMMU_IOAS_UNMAP";
+	const struct pfnbuf_range range = { iova, length };
+	cleanup_areas struct area *gone = NULL;
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+	uint64_t bytes = 0;
+	int r;
+
+	if (!length)
+		return pfnbuf_failed(-EINVAL, call, ioas->name, &range);
+	if (length - 1 > UINT64_MAX - iova)
+		return pfnbuf_failed(-EOVERFLOW, call, ioas->name, &range);
+	r = refuse_cut(ioas, &range);
+	if (r < 0)
+		return r;
+	r = ioas->owned ? unmap_owned(ioas, &range, &gone, &bytes)
+			: unmap_shared(ioas, &range, &gone, &bytes);
+	if (r < 0)
+		return r;
+	if (unmapped)
+		*unmapped = bytes;
+	return 0;
+}
+
+int pfnbuf_ioas_unmap_all(struct pfnbuf_ioas *ioas, uint64_t *unmapped)
+{
+	const struct pfnbuf_range all = { 0, UINT64_MAX };
+	cleanup_areas struct area *gone = NULL;
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+	uint64_t bytes = 0;
+	int r;
+
+	r = ioas->owned ? unmap_whole(ioas, &all, &gone, &bytes)
+			: unmap_each(ioas, &all, &gone, &bytes);
+	if (r < 0)
+		return r;
+	if (unmapped)
+		*unmapped = bytes;
+	return 0;
+}
+
+/* ---------------------------------------------------------------- revocation ---------------- */
+
+static int restore_area(struct pfnbuf_ioas *ioas, struct area *a)
+{
+	struct iommu_ioas_map_file arg = map_file_arg(ioas, pfnbuf_buf_get_fd(a->buf), a->offset,
+						      a->length, a->flags | PFNBUF_MAP_FIXED);
+	const struct pfnbuf_range place_of = { a->node.key, a->length };
+	const struct pfnbuf_range source = { a->offset, a->length };
+	uint64_t generation = import_generation(a->buf);
+	uint64_t bytes;
+	int r = a->absent ? 0 : unmap_call(ioas, a->node.key, a->length, &bytes);
+
+	/* What somebody else has unmapped is mapped again all the same. */
+	if (r < 0 && r != -ENOENT)
+		return pfnbuf_failed(r, "IOMMU_IOAS_UNMAP", ioas->name, &place_of);
+	set_absent(ioas, a, true);
+	arg.iova = a->node.key;
+	r = k_ioctl(ioas->kernel, ioas->iommufd, IOMMU_IOAS_MAP_FILE, &arg);
+	if (r < 0) {
+		pfnbuf_failed(r, "IOMMU_IOAS_MAP_FILE", ioas->name, &place_of);
+		return import_failed(a->buf, &source, r);
+	}
+	set_absent(ioas, a, false);
+	a->generation = generation;
+	return 0;
+}
+
+int pfnbuf_ioas_restore(struct pfnbuf_ioas *ioas, const struct pfnbuf_device *device)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+
+	for (struct area *a = area_from(ioas, 0); a; a = area_after(ioas, a)) {
+		int r = 0;
+
+		if (a->buf && pfnbuf_buf_get_device(a->buf) == device && is_dead(a) &&
+		    pfnbuf_buf_get_state(a->buf) == PFNBUF_LIVE)
+			r = restore_area(ioas, a);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Of two ranges that do not wrap around. */
+static bool overlap(uint64_t a, uint64_t a_length, uint64_t b, uint64_t b_length)
+{
+	return b - a < a_length || a - b < b_length;
+}
+
+bool pfnbuf_ioas_maps_buf(struct pfnbuf_ioas *ioas, const struct pfnbuf_buf *buf, uint64_t offset,
+			  uint64_t length)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+	struct pfnbuf_identity wanted = pfnbuf_buf_get_identity(buf);
+
+	for (const struct area *a = area_from(ioas, 0); a; a = area_after(ioas, a)) {
+		struct pfnbuf_identity id;
+
+		if (!a->buf || a->absent || !overlap(a->offset, a->length, offset, length))
+			continue;
+		id = pfnbuf_buf_get_identity(a->buf);
+		if (id.dev == wanted.dev && id.ino == wanted.ino)
+			return true;
+	}
+	return false;
+}
+
+int pfnbuf_ioas_next_area(struct pfnbuf_ioas *ioas, uint64_t iova, struct pfnbuf_area *area)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+	const struct area *a = area_from(ioas, iova);
+
+	if (!a)
+		return 0;
+	*area = (struct pfnbuf_area){
+		.iova = a->node.key,
+		.length = a->length,
+		.flags = a->flags,
+		.buf = a->buf,
+		.offset = a->offset,
+		.generation = a->generation,
+		.dead = is_dead(a),
+	};
+	return 1;
+}
