@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * libpfnbuf-sim: a model of Linux 7.3's VFIO, iommufd and KVM memory interfaces behind the table of calls that
- * libpfnbuf enters a kernel by. For test suites: no hardware, no root, real fds, real bytes.
+ * libpfnbuf-sim: a model of Linux 7.3's VFIO, iommufd and KVM memory interfaces behind the table of
+ * calls that libpfnbuf enters a kernel by. For test suites: no hardware, no root, real fds, real
+ * bytes.
  *
- * Conventions are those of pfnbuf.h. A simulated kernel may be used by any number of threads and contexts at once.
+ * Conventions are those of pfnbuf.h. A simulated kernel may be used by any number of threads and
+ * contexts at once.
  */
 #ifndef PFNBUF_SIM_H
 #define PFNBUF_SIM_H
@@ -19,31 +21,39 @@ struct pfnbuf_sim;
 /** Make a simulated kernel: no PCI devices yet, /dev/iommu and /dev/kvm present. */
 PFNBUF_API int pfnbuf_sim_new(struct pfnbuf_sim **simp);
 
-/** End it. Contexts over it must be gone; fds of it that are still open stay open and answer nothing any more. */
+/**
+ * End it. Contexts over it must be gone; fds of it that are still open stay open and answer nothing
+ * any more.
+ */
 PFNBUF_API struct pfnbuf_sim *pfnbuf_sim_free(struct pfnbuf_sim *sim);
 
-/** The table of calls to make contexts over: pfnbuf_ctx_opts.kernel. Lives as long as the simulated kernel. */
+/**
+ * The table of calls to make contexts over: pfnbuf_ctx_opts.kernel. Lives as long as the simulated
+ * kernel.
+ */
 PFNBUF_API const struct pfnbuf_kernel *pfnbuf_sim_kernel(struct pfnbuf_sim *sim);
 
-/* ---------------------------------------------------------------- what is in the machine ---------------------------- */
+/* ---------------------------------------------------------------- what is in the machine ------ */
 
 enum {
-	PFNBUF_SIM_BAR_IO = 1 << 0,           /**< I/O ports */
-	PFNBUF_SIM_BAR_64 = 1 << 1,           /**< 64 bits wide: the next BAR must have size 0 */
+	PFNBUF_SIM_BAR_IO = 1 << 0, /**< I/O ports */
+	PFNBUF_SIM_BAR_64 = 1 << 1, /**< 64 bits wide: the next BAR must have size 0 */
 	PFNBUF_SIM_BAR_PREFETCHABLE = 1 << 2,
 };
 
 enum {
-	PFNBUF_SIM_FLR = 1 << 0,         /**< PCI Express capability with Function Level Reset */
-	PFNBUF_SIM_AF_FLR = 1 << 1,      /**< Advanced Features capability with Function Level Reset */
-	PFNBUF_SIM_PM = 1 << 2,          /**< power management capability (D3hot) */
-	PFNBUF_SIM_VF = 1 << 3,          /**< a virtual function: no memory decode bit */
-	PFNBUF_SIM_NO_DRIVER = 1 << 4,   /**< not bound to vfio-pci (no cdev) */
-	PFNBUF_SIM_NO_CDEV = 1 << 5,     /**< bound, but the kernel has no VFIO cdevs */
-	PFNBUF_SIM_NO_GROUP = 1 << 6,    /**< no IOMMU group: bind fails with ENODEV */
-	PFNBUF_SIM_NO_ACCESS = 1 << 7,   /**< the cdev may not be opened: EACCES */
-	PFNBUF_SIM_NO_DMABUF = 1 << 8,   /**< a variant driver that exports no dma-bufs */
-	PFNBUF_SIM_RESET_FAILS = 1 << 9, /**< VFIO_DEVICE_RESET revokes and then fails with ENOTTY */
+	PFNBUF_SIM_FLR = 1 << 0, /**< PCI Express capability with Function Level Reset */
+	/** Advanced Features capability with Function Level Reset */
+	PFNBUF_SIM_AF_FLR = 1 << 1,
+	PFNBUF_SIM_PM = 1 << 2,	       /**< power management capability (D3hot) */
+	PFNBUF_SIM_VF = 1 << 3,	       /**< a virtual function: no memory decode bit */
+	PFNBUF_SIM_NO_DRIVER = 1 << 4, /**< not bound to vfio-pci (no cdev) */
+	PFNBUF_SIM_NO_CDEV = 1 << 5,   /**< bound, but the kernel has no VFIO cdevs */
+	PFNBUF_SIM_NO_GROUP = 1 << 6,  /**< no IOMMU group: bind fails with ENODEV */
+	PFNBUF_SIM_NO_ACCESS = 1 << 7, /**< the cdev may not be opened: EACCES */
+	PFNBUF_SIM_NO_DMABUF = 1 << 8, /**< a variant driver that exports no dma-bufs */
+	/** VFIO_DEVICE_RESET revokes and then fails with ENOTTY */
+	PFNBUF_SIM_RESET_FAILS = 1 << 9,
 };
 
 struct pfnbuf_sim_bar {
@@ -51,24 +61,28 @@ struct pfnbuf_sim_bar {
 	unsigned flags;
 };
 
-/** A PCI device to put into the machine. Without any reset capability it has no reset and no hot reset. */
+/**
+ * A PCI device to put into the machine. Without any reset capability it has no reset and no hot
+ * reset.
+ */
 struct pfnbuf_sim_device {
 	const char *bdf; /**< "0000:01:00.0" */
 	uint16_t vendor;
 	uint16_t device;
 	unsigned flags; /**< PFNBUF_SIM_* */
 	struct pfnbuf_sim_bar bars[6];
-	unsigned msix_vectors;   /**< 0: no MSI-X capability */
-	unsigned msix_bar;       /**< BAR of the MSI-X table */
-	uint32_t msix_table;     /**< offset of the table, 8-byte aligned */
-	unsigned msix_pba_bar;   /**< BAR of the pending bit array */
-	uint32_t msix_pba;       /**< offset of it */
-	unsigned hot_reset_set;  /**< devices with the same number above 0 share one slot that can be reset */
+	unsigned msix_vectors; /**< 0: no MSI-X capability */
+	unsigned msix_bar;     /**< BAR of the MSI-X table */
+	uint32_t msix_table;   /**< offset of the table, 8-byte aligned */
+	unsigned msix_pba_bar; /**< BAR of the pending bit array */
+	uint32_t msix_pba;     /**< offset of it */
+	/** devices with the same number above 0 share one slot that can be reset */
+	unsigned hot_reset_set;
 };
 
 /**
- * Put a device in. -EEXIST: the address is taken. -EINVAL: malformed address, BAR sizes or capabilities.
- * Also possible while contexts exist.
+ * Put a device in. -EEXIST: the address is taken. -EINVAL: malformed address, BAR sizes or
+ * capabilities. Also possible while contexts exist.
  */
 PFNBUF_API int pfnbuf_sim_add_device(struct pfnbuf_sim *sim, const struct pfnbuf_sim_device *spec);
 
@@ -79,93 +93,107 @@ PFNBUF_API void pfnbuf_sim_set_kvm(struct pfnbuf_sim *sim, bool present);
 /** RLIMIT_MEMLOCK of the simulated process, in bytes (at first: no limit). */
 PFNBUF_API void pfnbuf_sim_set_memlock(struct pfnbuf_sim *sim, uint64_t bytes);
 
-/* ---------------------------------------------------------------- what it would really reach ------------------------ */
+/* ---------------------------------------------------------------- what it would really reach -- */
 
 /**
- * DMA by the device at @bdf to or from @iova, through what its IOAS maps at this moment. Bytes before the first fault
- * are transferred; *done (may be NULL) says how many.
+ * DMA by the device at @bdf to or from @iova, through what its IOAS maps at this moment. Bytes
+ * before the first fault are transferred; *done (may be NULL) says how many.
  *
  * -EFAULT  not mapped, mapped without this right, or dead
  * -EPERM   the device is not attached, or is no bus master
  * -ENODEV  no such device
  */
-PFNBUF_API int pfnbuf_sim_dma_read(struct pfnbuf_sim *sim, const char *bdf, uint64_t iova, void *data, size_t length,
-				   size_t *done);
-PFNBUF_API int pfnbuf_sim_dma_write(struct pfnbuf_sim *sim, const char *bdf, uint64_t iova, const void *data,
-				    size_t length, size_t *done);
+PFNBUF_API int pfnbuf_sim_dma_read(struct pfnbuf_sim *sim, const char *bdf, uint64_t iova,
+				   void *data, size_t length, size_t *done);
+PFNBUF_API int pfnbuf_sim_dma_write(struct pfnbuf_sim *sim, const char *bdf, uint64_t iova,
+				    const void *data, size_t length, size_t *done);
 
 /**
  * Access by the guest of the VM behind @vm_fd at @gpa, as private or shared memory.
  *
  * -ENXIO   no slot: an MMIO exit to the VMM
- * -EFAULT  KVM_EXIT_MEMORY_FAULT or a failed KVM_RUN: the attribute says otherwise, nothing is behind it, BAR memory off
+ * -EFAULT  KVM_EXIT_MEMORY_FAULT or a failed KVM_RUN: the attribute says otherwise, nothing is
+ *          behind it, BAR memory off
  * -EROFS   a write to a read-only slot
  * -EBADF   not a VM of this kernel
  */
-PFNBUF_API int pfnbuf_sim_guest_read(struct pfnbuf_sim *sim, int vm_fd, uint64_t gpa, bool as_private, void *data,
-				     size_t length);
-PFNBUF_API int pfnbuf_sim_guest_write(struct pfnbuf_sim *sim, int vm_fd, uint64_t gpa, bool as_private,
-				      const void *data, size_t length);
-
-/** The bytes behind a BAR, whatever its state: what the device itself sees. -ENODEV; -EINVAL: outside the BAR. */
-PFNBUF_API int pfnbuf_sim_bar_peek(struct pfnbuf_sim *sim, const char *bdf, unsigned bar, uint64_t offset, void *data,
-				   size_t length);
-PFNBUF_API int pfnbuf_sim_bar_poke(struct pfnbuf_sim *sim, const char *bdf, unsigned bar, uint64_t offset,
-				   const void *data, size_t length);
-
-/* ---------------------------------------------------------------- trouble ------------------------------------------- */
+PFNBUF_API int pfnbuf_sim_guest_read(struct pfnbuf_sim *sim, int vm_fd, uint64_t gpa,
+				     bool as_private, void *data, size_t length);
+PFNBUF_API int pfnbuf_sim_guest_write(struct pfnbuf_sim *sim, int vm_fd, uint64_t gpa,
+				      bool as_private, const void *data, size_t length);
 
 /**
- * Let the @n-th call from now on (1: the next) fail with -@error without having any effect. Only calls through the table
- * count, and of these not close, munmap and read of an eventfd, which cannot fail so. 0 takes it back.
+ * The bytes behind a BAR, whatever its state: what the device itself sees. -ENODEV; -EINVAL:
+ * outside the BAR.
+ */
+PFNBUF_API int pfnbuf_sim_bar_peek(struct pfnbuf_sim *sim, const char *bdf, unsigned bar,
+				   uint64_t offset, void *data, size_t length);
+PFNBUF_API int pfnbuf_sim_bar_poke(struct pfnbuf_sim *sim, const char *bdf, unsigned bar,
+				   uint64_t offset, const void *data, size_t length);
+
+/* ---------------------------------------------------------------- trouble --------------------- */
+
+/**
+ * Let the @n-th call from now on (1: the next) fail with -@error without having any effect. Only
+ * calls through the table count, and of these not close, munmap and read of an eventfd, which
+ * cannot fail so. 0 takes it back.
  */
 PFNBUF_API void pfnbuf_sim_fail_nth(struct pfnbuf_sim *sim, uint64_t n, int error);
 
 /** Let the @n-th ioctl with this request number fail. Independent of pfnbuf_sim_fail_nth(). */
-PFNBUF_API void pfnbuf_sim_fail_ioctl(struct pfnbuf_sim *sim, unsigned long request, uint64_t n, int error);
+PFNBUF_API void pfnbuf_sim_fail_ioctl(struct pfnbuf_sim *sim, unsigned long request, uint64_t n,
+				      int error);
 
 /** Calls made through the table so far that count for pfnbuf_sim_fail_nth(). */
 PFNBUF_API uint64_t pfnbuf_sim_calls(struct pfnbuf_sim *sim);
 
-/** The kernel asks for the device back: signals the REQ eventfd, as a driver unbind or unplug does. -ENODEV. */
+/**
+ * The kernel asks for the device back: signals the REQ eventfd, as a driver unbind or unplug does.
+ * -ENODEV.
+ */
 PFNBUF_API int pfnbuf_sim_request_removal(struct pfnbuf_sim *sim, const char *bdf);
 
 /** An AER error: signals the ERR eventfd; revokes nothing. -ENODEV. */
 PFNBUF_API int pfnbuf_sim_raise_error(struct pfnbuf_sim *sim, const char *bdf);
 
-/** Reset or switch memory decode behind the library's back, as another process that shares the device could. -ENODEV. */
+/**
+ * Reset or switch memory decode behind the library's back, as another process that shares the
+ * device could. -ENODEV.
+ */
 PFNBUF_API int pfnbuf_sim_foreign_reset(struct pfnbuf_sim *sim, const char *bdf);
 PFNBUF_API int pfnbuf_sim_foreign_decode(struct pfnbuf_sim *sim, const char *bdf, bool on);
 
-/* ---------------------------------------------------------------- what is there ------------------------------------- */
+/* ---------------------------------------------------------------- what is there --------------- */
 
 /** Everything that can leak, counted. Equal before and after means nothing leaked. */
 struct pfnbuf_sim_counts {
-	uint64_t fds;          /**< open files of the simulated kernel, by reference */
-	uint64_t ioas;         /**< IOAS objects */
+	uint64_t fds;  /**< open files of the simulated kernel, by reference */
+	uint64_t ioas; /**< IOAS objects */
 	uint64_t hwpts;
-	uint64_t areas;        /**< areas of all IOASes, dead ones included */
+	uint64_t areas; /**< areas of all IOASes, dead ones included */
 	uint64_t dead_areas;
-	uint64_t devices;      /**< devices bound to an iommufd */
+	uint64_t devices; /**< devices bound to an iommufd */
 	uint64_t dma_bufs;
 	uint64_t guest_memfds;
 	uint64_t vms;
 	uint64_t slots;
 	uint64_t bar_mappings;
-	uint64_t pinned;       /**< bytes of user memory that IOASes pin */
+	uint64_t pinned; /**< bytes of user memory that IOASes pin */
 };
 
 PFNBUF_API void pfnbuf_sim_get_counts(struct pfnbuf_sim *sim, struct pfnbuf_sim_counts *counts);
 
 /**
- * The state as text, the same for the same state whatever fds and ids stand for it: devices, IOASes with areas, VMs with
- * slots and attributes. For comparing before with after. *textp is the caller's, to be freed with free(). -ENOMEM.
+ * The state as text, the same for the same state whatever fds and ids stand for it: devices, IOASes
+ * with areas, VMs with slots and attributes. For comparing before with after. *textp is the
+ * caller's, to be freed with free(). -ENOMEM.
  */
 PFNBUF_API int pfnbuf_sim_dump(struct pfnbuf_sim *sim, char **textp);
 
 /**
- * Invariant: no page that a guest can reach as private is mapped for devices or reachable as shared. Checked after every
- * call; the first violation is kept. Returns 0, or 1 and a description in *what (may be NULL), owned by @sim.
+ * Invariant: no page that a guest can reach as private is mapped for devices or reachable as
+ * shared. Checked after every call; the first violation is kept. Returns 0, or 1 and a description
+ * in *what (may be NULL), owned by @sim.
  */
 PFNBUF_API int pfnbuf_sim_alias(struct pfnbuf_sim *sim, const char **what);
 

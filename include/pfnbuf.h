@@ -1,23 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * libpfnbuf: buffers of page frames behind a file descriptor, placed in guest and I/O address space.
+ * libpfnbuf: buffers of page frames behind a file descriptor, placed in guest and I/O address
+ * space.
  *
- * A virtual machine monitor that assigns a PCI device keeps three kernel subsystems in step: VFIO, which owns the
- * device and exports slices of its BARs as dma-bufs; iommufd, which maps them and guest memory into I/O address
- * spaces; KVM, which maps them into the guest. The kernel does not do that for it. This library does.
+ * A virtual machine monitor that assigns a PCI device keeps three kernel subsystems in step: VFIO,
+ * which owns the device and exports slices of its BARs as dma-bufs; iommufd, which maps them and
+ * guest memory into I/O address spaces; KVM, which maps them into the guest. The kernel does not do
+ * that for it. This library does.
  *
  * Conventions that hold for every function here:
  *
- * - It returns 0, or a positive condition that its comment documents, or a negative errno. `errno` is left alone.
- * - Outputs come last, through pointers, and are untouched on failure. A failed call has changed nothing unless its
- *   comment says what. pfnbuf_last_error() tells which call failed, on which object and range, why, and what to do.
+ * - It returns 0, or a positive condition that its comment documents, or a negative errno. `errno`
+ *   is left alone.
+ * - Outputs come last, through pointers, and are untouched on failure. A failed call has changed
+ *   nothing unless its comment says what. pfnbuf_last_error() tells which call failed, on which
+ *   object and range, why, and what to do.
  * - Addresses, offsets and lengths are in bytes.
  * - Functions that end an object return NULL and take NULL: `ioas = pfnbuf_ioas_free(ioas);`
- * - Any thread may call any function on any object; an object may not be ended while another thread uses it.
- * - File descriptors that the library makes are close-on-exec. What a comment calls *borrowed* stays the caller's.
- * - Any function that enters the kernel may also return what the kernel could add: -ENOMEM, -EINTR and, from a
- *   security module, -EPERM or -EACCES. Comments list the errnos that carry a meaning of their own.
- * - `struct ..._opts` start with their own size; set it to sizeof and zero the rest: later versions add members.
+ * - Any thread may call any function on any object; an object may not be ended while another thread
+ *   uses it.
+ * - File descriptors that the library makes are close-on-exec. What a comment calls *borrowed*
+ *   stays the caller's.
+ * - Any function that enters the kernel may also return what the kernel could add: -ENOMEM, -EINTR
+ *   and, from a security module, -EPERM or -EACCES. Comments list the errnos that carry a meaning
+ *   of their own.
+ * - `struct ..._opts` start with their own size; set it to sizeof and zero the rest: later versions
+ *   add members.
  *
  * Rules of the kernel are cited by the path of the source file, in Linux 7.3, that makes them.
  */
@@ -36,8 +44,8 @@ extern "C" {
 #define PFNBUF_VERSION_STRING "0.1.0"
 
 /* Marks a function of the public interface; everything else in the library is hidden. */
-#define PFNBUF_API            __attribute__((visibility("default")))
-#define PFNBUF_PRINTF(f, a)   __attribute__((format(printf, f, a)))
+#define PFNBUF_API	    __attribute__((visibility("default")))
+#define PFNBUF_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
 struct stat;
 struct epoll_event;
@@ -55,20 +63,27 @@ struct pfnbuf_range {
 	uint64_t length;
 };
 
-/** The version of the library that runs, which may be newer than the header: "MAJOR.MINOR.PATCH". */
+/**
+ * The version of the library that runs, which may be newer than the header: "MAJOR.MINOR.PATCH".
+ */
 PFNBUF_API const char *pfnbuf_version(void);
 
-/* ================================================================ errors ============================================ */
+/* ================================================================ errors ====================== */
 
-/** What the last failed call of this thread has to say. Strings live until the thread's next failing call. */
+/**
+ * What the last failed call of this thread has to say. Strings live until the thread's next failing
+ * call.
+ */
 struct pfnbuf_error {
-	int code;                  /**< the negative errno that was returned */
-	const char *call;          /**< the call that was refused: "IOMMU_IOAS_MAP_FILE", "open", ... */
-	const char *object;        /**< what it was made on: "ioas 3", "device 0000:01:00.0" */
-	bool has_range;            /**< whether @range means anything */
-	struct pfnbuf_range range; /**< the offending range, in the address space that @object names */
-	const char *cause;         /**< why, in words; never NULL */
-	const char *hint;          /**< what to do about it; "" where nothing general can be said */
+	int code; /**< the negative errno that was returned */
+	/** the call that was refused: "IOMMU_IOAS_MAP_FILE", "open", ... */
+	const char *call;
+	const char *object; /**< what it was made on: "ioas 3", "device 0000:01:00.0" */
+	bool has_range;	    /**< whether @range means anything */
+	/** the offending range, in the address space that @object names */
+	struct pfnbuf_range range;
+	const char *cause; /**< why, in words; never NULL */
+	const char *hint;  /**< what to do about it; "" where nothing general can be said */
 };
 
 /**
@@ -86,15 +101,16 @@ PFNBUF_API const char *pfnbuf_errno_name(int code);
 /** The errno with this name ("ENODEV" gives 19), or -ENOENT. */
 PFNBUF_API int pfnbuf_errno_from_name(const char *name);
 
-/* ================================================================ the door ========================================== */
+/* ================================================================ the door ==================== */
 
 /**
  * The one door to a kernel: the table of calls through which the library enters it.
  *
- * pfnbuf_kernel_running() is the kernel this process runs on; libpfnbuf-sim answers the same table from a model; a
- * VMM that is not allowed to make such calls itself may pass them to a broker. Every entry returns what the system
- * call returns, or a negative errno; `errno` is not used. Entries are called from any thread, several at once.
- * @data is handed to each call. A table outlives the contexts made over it.
+ * pfnbuf_kernel_running() is the kernel this process runs on; libpfnbuf-sim answers the same table
+ * from a model; a VMM that is not allowed to make such calls itself may pass them to a broker.
+ * Every entry returns what the system call returns, or a negative errno; `errno` is not used.
+ * Entries are called from any thread, several at once. @data is handed to each call. A table
+ * outlives the contexts made over it.
  */
 struct pfnbuf_kernel {
 	size_t size; /**< sizeof(struct pfnbuf_kernel) */
@@ -105,7 +121,8 @@ struct pfnbuf_kernel {
 	int (*dup)(void *data, int fd); /**< fcntl(F_DUPFD_CLOEXEC) */
 	int (*set_cloexec)(void *data, int fd);
 	int (*ioctl)(void *data, int fd, unsigned long request, void *arg);
-	int (*mmap)(void *data, void *addr, size_t length, int prot, int flags, int fd, uint64_t offset, void **out);
+	int (*mmap)(void *data, void *addr, size_t length, int prot, int flags, int fd,
+		    uint64_t offset, void **out);
 	int (*munmap)(void *data, void *addr, size_t length);
 	ssize_t (*pread)(void *data, int fd, void *buf, size_t count, uint64_t offset);
 	ssize_t (*pwrite)(void *data, int fd, const void *buf, size_t count, uint64_t offset);
@@ -118,21 +135,28 @@ struct pfnbuf_kernel {
 	int (*ftruncate)(void *data, int fd, uint64_t length);
 	int (*memfd_create)(void *data, const char *name, unsigned flags);
 	int (*eventfd)(void *data, unsigned initval, int flags);
-	ssize_t (*readlink)(void *data, const char *path, char *buf, size_t size); /**< not NUL terminated */
-	/** Names in a directory without "." and "..", each ended by a NUL, into @buf; returns the bytes used, -ERANGE. */
+	/** not NUL terminated */
+	ssize_t (*readlink)(void *data, const char *path, char *buf, size_t size);
+	/**
+	 * Names in a directory without "." and "..", each ended by a NUL, into @buf; returns the
+	 * bytes used, -ERANGE.
+	 */
 	ssize_t (*list)(void *data, const char *path, char *buf, size_t size);
 	int (*epoll_create)(void *data);
 	int (*epoll_ctl)(void *data, int epfd, int op, int fd, struct epoll_event *event);
-	int (*epoll_wait)(void *data, int epfd, struct epoll_event *events, int max, int timeout_ms);
+	int (*epoll_wait)(void *data, int epfd, struct epoll_event *events, int max,
+			  int timeout_ms);
 };
 
 /** The kernel that this process runs on. Static; never NULL. */
 PFNBUF_API const struct pfnbuf_kernel *pfnbuf_kernel_running(void);
 
-/** "VFIO_DEVICE_RESET" for its number; NULL for an ioctl that the library does not make. For traces. */
+/**
+ * "VFIO_DEVICE_RESET" for its number; NULL for an ioctl that the library does not make. For traces.
+ */
 PFNBUF_API const char *pfnbuf_kernel_ioctl_name(unsigned long request);
 
-/* ================================================================ context =========================================== */
+/* ================================================================ context ===================== */
 
 enum pfnbuf_log_level {
 	PFNBUF_LOG_ERROR,
@@ -142,25 +166,29 @@ enum pfnbuf_log_level {
 };
 
 /**
- * The only callback there is. It gets failures that no return value can carry (of calls made while an object is
- * ended) and notices. It is called without a lock held, in the thread that caused it. @message has no newline.
+ * The only callback there is. It gets failures that no return value can carry (of calls made while
+ * an object is ended) and notices. It is called without a lock held, in the thread that caused it.
+ * @message has no newline.
  */
 typedef void pfnbuf_log_fn(void *data, enum pfnbuf_log_level level, const char *message);
 
 struct pfnbuf_ctx_opts {
-	size_t size;                        /**< sizeof(struct pfnbuf_ctx_opts) */
-	const struct pfnbuf_kernel *kernel; /**< NULL: the running kernel. Borrowed until the context and its objects end */
-	int iommufd;          /**< an open /dev/iommu to use, borrowed; 0 or negative: opened when first needed */
+	size_t size; /**< sizeof(struct pfnbuf_ctx_opts) */
+	/** NULL: the running kernel. Borrowed until the context and its objects end */
+	const struct pfnbuf_kernel *kernel;
+	/** an open /dev/iommu to use, borrowed; 0 or negative: opened when first needed */
+	int iommufd;
 	uint32_t max_events;  /**< length of the event queue; 0: 256 */
 	pfnbuf_log_fn *log;   /**< NULL: none */
-	void *log_data;       /**< handed to @log */
+	void *log_data;	      /**< handed to @log */
 	const char *sysfs;    /**< where sysfs is mounted; NULL: "/sys" */
 	const char *devtmpfs; /**< where device nodes are; NULL: "/dev" */
 };
 
 /**
  * Make a context: one door to a kernel, one pollable fd, one event queue. @opts may be NULL.
- * Objects keep their context alive; it ends when pfnbuf_ctx_free() was called and the last object is gone.
+ * Objects keep their context alive; it ends when pfnbuf_ctx_free() was called and the last object
+ * is gone.
  *
  * -EINVAL  opts->size is smaller than any version knew, or the kernel's table lacks a call
  * -EMFILE, -ENFILE  no fd left for the epoll instance or its eventfd
@@ -172,15 +200,17 @@ PFNBUF_API struct pfnbuf_ctx *pfnbuf_ctx_free(struct pfnbuf_ctx *ctx);
 PFNBUF_API const struct pfnbuf_kernel *pfnbuf_ctx_get_kernel(const struct pfnbuf_ctx *ctx);
 
 /**
- * The fd to poll: readable (level-triggered) while pfnbuf_ctx_dispatch() has work or pfnbuf_ctx_pop_event() has an
- * event. Owned by the context; never changes. It nests in poll, epoll and io_uring.
+ * The fd to poll: readable (level-triggered) while pfnbuf_ctx_dispatch() has work or
+ * pfnbuf_ctx_pop_event() has an event. Owned by the context; never changes. It nests in poll, epoll
+ * and io_uring.
  */
 PFNBUF_API int pfnbuf_ctx_get_fd(const struct pfnbuf_ctx *ctx);
 
 /**
  * The iommufd of the context, opened at the first call of whatever needs it. Owned by the context.
  *
- * -ENOENT  there is no /dev/iommu: the kernel was built without CONFIG_IOMMUFD (Debian's stock kernels are)
+ * -ENOENT  there is no /dev/iommu: the kernel was built without CONFIG_IOMMUFD (Debian's stock
+ *          kernels are)
  * -ENODEV  the node is there and nothing is behind it
  * -EACCES  the caller may not open it
  */
@@ -190,24 +220,31 @@ PFNBUF_API int pfnbuf_ctx_get_iommufd(struct pfnbuf_ctx *ctx);
 PFNBUF_API int pfnbuf_ctx_dispatch(struct pfnbuf_ctx *ctx);
 
 enum pfnbuf_event_type {
-	PFNBUF_EVENT_LOST = 1,        /**< the queue was full: @count events before this one were not kept */
-	PFNBUF_EVENT_REVOKED,         /**< the device's dma-bufs are revoked, every import of them is dead */
-	PFNBUF_EVENT_LIVE,            /**< the device's memory is back: its dma-bufs can be imported again */
-	PFNBUF_EVENT_DEAD,            /**< the device is closed: its dma-bufs are gone for good */
-	PFNBUF_EVENT_REMOVAL_REQUEST, /**< the kernel wants the device back: release it (vfio_pci_core_request) */
-	PFNBUF_EVENT_DEVICE_ERROR,    /**< AER reported an error on the device (vfio_pci_core_aer_err_detected) */
+	/** the queue was full: @count events before this one were not kept */
+	PFNBUF_EVENT_LOST = 1,
+	/** the device's dma-bufs are revoked, every import of them is dead */
+	PFNBUF_EVENT_REVOKED,
+	/** the device's memory is back: its dma-bufs can be imported again */
+	PFNBUF_EVENT_LIVE,
+	PFNBUF_EVENT_DEAD, /**< the device is closed: its dma-bufs are gone for good */
+	/** the kernel wants the device back: release it (vfio_pci_core_request) */
+	PFNBUF_EVENT_REMOVAL_REQUEST,
+	/** AER reported an error on the device (vfio_pci_core_aer_err_detected) */
+	PFNBUF_EVENT_DEVICE_ERROR,
 };
 
 /** Why a device's buffers were revoked. */
 enum pfnbuf_cause {
 	PFNBUF_CAUSE_NONE,
-	PFNBUF_CAUSE_RESET,      /**< VFIO_DEVICE_RESET */
-	PFNBUF_CAUSE_HOT_RESET,  /**< VFIO_DEVICE_PCI_HOT_RESET of this device or of one in its reset set */
-	PFNBUF_CAUSE_FLR,        /**< Function Level Reset through PCI Express or Advanced Features capability */
+	PFNBUF_CAUSE_RESET, /**< VFIO_DEVICE_RESET */
+	/** VFIO_DEVICE_PCI_HOT_RESET of this device or of one in its reset set */
+	PFNBUF_CAUSE_HOT_RESET,
+	/** Function Level Reset through PCI Express or Advanced Features capability */
+	PFNBUF_CAUSE_FLR,
 	PFNBUF_CAUSE_DECODE_OFF, /**< memory decode cleared in PCI_COMMAND */
-	PFNBUF_CAUSE_POWER,      /**< D3hot through PMCSR, or the low-power feature */
-	PFNBUF_CAUSE_CLOSE,      /**< the device was closed */
-	PFNBUF_CAUSE_FOREIGN,    /**< the caller says that somebody else did it */
+	PFNBUF_CAUSE_POWER,	 /**< D3hot through PMCSR, or the low-power feature */
+	PFNBUF_CAUSE_CLOSE,	 /**< the device was closed */
+	PFNBUF_CAUSE_FOREIGN,	 /**< the caller says that somebody else did it */
 };
 
 struct pfnbuf_event {
@@ -215,9 +252,9 @@ struct pfnbuf_event {
 	enum pfnbuf_event_type type;
 	enum pfnbuf_cause cause;
 	struct pfnbuf_device *device; /**< borrowed; NULL if it has been closed since */
-	void *user;                   /**< the device's user pointer */
-	uint64_t generation;          /**< the device's generation after what happened */
-	uint64_t count;               /**< LOST: how many */
+	void *user;		      /**< the device's user pointer */
+	uint64_t generation;	      /**< the device's generation after what happened */
+	uint64_t count;		      /**< LOST: how many */
 };
 
 /** Take the oldest event. Returns 1 and fills *ev, or 0 where there is none. */
@@ -227,31 +264,34 @@ PFNBUF_API int pfnbuf_ctx_pop_event(struct pfnbuf_ctx *ctx, struct pfnbuf_event 
 PFNBUF_API const char *pfnbuf_event_type_name(enum pfnbuf_event_type type);
 PFNBUF_API const char *pfnbuf_cause_name(enum pfnbuf_cause cause);
 
-/* ================================================================ device ============================================ */
+/* ================================================================ device ====================== */
 
 /** Flags for the ..._from_fd functions. Without BORROWED the object owns the fd from success on. */
 enum {
 	PFNBUF_FD_BORROWED = 1 << 0, /**< never close the fd */
-	PFNBUF_FD_BOUND = 1 << 1,    /**< device: BIND_IOMMUFD was done already, with the context's iommufd */
+	/** device: BIND_IOMMUFD was done already, with the context's iommufd */
+	PFNBUF_FD_BOUND = 1 << 1,
 };
 
 /**
- * Open a PCI device by its address ("0000:01:00.0", or "01:00.0" in domain 0) through the VFIO cdev found in sysfs.
- * Nothing can be done with it until pfnbuf_device_bind(); to be known to KVM it is added to a VM before that.
+ * Open a PCI device by its address ("0000:01:00.0", or "01:00.0" in domain 0) through the VFIO cdev
+ * found in sysfs. Nothing can be done with it until pfnbuf_device_bind(); to be known to KVM it is
+ * added to a VM before that.
  *
  * -EINVAL  @bdf is not a PCI address
  * -ENOENT  no such PCI device
- * -ENODEV  the device is not bound to a VFIO driver, or this kernel has no VFIO cdevs (CONFIG_VFIO_DEVICE_CDEV);
- *          the hint says how to bind it
+ * -ENODEV  the device is not bound to a VFIO driver, or this kernel has no VFIO cdevs
+ *          (CONFIG_VFIO_DEVICE_CDEV); the hint says how to bind it
  * -EACCES  the caller may not open the node
  * -EPERM   a no-IOMMU device without CAP_SYS_RAWIO
  * Source: drivers/vfio/device_cdev.c:vfio_device_fops_cdev_open
  */
-PFNBUF_API int pfnbuf_device_open(struct pfnbuf_ctx *ctx, const char *bdf, struct pfnbuf_device **devicep);
+PFNBUF_API int pfnbuf_device_open(struct pfnbuf_ctx *ctx, const char *bdf,
+				  struct pfnbuf_device **devicep);
 
 /**
- * The same for an fd of a VFIO cdev. @flags: PFNBUF_FD_*. With PFNBUF_FD_BOUND @devid is the object id that
- * BIND_IOMMUFD returned, else it is ignored. On failure the fd stays the caller's.
+ * The same for an fd of a VFIO cdev. @flags: PFNBUF_FD_*. With PFNBUF_FD_BOUND @devid is the object
+ * id that BIND_IOMMUFD returned, else it is ignored. On failure the fd stays the caller's.
  *
  * -EINVAL  unknown flags, or a VFIO device of another bus than PCI
  * -EBADF   not an open fd
@@ -261,9 +301,10 @@ PFNBUF_API int pfnbuf_device_from_fd(struct pfnbuf_ctx *ctx, int fd, unsigned fl
 				     struct pfnbuf_device **devicep);
 
 /**
- * Close the device, in the order that the kernel needs: detach, delete the KVM slots of this context that stand on
- * its BAR mappings, unmap those, take it out of the VMs it was added to, close the fd (unless borrowed). Its buffers
- * are DEAD from here on. Failures on the way go to the log; they do not stop it.
+ * Close the device, in the order that the kernel needs: detach, delete the KVM slots of this
+ * context that stand on its BAR mappings, unmap those, take it out of the VMs it was added to,
+ * close the fd (unless borrowed). Its buffers are DEAD from here on. Failures on the way go to the
+ * log; they do not stop it.
  */
 PFNBUF_API struct pfnbuf_device *pfnbuf_device_close(struct pfnbuf_device *device);
 
@@ -274,9 +315,10 @@ PFNBUF_API void pfnbuf_device_set_user(struct pfnbuf_device *device, void *user)
 PFNBUF_API int pfnbuf_device_get_fd(const struct pfnbuf_device *device);
 
 /**
- * Bind the device to the context's iommufd (VFIO_DEVICE_BIND_IOMMUFD). The kernel resets the function, leaves memory
- * decode on and bus mastering off, and blocks DMA until pfnbuf_device_attach(). Afterwards BARs and configuration
- * space are known and removal-request and error notices reach the event queue. There is no unbind but closing.
+ * Bind the device to the context's iommufd (VFIO_DEVICE_BIND_IOMMUFD). The kernel resets the
+ * function, leaves memory decode on and bus mastering off, and blocks DMA until
+ * pfnbuf_device_attach(). Afterwards BARs and configuration space are known and removal-request and
+ * error notices reach the event queue. There is no unbind but closing.
  * @token: 16 bytes of VF token, or NULL.
  *
  * -EALREADY the device object is bound
@@ -287,64 +329,77 @@ PFNBUF_API int pfnbuf_device_get_fd(const struct pfnbuf_device *device);
  * -EACCES   wrong or missing VF token
  * -EAGAIN   the device is being reset by somebody else; try again
  * -EBADFD   the context's iommufd is not one
- * Source: drivers/vfio/device_cdev.c:vfio_df_ioctl_bind_iommufd, drivers/iommu/iommufd/device.c:iommufd_device_bind
+ * Source: drivers/vfio/device_cdev.c:vfio_df_ioctl_bind_iommufd,
+ * drivers/iommu/iommufd/device.c:iommufd_device_bind
  */
 PFNBUF_API int pfnbuf_device_bind(struct pfnbuf_device *device, const uint8_t *token);
 
 /**
- * Attach the device to an IOAS, or move it there in one atomic step if it is attached elsewhere. Its DMA then reaches
- * what is mapped. On failure the old attachment stays.
+ * Attach the device to an IOAS, or move it there in one atomic step if it is attached elsewhere.
+ * Its DMA then reaches what is mapped. On failure the old attachment stays.
  *
  * -ENOENT     the IOAS is gone
- * -EADDRINUSE an area or the allow list of the IOAS covers addresses that the device's IOMMU reserves (MSI window,
- *             aperture), or areas are not aligned to its pages
+ * -EADDRINUSE an area or the allow list of the IOAS covers addresses that the device's IOMMU
+ *             reserves (MSI window, aperture), or areas are not aligned to its pages
  * -EINVAL     the device is not bound, or a device of its group is attached elsewhere
- * -EFAULT, -ENOMEM  memory mapped earlier in the IOAS cannot be pinned now that a device looks at it
+ * -EFAULT, -ENOMEM  memory mapped earlier in the IOAS cannot be pinned now that a device looks at
+ *                   it
  * -EBUSY      the device, or one of its group, is being reset
  * Source: drivers/iommu/iommufd/device.c:iommufd_device_change_pt
  */
 PFNBUF_API int pfnbuf_device_attach(struct pfnbuf_device *device, struct pfnbuf_ioas *ioas);
 
-/** Detach it: its DMA is blocked again; the IOAS keeps its areas. 0 also where nothing was attached. */
+/**
+ * Detach it: its DMA is blocked again; the IOAS keeps its areas. 0 also where nothing was attached.
+ */
 PFNBUF_API int pfnbuf_device_detach(struct pfnbuf_device *device);
 
 /** What is known of a device. */
 struct pfnbuf_device_info {
-	char bdf[16];          /**< "0000:01:00.0"; "" where the fd does not tell */
-	char cdev[32];         /**< "vfio3"; "" where the fd does not tell */
-	uint16_t vendor;       /**< PCI vendor id; 0 before bind */
-	uint16_t device;       /**< PCI device id; 0 before bind */
-	uint32_t devid;        /**< iommufd object id; 0 before bind */
-	uint32_t num_regions;  /**< VFIO regions */
-	uint32_t num_irqs;     /**< VFIO interrupt indexes */
-	uint32_t ioas_id;      /**< IOAS it is attached to; 0: none */
+	char bdf[16];	      /**< "0000:01:00.0"; "" where the fd does not tell */
+	char cdev[32];	      /**< "vfio3"; "" where the fd does not tell */
+	uint16_t vendor;      /**< PCI vendor id; 0 before bind */
+	uint16_t device;      /**< PCI device id; 0 before bind */
+	uint32_t devid;	      /**< iommufd object id; 0 before bind */
+	uint32_t num_regions; /**< VFIO regions */
+	uint32_t num_irqs;    /**< VFIO interrupt indexes */
+	uint32_t ioas_id;     /**< IOAS it is attached to; 0: none */
 	bool bound;
-	bool can_reset;        /**< VFIO_DEVICE_RESET works on it */
-	bool is_vf;            /**< a virtual function: memory decode cannot be cleared */
-	bool memory_enabled;   /**< its BARs answer: decode on, and not in D3hot (kernel's own predicate) */
-	bool low_power;        /**< in the low-power state that pfnbuf_device_low_power_enter() asked for */
-	uint64_t generation;   /**< counts the revocations, from 1 */
+	bool can_reset; /**< VFIO_DEVICE_RESET works on it */
+	bool is_vf;	/**< a virtual function: memory decode cannot be cleared */
+	/** its BARs answer: decode on, and not in D3hot (kernel's own predicate) */
+	bool memory_enabled;
+	/** in the low-power state that pfnbuf_device_low_power_enter() asked for */
+	bool low_power;
+	uint64_t generation; /**< counts the revocations, from 1 */
 };
 
-/** -EINVAL never; it answers before bind, too, with what is known then. Enters the kernel for memory_enabled only. */
-PFNBUF_API int pfnbuf_device_get_info(struct pfnbuf_device *device, struct pfnbuf_device_info *info);
+/**
+ * -EINVAL never; it answers before bind, too, with what is known then. Enters the kernel for
+ * memory_enabled only.
+ */
+PFNBUF_API int pfnbuf_device_get_info(struct pfnbuf_device *device,
+				      struct pfnbuf_device_info *info);
 
-/** The revocation counter: from 1, raised before each call that may revoke the device's buffers. Never blocks. */
+/**
+ * The revocation counter: from 1, raised before each call that may revoke the device's buffers.
+ * Never blocks.
+ */
 PFNBUF_API uint64_t pfnbuf_device_get_generation(const struct pfnbuf_device *device);
 
 enum {
-	PFNBUF_BAR_READ = 1 << 0,       /**< pfnbuf_device_bar_read() works */
-	PFNBUF_BAR_WRITE = 1 << 1,      /**< pfnbuf_device_bar_write() works */
-	PFNBUF_BAR_MMAP = 1 << 2,       /**< pfnbuf_device_bar_map() works */
-	PFNBUF_BAR_HAS_MSIX = 1 << 3,   /**< the MSI-X table is in this BAR */
-	PFNBUF_BAR_IO = 1 << 4,         /**< I/O ports: no memory, cannot be exported */
-	PFNBUF_BAR_64 = 1 << 5,         /**< takes two BAR registers; the next BAR does not exist */
+	PFNBUF_BAR_READ = 1 << 0,     /**< pfnbuf_device_bar_read() works */
+	PFNBUF_BAR_WRITE = 1 << 1,    /**< pfnbuf_device_bar_write() works */
+	PFNBUF_BAR_MMAP = 1 << 2,     /**< pfnbuf_device_bar_map() works */
+	PFNBUF_BAR_HAS_MSIX = 1 << 3, /**< the MSI-X table is in this BAR */
+	PFNBUF_BAR_IO = 1 << 4,	      /**< I/O ports: no memory, cannot be exported */
+	PFNBUF_BAR_64 = 1 << 5,	      /**< takes two BAR registers; the next BAR does not exist */
 	PFNBUF_BAR_PREFETCHABLE = 1 << 6,
 };
 
 struct pfnbuf_bar {
-	uint64_t size;  /**< 0: not implemented */
-	uint32_t flags; /**< PFNBUF_BAR_* */
+	uint64_t size;	    /**< 0: not implemented */
+	uint32_t flags;	    /**< PFNBUF_BAR_* */
 	uint32_t nr_sparse; /**< runs of a sparse BAR that may be mapped; 0: the whole BAR */
 };
 
@@ -354,11 +409,15 @@ struct pfnbuf_bar {
  * -EINVAL  not bound, or @bar above 5
  * Source: drivers/vfio/pci/vfio_pci_core.c:vfio_pci_ioctl_get_region_info
  */
-PFNBUF_API int pfnbuf_device_get_bar(struct pfnbuf_device *device, unsigned bar, struct pfnbuf_bar *info);
+PFNBUF_API int pfnbuf_device_get_bar(struct pfnbuf_device *device, unsigned bar,
+				     struct pfnbuf_bar *info);
 
-/** Up to @n runs of a sparse BAR into @ranges; returns how many there are in all (0: not sparse). -EINVAL as above. */
-PFNBUF_API int pfnbuf_device_get_bar_sparse(struct pfnbuf_device *device, unsigned bar, struct pfnbuf_range *ranges,
-					    size_t n);
+/**
+ * Up to @n runs of a sparse BAR into @ranges; returns how many there are in all (0: not sparse).
+ * -EINVAL as above.
+ */
+PFNBUF_API int pfnbuf_device_get_bar_sparse(struct pfnbuf_device *device, unsigned bar,
+					    struct pfnbuf_range *ranges, size_t n);
 
 /**
  * Read or write bytes of a BAR through the kernel (not through a mapping).
@@ -368,24 +427,27 @@ PFNBUF_API int pfnbuf_device_get_bar_sparse(struct pfnbuf_device *device, unsign
  * -EBUSY   the BAR is claimed by another driver
  * Source: drivers/vfio/pci/vfio_pci_rdwr.c:vfio_pci_bar_rw
  */
-PFNBUF_API int pfnbuf_device_bar_read(struct pfnbuf_device *device, unsigned bar, uint64_t offset, void *data,
-				      size_t length);
-PFNBUF_API int pfnbuf_device_bar_write(struct pfnbuf_device *device, unsigned bar, uint64_t offset, const void *data,
-				       size_t length);
+PFNBUF_API int pfnbuf_device_bar_read(struct pfnbuf_device *device, unsigned bar, uint64_t offset,
+				      void *data, size_t length);
+PFNBUF_API int pfnbuf_device_bar_write(struct pfnbuf_device *device, unsigned bar, uint64_t offset,
+				       const void *data, size_t length);
 
 /**
- * Map a slice of a BAR into this process, shared and uncached. Both values are multiples of the page size. The mapping
- * survives revocation: while the device's memory is off, touching it raises SIGBUS (in a vCPU: KVM_RUN fails with
- * EFAULT), and it faults back in by itself afterwards. It keeps the device's file open until pfnbuf_device_bar_unmap()
- * or pfnbuf_device_close().
+ * Map a slice of a BAR into this process, shared and uncached. Both values are multiples of the
+ * page size. The mapping survives revocation: while the device's memory is off, touching it raises
+ * SIGBUS (in a vCPU: KVM_RUN fails with EFAULT), and it faults back in by itself afterwards. It
+ * keeps the device's file open until pfnbuf_device_bar_unmap() or pfnbuf_device_close().
  *
  * -EINVAL  not bound, BAR cannot be mapped, misaligned or empty range, or it leaves the BAR
  * Source: drivers/vfio/pci/vfio_pci_core.c:vfio_pci_core_mmap
  */
-PFNBUF_API int pfnbuf_device_bar_map(struct pfnbuf_device *device, unsigned bar, uint64_t offset, uint64_t length,
-				     void **addrp);
+PFNBUF_API int pfnbuf_device_bar_map(struct pfnbuf_device *device, unsigned bar, uint64_t offset,
+				     uint64_t length, void **addrp);
 
-/** Unmap what pfnbuf_device_bar_map() returned. -ENOENT: no such mapping. -EBUSY: a KVM slot still stands on it. */
+/**
+ * Unmap what pfnbuf_device_bar_map() returned. -ENOENT: no such mapping. -EBUSY: a KVM slot still
+ * stands on it.
+ */
 PFNBUF_API int pfnbuf_device_bar_unmap(struct pfnbuf_device *device, void *addr);
 
 /**
@@ -396,25 +458,34 @@ PFNBUF_API int pfnbuf_device_bar_unmap(struct pfnbuf_device *device, void *addr)
  * -EIO     the device could not be resumed
  * Source: drivers/vfio/pci/vfio_pci_config.c:vfio_pci_config_rw
  */
-PFNBUF_API int pfnbuf_device_config_read(struct pfnbuf_device *device, uint64_t offset, void *data, size_t length);
+PFNBUF_API int pfnbuf_device_config_read(struct pfnbuf_device *device, uint64_t offset, void *data,
+					 size_t length);
 
 /**
- * Write configuration space. A write that can revoke the device's buffers is recognised and bracketed: memory decode
- * cleared in PCI_COMMAND, D3hot in PMCSR, FLR in the PCI Express or Advanced Features capability. It may touch several
- * registers; each is looked at. Errnos as for reading.
+ * Write configuration space. A write that can revoke the device's buffers is recognised and
+ * bracketed: memory decode cleared in PCI_COMMAND, D3hot in PMCSR, FLR in the PCI Express or
+ * Advanced Features capability. It may touch several registers; each is looked at. Errnos as for
+ * reading.
  */
-PFNBUF_API int pfnbuf_device_config_write(struct pfnbuf_device *device, uint64_t offset, const void *data,
-					  size_t length);
+PFNBUF_API int pfnbuf_device_config_write(struct pfnbuf_device *device, uint64_t offset,
+					  const void *data, size_t length);
 
-/** Set or clear memory decode (PCI_COMMAND bit 1), read-modify-write. Errnos of config_read and config_write. */
+/**
+ * Set or clear memory decode (PCI_COMMAND bit 1), read-modify-write. Errnos of config_read and
+ * config_write.
+ */
 PFNBUF_API int pfnbuf_device_set_memory_decode(struct pfnbuf_device *device, bool on);
 
-/** Set or clear bus mastering (PCI_COMMAND bit 2): no DMA leaves the device without it, and bind clears it. */
+/**
+ * Set or clear bus mastering (PCI_COMMAND bit 2): no DMA leaves the device without it, and bind
+ * clears it.
+ */
 PFNBUF_API int pfnbuf_device_set_bus_master(struct pfnbuf_device *device, bool on);
 
 /**
- * Reset the function (VFIO_DEVICE_RESET). Kills every import of the device's buffers, also where it fails after it
- * began: the generation is raised first. Buffers are LIVE again afterwards if memory decode is on.
+ * Reset the function (VFIO_DEVICE_RESET). Kills every import of the device's buffers, also where it
+ * fails after it began: the generation is raised first. Buffers are LIVE again afterwards if memory
+ * decode is on.
  *
  * -EINVAL  the device has no way to be reset (info.can_reset is false); nothing happened
  * -EAGAIN  the device is locked by somebody else; imports are dead all the same
@@ -426,19 +497,20 @@ PFNBUF_API int pfnbuf_device_reset(struct pfnbuf_device *device);
 /** A device that a hot reset reaches. */
 struct pfnbuf_hot_reset_device {
 	char bdf[16];
-	uint32_t devid; /**< iommufd object id; 0: owned by this iommufd without one; UINT32_MAX: not owned */
+	/** iommufd object id; 0: owned by this iommufd without one; UINT32_MAX: not owned */
+	uint32_t devid;
 };
 
 /**
- * The devices that a hot reset of this one reaches, up to @n into @devices; returns how many there are in all.
- * -ENODEV: neither slot nor bus can be reset. -EINVAL: not bound.
+ * The devices that a hot reset of this one reaches, up to @n into @devices; returns how many there
+ * are in all. -ENODEV: neither slot nor bus can be reset. -EINVAL: not bound.
  */
-PFNBUF_API int pfnbuf_device_hot_reset_set(struct pfnbuf_device *device, struct pfnbuf_hot_reset_device *devices,
-					   size_t n);
+PFNBUF_API int pfnbuf_device_hot_reset_set(struct pfnbuf_device *device,
+					   struct pfnbuf_hot_reset_device *devices, size_t n);
 
 /**
- * Reset the slot or bus. Reaches every device of the set: the generation of each that belongs to this context is raised
- * first.
+ * Reset the slot or bus. Reaches every device of the set: the generation of each that belongs to
+ * this context is raised first.
  *
  * -EINVAL  a device of the set is not bound to VFIO or belongs to another iommufd
  * -ENODEV  neither slot nor bus can be reset; nothing happened
@@ -448,9 +520,11 @@ PFNBUF_API int pfnbuf_device_hot_reset_set(struct pfnbuf_device *device, struct 
 PFNBUF_API int pfnbuf_device_hot_reset(struct pfnbuf_device *device);
 
 /**
- * Let the device enter low power (runtime D3), and leave it. @wake_fd: an eventfd that the kernel signals when the
- * device woke by itself (borrowed during the call), or -1. Entering revokes the buffers even where it then fails with
- * -EINVAL because the device was in low power already. After a wake-up by itself the buffers stay SUSPENDED until
+ * Let the device enter low power (runtime D3), and leave it. @wake_fd: an eventfd that the kernel
+ * signals when the device woke by itself (borrowed during the call), or -1. Entering revokes the
+ * buffers even where it then fails with
+ * -EINVAL because the device was in low power already. After a wake-up by itself the buffers stay
+ *         SUSPENDED until
  * pfnbuf_device_low_power_exit().
  *
  * -EINVAL  not bound, or (enter) engaged already
@@ -462,9 +536,9 @@ PFNBUF_API int pfnbuf_device_low_power_enter(struct pfnbuf_device *device, int w
 PFNBUF_API int pfnbuf_device_low_power_exit(struct pfnbuf_device *device);
 
 /**
- * Brackets for a VMM that makes a revoking call itself: begin before the call, end after it. Begin raises the
- * generation and suspends the buffers; end asks the device whether its memory is on and, if so, makes them LIVE.
- * They do not nest.
+ * Brackets for a VMM that makes a revoking call itself: begin before the call, end after it. Begin
+ * raises the generation and suspends the buffers; end asks the device whether its memory is on and,
+ * if so, makes them LIVE. They do not nest.
  *
  * -EINVAL   not bound
  * -EALREADY begin: another bracket of this device is open
@@ -474,37 +548,39 @@ PFNBUF_API int pfnbuf_device_revoke_begin(struct pfnbuf_device *device, enum pfn
 PFNBUF_API int pfnbuf_device_revoke_end(struct pfnbuf_device *device);
 
 /**
- * Import again, at the same I/O virtual addresses, every area of this context's IOASes that died with a revocation of
- * this device's buffers: UNMAP and MAP_FILE for each. On failure some are restored and the others stay as they were:
- * dead, and named by pfnbuf_ioas_next_area(); calling again goes on with them. Returns 0.
+ * Import again, at the same I/O virtual addresses, every area of this context's IOASes that died
+ * with a revocation of this device's buffers: UNMAP and MAP_FILE for each. On failure some are
+ * restored and the others stay as they were: dead, and named by pfnbuf_ioas_next_area(); calling
+ * again goes on with them. Returns 0.
  *
  * -ENODEV  the device's memory is off; nothing was done
  * and those of pfnbuf_ioas_map_buf()
  */
 PFNBUF_API int pfnbuf_device_restore(struct pfnbuf_device *device);
 
-/* ================================================================ buffer ============================================ */
+/* ================================================================ buffer ====================== */
 
 enum pfnbuf_kind {
 	PFNBUF_DMA_BUF = 1, /**< a dma-buf: slices of a BAR, or another exporter's */
-	PFNBUF_MEMFD,       /**< shared memory: memfd or hugetlb memfd */
+	PFNBUF_MEMFD,	    /**< shared memory: memfd or hugetlb memfd */
 	PFNBUF_GUEST_MEMFD, /**< KVM's private memory */
 };
 
 enum pfnbuf_state {
-	PFNBUF_LIVE = 1,  /**< can be imported; what was imported under this generation works */
-	PFNBUF_SUSPENDED, /**< the device's memory is off; nothing can be imported until it is back */
-	PFNBUF_DEAD,      /**< for good: the device is closed */
+	PFNBUF_LIVE = 1, /**< can be imported; what was imported under this generation works */
+	/** the device's memory is off; nothing can be imported until it is back */
+	PFNBUF_SUSPENDED,
+	PFNBUF_DEAD, /**< for good: the device is closed */
 };
 
 /**
- * Export slices of a BAR as one dma-buf (VFIO_DEVICE_FEATURE_DMA_BUF). Offsets and lengths are multiples of the page
- * size; slices may be in any order and may overlap; the buffer is as long as all of them together. Linux 7.3 imports a
- * dma-buf of one slice only.
- * The buffer starts with one reference, which is the caller's.
+ * Export slices of a BAR as one dma-buf (VFIO_DEVICE_FEATURE_DMA_BUF). Offsets and lengths are
+ * multiples of the page size; slices may be in any order and may overlap; the buffer is as long as
+ * all of them together. Linux 7.3 imports a dma-buf of one slice only. The buffer starts with one
+ * reference, which is the caller's.
  *
- * -EINVAL     not bound, no slices, a slice that is empty, misaligned, overflows or leaves the BAR, an I/O port BAR, or
- *             a BAR below the page size
+ * -EINVAL     not bound, no slices, a slice that is empty, misaligned, overflows or leaves the BAR,
+ *             an I/O port BAR, or a BAR below the page size
  * -ENODEV     no such BAR, or it cannot be claimed
  * -EOPNOTSUPP the device's driver exports no dma-bufs (only vfio-pci and nvgrace-gpu do)
  * -ENOTTY     this kernel exports none (before 6.19, or without CONFIG_VFIO_PCI_DMABUF)
@@ -512,12 +588,13 @@ enum pfnbuf_state {
  * -EMFILE, -ENFILE  no fd left
  * Source: drivers/vfio/pci/vfio_pci_dmabuf.c:vfio_pci_core_feature_dma_buf
  */
-PFNBUF_API int pfnbuf_device_export(struct pfnbuf_device *device, unsigned bar, const struct pfnbuf_range *slices,
-				    size_t n, struct pfnbuf_buf **bufp);
+PFNBUF_API int pfnbuf_device_export(struct pfnbuf_device *device, unsigned bar,
+				    const struct pfnbuf_range *slices, size_t n,
+				    struct pfnbuf_buf **bufp);
 
 /**
- * Make shared memory (memfd_create). @length is a multiple of the page size; with @hugepage_size (2 MiB or 1 GiB; 0:
- * none) of that. Zeroed.
+ * Make shared memory (memfd_create). @length is a multiple of the page size; with @hugepage_size (2
+ * MiB or 1 GiB; 0: none) of that. Zeroed.
  *
  * -EINVAL  length 0 or no multiple; a huge page size that this kernel has not
  * -ENOMEM  not that much memory (huge pages: when first touched)
@@ -526,14 +603,15 @@ PFNBUF_API int pfnbuf_buf_new_memfd(struct pfnbuf_ctx *ctx, uint64_t length, uin
 				    struct pfnbuf_buf **bufp);
 
 enum {
-	PFNBUF_GUEST_MEMFD_MMAP = 1 << 0,        /**< may be mapped by this process */
-	PFNBUF_GUEST_MEMFD_INIT_SHARED = 1 << 1, /**< starts shared; only a VM without private memory takes it */
+	PFNBUF_GUEST_MEMFD_MMAP = 1 << 0, /**< may be mapped by this process */
+	/** starts shared; only a VM without private memory takes it */
+	PFNBUF_GUEST_MEMFD_INIT_SHARED = 1 << 1,
 };
 
 /**
- * Make private memory for a VM (KVM_CREATE_GUEST_MEMFD). @length is a multiple of the page size. The memory pins the VM;
- * a slot over it does not pin the memory, so slots hold a reference here. Unlike the kernel's default the fd is
- * close-on-exec.
+ * Make private memory for a VM (KVM_CREATE_GUEST_MEMFD). @length is a multiple of the page size.
+ * The memory pins the VM; a slot over it does not pin the memory, so slots hold a reference here.
+ * Unlike the kernel's default the fd is close-on-exec.
  *
  * -EINVAL  length 0 or misaligned, or flags that this VM does not take
  * -ENOTTY  this kernel has no guest_memfd (CONFIG_KVM_GUEST_MEMFD)
@@ -544,16 +622,21 @@ PFNBUF_API int pfnbuf_buf_new_guest_memfd(struct pfnbuf_vm *vm, uint64_t length,
 					  struct pfnbuf_buf **bufp);
 
 /**
- * Take a dma-buf, memfd or guest_memfd that somebody else made; the kind is read from the fd. @flags:
- * PFNBUF_FD_BORROWED. On failure the fd stays the caller's. The library cannot see revocations of a dma-buf that it did
- * not export: its state is LIVE until pfnbuf_buf_verify() finds otherwise.
+ * Take a dma-buf, memfd or guest_memfd that somebody else made; the kind is read from the fd.
+ * @flags: PFNBUF_FD_BORROWED. On failure the fd stays the caller's. The library cannot see
+ * revocations of a dma-buf that it did not export: its state is LIVE until pfnbuf_buf_verify()
+ * finds otherwise.
  *
  * -EBADF   not an open fd
  * -EINVAL  none of the three kinds, or flags unknown
  */
-PFNBUF_API int pfnbuf_buf_from_fd(struct pfnbuf_ctx *ctx, int fd, unsigned flags, struct pfnbuf_buf **bufp);
+PFNBUF_API int pfnbuf_buf_from_fd(struct pfnbuf_ctx *ctx, int fd, unsigned flags,
+				  struct pfnbuf_buf **bufp);
 
-/** One reference more, and one less; the fd is closed (unless borrowed) with the last. IOAS areas and slots hold one. */
+/**
+ * One reference more, and one less; the fd is closed (unless borrowed) with the last. IOAS areas
+ * and slots hold one.
+ */
 PFNBUF_API struct pfnbuf_buf *pfnbuf_buf_ref(struct pfnbuf_buf *buf);
 PFNBUF_API struct pfnbuf_buf *pfnbuf_buf_unref(struct pfnbuf_buf *buf);
 
@@ -563,7 +646,10 @@ PFNBUF_API enum pfnbuf_kind pfnbuf_buf_get_kind(const struct pfnbuf_buf *buf);
 PFNBUF_API uint64_t pfnbuf_buf_get_length(const struct pfnbuf_buf *buf);
 PFNBUF_API enum pfnbuf_state pfnbuf_buf_get_state(const struct pfnbuf_buf *buf);
 
-/** How often the buffer could have been revoked, from 1. An address or import from an older generation is stale. */
+/**
+ * How often the buffer could have been revoked, from 1. An address or import from an older
+ * generation is stale.
+ */
 PFNBUF_API uint64_t pfnbuf_buf_get_generation(const struct pfnbuf_buf *buf);
 
 /** What tells two buffers apart, whatever their fd numbers: st_dev and st_ino. */
@@ -573,16 +659,24 @@ struct pfnbuf_identity {
 };
 PFNBUF_API struct pfnbuf_identity pfnbuf_buf_get_identity(const struct pfnbuf_buf *buf);
 
-/** The device it was exported from, borrowed, or NULL (another kind, foreign, or the device is closed). */
+/**
+ * The device it was exported from, borrowed, or NULL (another kind, foreign, or the device is
+ * closed).
+ */
 PFNBUF_API struct pfnbuf_device *pfnbuf_buf_get_device(const struct pfnbuf_buf *buf);
 
-/** Up to @n slices of the BAR it consists of; returns how many there are in all (0: not exported here), and the BAR. */
-PFNBUF_API int pfnbuf_buf_get_slices(const struct pfnbuf_buf *buf, unsigned *barp, struct pfnbuf_range *slices, size_t n);
+/**
+ * Up to @n slices of the BAR it consists of; returns how many there are in all (0: not exported
+ * here), and the BAR.
+ */
+PFNBUF_API int pfnbuf_buf_get_slices(const struct pfnbuf_buf *buf, unsigned *barp,
+				     struct pfnbuf_range *slices, size_t n);
 
 /**
- * Ask the kernel whether the dma-buf can be imported now, by mapping it for a moment into an IOAS of its own that no
- * device sees. Returns 1: yes; 0: no, it is revoked. It cannot tell whether it *was* revoked in between: imports may be
- * dead although this says yes. The state of a foreign buffer follows the answer.
+ * Ask the kernel whether the dma-buf can be imported now, by mapping it for a moment into an IOAS
+ * of its own that no device sees. Returns 1: yes; 0: no, it is revoked. It cannot tell whether it
+ * *was* revoked in between: imports may be dead although this says yes. The state of a foreign
+ * buffer follows the answer.
  *
  * -EINVAL     not a dma-buf
  * -EOPNOTSUPP this kernel cannot import it at all (several slices, or not from VFIO)
@@ -590,17 +684,20 @@ PFNBUF_API int pfnbuf_buf_get_slices(const struct pfnbuf_buf *buf, unsigned *bar
 PFNBUF_API int pfnbuf_buf_verify(struct pfnbuf_buf *buf);
 
 /**
- * Map the memory of a memfd, or of a guest_memfd made with PFNBUF_GUEST_MEMFD_MMAP, into this process, and unmap it.
+ * Map the memory of a memfd, or of a guest_memfd made with PFNBUF_GUEST_MEMFD_MMAP, into this
+ * process, and unmap it.
  *
- * -EINVAL  range empty, misaligned or beyond the buffer; a dma-buf (a BAR is mapped through its device)
+ * -EINVAL  range empty, misaligned or beyond the buffer; a dma-buf (a BAR is mapped through its
+ *          device)
  * -ENODEV  a guest_memfd without PFNBUF_GUEST_MEMFD_MMAP
  */
-PFNBUF_API int pfnbuf_buf_map(struct pfnbuf_buf *buf, uint64_t offset, uint64_t length, void **addrp);
+PFNBUF_API int pfnbuf_buf_map(struct pfnbuf_buf *buf, uint64_t offset, uint64_t length,
+			      void **addrp);
 PFNBUF_API int pfnbuf_buf_unmap(struct pfnbuf_buf *buf, void *addr, uint64_t length);
 
 /**
- * Give the pages of a range back (fallocate, punch hole): read again they are zero. The IOMMU is not told: a range that
- * an IOAS maps is refused.
+ * Give the pages of a range back (fallocate, punch hole): read again they are zero. The IOMMU is
+ * not told: a range that an IOAS maps is refused.
  *
  * -EINVAL  range empty, misaligned or beyond the buffer; a dma-buf
  * -EBUSY   an area of an IOAS of this context maps part of it
@@ -610,12 +707,13 @@ PFNBUF_API int pfnbuf_buf_discard(struct pfnbuf_buf *buf, uint64_t offset, uint6
 PFNBUF_API const char *pfnbuf_kind_name(enum pfnbuf_kind kind);
 PFNBUF_API const char *pfnbuf_state_name(enum pfnbuf_state state);
 
-/* ================================================================ IOAS ============================================== */
+/* ================================================================ IOAS ======================== */
 
 enum {
 	PFNBUF_MAP_READ = 1 << 0,  /**< devices may read */
 	PFNBUF_MAP_WRITE = 1 << 1, /**< devices may write */
-	PFNBUF_MAP_FIXED = 1 << 2, /**< at *iova; otherwise the kernel chooses and *iova says what */
+	/** at *iova; otherwise the kernel chooses and *iova says what */
+	PFNBUF_MAP_FIXED = 1 << 2,
 };
 
 /**
@@ -625,87 +723,96 @@ enum {
 PFNBUF_API int pfnbuf_ioas_new(struct pfnbuf_ctx *ctx, struct pfnbuf_ioas **ioasp);
 
 /**
- * Use an IOAS of the context's iommufd that somebody else made. It is not destroyed with the object, and only areas
- * mapped through this object are unmapped then.
+ * Use an IOAS of the context's iommufd that somebody else made. It is not destroyed with the
+ * object, and only areas mapped through this object are unmapped then.
  *
  * -ENOENT  no IOAS has this id
  */
 PFNBUF_API int pfnbuf_ioas_from_id(struct pfnbuf_ctx *ctx, uint32_t id, struct pfnbuf_ioas **ioasp);
 
 /**
- * End it: detach the context's devices that are attached to it, unmap its areas, destroy the kernel's object if it was
- * made by pfnbuf_ioas_new(). Failures go to the log.
+ * End it: detach the context's devices that are attached to it, unmap its areas, destroy the
+ * kernel's object if it was made by pfnbuf_ioas_new(). Failures go to the log.
  */
 PFNBUF_API struct pfnbuf_ioas *pfnbuf_ioas_free(struct pfnbuf_ioas *ioas);
 
 PFNBUF_API uint32_t pfnbuf_ioas_get_id(const struct pfnbuf_ioas *ioas);
 
 /**
- * The I/O virtual addresses that attached devices allow, as inclusive ranges turned into offset and length (a range that
- * ends at 2^64 - 1 and starts at 0 has length UINT64_MAX). Up to @n into @ranges; returns how many there are in all.
- * *alignment (may be NULL) is what addresses and lengths must be multiples of.
+ * The I/O virtual addresses that attached devices allow, as inclusive ranges turned into offset and
+ * length (a range that ends at 2^64 - 1 and starts at 0 has length UINT64_MAX). Up to @n into
+ * @ranges; returns how many there are in all. *alignment (may be NULL) is what addresses and
+ * lengths must be multiples of.
  * Source: drivers/iommu/iommufd/ioas.c:iommufd_ioas_iova_ranges
  */
-PFNBUF_API int pfnbuf_ioas_get_iova_ranges(struct pfnbuf_ioas *ioas, struct pfnbuf_range *ranges, size_t n,
-					   uint64_t *alignment);
+PFNBUF_API int pfnbuf_ioas_get_iova_ranges(struct pfnbuf_ioas *ioas, struct pfnbuf_range *ranges,
+					   size_t n, uint64_t *alignment);
 
 /**
- * Restrict the addresses that the kernel chooses from, and the addresses future devices may reserve; n = 0 lifts it. A
- * fixed address may lie outside.
+ * Restrict the addresses that the kernel chooses from, and the addresses future devices may
+ * reserve; n = 0 lifts it. A fixed address may lie outside.
  *
  * -EINVAL     a range is below 2 bytes, overflows, or two overlap
  * -EADDRINUSE an attached device reserves part of it; the old list stands
  */
-PFNBUF_API int pfnbuf_ioas_set_allowed(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *ranges, size_t n);
+PFNBUF_API int pfnbuf_ioas_set_allowed(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *ranges,
+				       size_t n);
 
 /**
- * Map memory of this process. It stays pinned while a device is attached; what is behind the address then must not
- * change until it is unmapped. A BAR mapping is refused: export the BAR and use pfnbuf_ioas_map_buf().
+ * Map memory of this process. It stays pinned while a device is attached; what is behind the
+ * address then must not change until it is unmapped. A BAR mapping is refused: export the BAR and
+ * use pfnbuf_ioas_map_buf().
  * @flags: PFNBUF_MAP_*; *iova: in with PFNBUF_MAP_FIXED, out otherwise.
  *
  * -EINVAL    no direction, length 0 or misaligned, address misaligned, or it hits a reserved range
  * -EEXIST    part of the fixed range is mapped, or kept for an area that waits for its restore
- * -EBUSY     the kernel may not choose the address while an area waits for a restore that failed half-way, because it
- *            could choose that area's: finish pfnbuf_device_restore(), unmap the area, or use PFNBUF_MAP_FIXED
+ * -EBUSY     the kernel may not choose the address while an area waits for a restore that failed
+ *            half-way, because it could choose that area's: finish pfnbuf_device_restore(), unmap
+ *            the area, or use PFNBUF_MAP_FIXED
  * -EOVERFLOW the range wraps
  * -ENOSPC    no room for it
- * -EFAULT    no such memory, not writeable, or device memory (seen only while a device is attached; else at attach)
+ * -EFAULT    no such memory, not writeable, or device memory (seen only while a device is attached;
+ *            else at attach)
  * -ENOMEM    RLIMIT_MEMLOCK
  * -ENOENT    the IOAS is gone
  * Source: drivers/iommu/iommufd/ioas.c:iommufd_ioas_map, io_pagetable.c:iopt_alloc_area_pages
  */
-PFNBUF_API int pfnbuf_ioas_map_va(struct pfnbuf_ioas *ioas, void *addr, uint64_t length, unsigned flags,
-				  uint64_t *iova);
+PFNBUF_API int pfnbuf_ioas_map_va(struct pfnbuf_ioas *ioas, void *addr, uint64_t length,
+				  unsigned flags, uint64_t *iova);
 
 /**
- * Map a file (memfd, hugetlbfs) by its fd, which the caller may close afterwards. The library does not know what the
- * file is: a dma-buf mapped like this is not restored, use pfnbuf_ioas_map_buf().
+ * Map a file (memfd, hugetlbfs) by its fd, which the caller may close afterwards. The library does
+ * not know what the file is: a dma-buf mapped like this is not restored, use pfnbuf_ioas_map_buf().
  * Errnos of pfnbuf_ioas_map_va(), and:
  *
  * -EBADF  not an open fd
  * -ENOTTY this kernel maps no files (before 6.13)
- * -EINVAL another kind of file, a guest_memfd, or the range leaves the file (seen only while a device is attached)
+ * -EINVAL another kind of file, a guest_memfd, or the range leaves the file (seen only while a
+ *         device is attached)
  * Source: drivers/iommu/iommufd/ioas.c:iommufd_ioas_map_file, mm/gup.c:memfd_pin_folios
  */
-PFNBUF_API int pfnbuf_ioas_map_file(struct pfnbuf_ioas *ioas, int fd, uint64_t offset, uint64_t length, unsigned flags,
-				    uint64_t *iova);
+PFNBUF_API int pfnbuf_ioas_map_file(struct pfnbuf_ioas *ioas, int fd, uint64_t offset,
+				    uint64_t length, unsigned flags, uint64_t *iova);
 
 /**
- * Map part of a buffer. A dma-buf's area dies when the buffer is revoked: DMA to it faults, and nothing but unmapping
- * and mapping again revives it: pfnbuf_device_restore().
+ * Map part of a buffer. A dma-buf's area dies when the buffer is revoked: DMA to it faults, and
+ * nothing but unmapping and mapping again revives it: pfnbuf_device_restore().
  * Errnos of pfnbuf_ioas_map_file(), and:
  *
  * -ENODEV     the buffer is revoked: turn memory decode on first. Wins over -EEXIST
  * -EOPNOTSUPP this kernel cannot import the dma-buf: it has more than one slice, or is not VFIO's
  * -EINVAL     the range leaves the buffer, or a guest_memfd
- * Source: drivers/iommu/iommufd/pages.c:iopt_alloc_dmabuf_pages, drivers/vfio/pci/vfio_pci_dmabuf.c:vfio_pci_dma_buf_iommufd_map
+ * Source: drivers/iommu/iommufd/pages.c:iopt_alloc_dmabuf_pages,
+ * drivers/vfio/pci/vfio_pci_dmabuf.c:vfio_pci_dma_buf_iommufd_map
  */
-PFNBUF_API int pfnbuf_ioas_map_buf(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, uint64_t offset, uint64_t length,
-				   unsigned flags, uint64_t *iova);
+PFNBUF_API int pfnbuf_ioas_map_buf(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf,
+				   uint64_t offset, uint64_t length, unsigned flags,
+				   uint64_t *iova);
 
 /**
- * Map again what [src_iova, src_iova + length) of @src maps; @src may be @ioas. Each area in the range becomes an area
- * of its own, also where it lies in the range with a part only. A copy of a dead area is dead.
+ * Map again what [src_iova, src_iova + length) of @src maps; @src may be @ioas. Each area in the
+ * range becomes an area of its own, also where it lies in the range with a part only. A copy of a
+ * dead area is dead.
  *
  * -EINVAL  @src belongs to another context
  * -ENOENT  the source is not mapped without a gap
@@ -713,33 +820,41 @@ PFNBUF_API int pfnbuf_ioas_map_buf(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *
  * and the placement errors of pfnbuf_ioas_map_va()
  * Source: drivers/iommu/iommufd/ioas.c:iommufd_ioas_copy
  */
-PFNBUF_API int pfnbuf_ioas_copy(struct pfnbuf_ioas *ioas, struct pfnbuf_ioas *src, uint64_t src_iova, uint64_t length,
-				unsigned flags, uint64_t *iova);
+PFNBUF_API int pfnbuf_ioas_copy(struct pfnbuf_ioas *ioas, struct pfnbuf_ioas *src,
+				uint64_t src_iova, uint64_t length, unsigned flags, uint64_t *iova);
 
 /**
- * Unmap every area in the range. Areas are unmapped whole: a range that cuts one is refused before the kernel is asked,
- * which otherwise would remove those in front of it. *unmapped (may be NULL): the bytes that were mapped.
+ * Unmap every area in the range. Areas are unmapped whole: a range that cuts one is refused before
+ * the kernel is asked, which otherwise would remove those in front of it. *unmapped (may be NULL):
+ * the bytes that were mapped.
  *
  * -EINVAL  length 0
  * -ENOENT  nothing is mapped there, or the range cuts an area (the error names it)
- * -EBUSY   the area that the error names is being mapped, or hardware holds it; those in front of it are unmapped
+ * -EBUSY   the area that the error names is being mapped, or hardware holds it; those in front of
+ *          it are unmapped
  * -EDEADLK the same of an area that a mediated device does not let go of
  * -EOVERFLOW the range wraps
  * Source: drivers/iommu/iommufd/io_pagetable.c:iopt_unmap_iova_range
  */
-PFNBUF_API int pfnbuf_ioas_unmap(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length, uint64_t *unmapped);
+PFNBUF_API int pfnbuf_ioas_unmap(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length,
+				 uint64_t *unmapped);
 
 /**
- * Unmap everything; of an IOAS from pfnbuf_ioas_from_id() what was mapped through this object. 0 also where empty.
+ * Unmap everything; of an IOAS from pfnbuf_ioas_from_id() what was mapped through this object. 0
+ * also where empty.
  * -EBUSY, -EDEADLK as for pfnbuf_ioas_unmap().
  */
 PFNBUF_API int pfnbuf_ioas_unmap_all(struct pfnbuf_ioas *ioas, uint64_t *unmapped);
 
-/** Huge pages in the IOMMU on (the default) or off. -EADDRINUSE: areas are not aligned to pages. -EINVAL: too late. */
+/**
+ * Huge pages in the IOMMU on (the default) or off. -EADDRINUSE: areas are not aligned to pages.
+ * -EINVAL: too late.
+ */
 PFNBUF_API int pfnbuf_ioas_set_huge_pages(struct pfnbuf_ioas *ioas, bool on);
 
 /**
- * The physical address behind @iova, and how far it goes on contiguously (in: at most, out). No-IOMMU devices only.
+ * The physical address behind @iova, and how far it goes on contiguously (in: at most, out).
+ * No-IOMMU devices only.
  *
  * -EOPNOTSUPP no no-IOMMU device is attached, or the kernel lacks CONFIG_IOMMUFD_NOIOMMU
  * -EPERM      no CAP_SYS_RAWIO
@@ -747,27 +862,34 @@ PFNBUF_API int pfnbuf_ioas_set_huge_pages(struct pfnbuf_ioas *ioas, bool on);
  * -EINVAL     a revoked dma-buf, or length 0
  * Source: drivers/iommu/iommufd/ioas.c (new in 7.3)
  */
-PFNBUF_API int pfnbuf_ioas_get_pa(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t *length, uint64_t *pa);
+PFNBUF_API int pfnbuf_ioas_get_pa(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t *length,
+				  uint64_t *pa);
 
 /** An area: what one map call made. */
 struct pfnbuf_area {
 	uint64_t iova;
 	uint64_t length;
-	unsigned flags;         /**< PFNBUF_MAP_READ, PFNBUF_MAP_WRITE */
+	unsigned flags;		/**< PFNBUF_MAP_READ, PFNBUF_MAP_WRITE */
 	struct pfnbuf_buf *buf; /**< borrowed; NULL: process memory or a file */
-	uint64_t offset;        /**< into the buffer or file; the address for process memory */
-	uint64_t generation;    /**< the buffer's generation when it was imported; 0 without a buffer */
-	bool dead;              /**< revoked since: DMA to it faults */
+	uint64_t offset;	/**< into the buffer or file; the address for process memory */
+	/** the buffer's generation when it was imported; 0 without a buffer */
+	uint64_t generation;
+	bool dead; /**< revoked since: DMA to it faults */
 };
 
-/** The first area that ends above @iova, of those mapped through this object. Returns 1 and fills *area, or 0. */
-PFNBUF_API int pfnbuf_ioas_next_area(struct pfnbuf_ioas *ioas, uint64_t iova, struct pfnbuf_area *area);
+/**
+ * The first area that ends above @iova, of those mapped through this object. Returns 1 and fills
+ * *area, or 0.
+ */
+PFNBUF_API int pfnbuf_ioas_next_area(struct pfnbuf_ioas *ioas, uint64_t iova,
+				     struct pfnbuf_area *area);
 
-/* ================================================================ VM ================================================ */
+/* ================================================================ VM ========================== */
 
 enum pfnbuf_vm_type {
 	PFNBUF_VM_DEFAULT = 0,
-	PFNBUF_VM_SW_PROTECTED = 1, /**< x86: private memory without hardware support, for development */
+	/** x86: private memory without hardware support, for development */
+	PFNBUF_VM_SW_PROTECTED = 1,
 	PFNBUF_VM_SEV = 2,
 	PFNBUF_VM_SEV_ES = 3,
 	PFNBUF_VM_SNP = 4,
@@ -775,8 +897,8 @@ enum pfnbuf_vm_type {
 };
 
 /**
- * Make a VM (KVM_CREATE_VM). @type: enum pfnbuf_vm_type on x86; on arm64 the low 8 bits are the IPA size. All slot ids
- * are the library's.
+ * Make a VM (KVM_CREATE_VM). @type: enum pfnbuf_vm_type on x86; on arm64 the low 8 bits are the IPA
+ * size. All slot ids are the library's.
  *
  * -ENOENT, -EACCES  /dev/kvm is missing, or the caller may not open it
  * -EINVAL  this kernel or processor has no such type
@@ -786,46 +908,54 @@ enum pfnbuf_vm_type {
 PFNBUF_API int pfnbuf_vm_new(struct pfnbuf_ctx *ctx, uint64_t type, struct pfnbuf_vm **vmp);
 
 /**
- * Use a VM of the VMM's. The library takes memory slots from [first_slot, first_slot + nr_slots) only; the VMM must
- * leave those alone (nr_slots 0: every id from first_slot on). @flags: PFNBUF_FD_BORROWED. On failure the fd stays the
- * caller's.
+ * Use a VM of the VMM's. The library takes memory slots from [first_slot, first_slot + nr_slots)
+ * only; the VMM must leave those alone (nr_slots 0: every id from first_slot on). @flags:
+ * PFNBUF_FD_BORROWED. On failure the fd stays the caller's.
  *
  * -EINVAL  flags unknown, or slot ids beyond what the VM has
  * -ENOTTY  not a VM
  * -EBADF   not an open fd
  */
-PFNBUF_API int pfnbuf_vm_from_fd(struct pfnbuf_ctx *ctx, int fd, unsigned flags, uint32_t first_slot,
-				 uint32_t nr_slots, struct pfnbuf_vm **vmp);
+PFNBUF_API int pfnbuf_vm_from_fd(struct pfnbuf_ctx *ctx, int fd, unsigned flags,
+				 uint32_t first_slot, uint32_t nr_slots, struct pfnbuf_vm **vmp);
 
-/** End it: delete the slots made through this object, drop the devices added, close the fd (unless borrowed). */
+/**
+ * End it: delete the slots made through this object, drop the devices added, close the fd (unless
+ * borrowed).
+ */
 PFNBUF_API struct pfnbuf_vm *pfnbuf_vm_free(struct pfnbuf_vm *vm);
 
 PFNBUF_API int pfnbuf_vm_get_fd(const struct pfnbuf_vm *vm);
 
-/** KVM_CHECK_EXTENSION on the VM: the value (0: not supported) through *value. @cap: a KVM_CAP_* number. */
+/**
+ * KVM_CHECK_EXTENSION on the VM: the value (0: not supported) through *value. @cap: a KVM_CAP_*
+ * number.
+ */
 PFNBUF_API int pfnbuf_vm_check_extension(struct pfnbuf_vm *vm, unsigned cap, int *value);
 
 enum {
 	PFNBUF_SLOT_LOG_DIRTY = 1 << 0, /**< KVM_MEM_LOG_DIRTY_PAGES */
-	PFNBUF_SLOT_READONLY = 1 << 1,  /**< KVM_MEM_READONLY: guest writes exit to the VMM */
+	PFNBUF_SLOT_READONLY = 1 << 1,	/**< KVM_MEM_READONLY: guest writes exit to the VMM */
 };
 
 /** A memory slot. */
 struct pfnbuf_slot {
-	uint64_t gpa;                   /**< guest physical address, page aligned */
-	uint64_t length;                /**< page aligned */
-	void *addr;                     /**< memory of this process behind it: RAM or a BAR mapping; page aligned */
-	unsigned flags;                 /**< PFNBUF_SLOT_* */
+	uint64_t gpa;	 /**< guest physical address, page aligned */
+	uint64_t length; /**< page aligned */
+	/** memory of this process behind it: RAM or a BAR mapping; page aligned */
+	void *addr;
+	unsigned flags;			/**< PFNBUF_SLOT_* */
 	struct pfnbuf_buf *guest_memfd; /**< private memory behind it, or NULL */
 	uint64_t guest_memfd_offset;
 };
 
 /**
- * Make a slot, with an id from the free list; *id (may be NULL) says which. With guest_memfd the slot holds a reference
- * to it, because the kernel's does not. A BAR mapping under a slot survives resets; see pfnbuf_device_bar_map().
+ * Make a slot, with an id from the free list; *id (may be NULL) says which. With guest_memfd the
+ * slot holds a reference to it, because the kernel's does not. A BAR mapping under a slot survives
+ * resets; see pfnbuf_device_bar_map().
  *
- * -EINVAL  misaligned or empty, wraps, flags that this VM or kind of slot does not take, guest_memfd of another VM or too
- *          short, beyond the guest's physical address width
+ * -EINVAL  misaligned or empty, wraps, flags that this VM or kind of slot does not take,
+ *          guest_memfd of another VM or too short, beyond the guest's physical address width
  * -EEXIST  overlaps another slot, or the guest_memfd range is in another slot
  * -ENOSPC  no slot id left
  * -EBADF   the guest_memfd is closed
@@ -834,53 +964,67 @@ struct pfnbuf_slot {
  * -EIO     the VM is dead, or was made by another process (as for every call on a VM)
  * Source: virt/kvm/kvm_main.c:kvm_set_memory_region
  */
-PFNBUF_API int pfnbuf_vm_set_slot(struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot, uint32_t *id);
+PFNBUF_API int pfnbuf_vm_set_slot(struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot,
+				  uint32_t *id);
 
-/** Move a slot to another guest physical address. -ENOENT: no such slot; -EINVAL: it has guest_memfd; -EEXIST. */
+/**
+ * Move a slot to another guest physical address. -ENOENT: no such slot; -EINVAL: it has
+ * guest_memfd; -EEXIST.
+ */
 PFNBUF_API int pfnbuf_vm_move_slot(struct pfnbuf_vm *vm, uint32_t id, uint64_t gpa);
 
-/** Dirty logging of a slot on or off (PFNBUF_SLOT_LOG_DIRTY); other flags cannot change. -ENOENT, -EINVAL. */
+/**
+ * Dirty logging of a slot on or off (PFNBUF_SLOT_LOG_DIRTY); other flags cannot change. -ENOENT,
+ * -EINVAL.
+ */
 PFNBUF_API int pfnbuf_vm_set_slot_flags(struct pfnbuf_vm *vm, uint32_t id, unsigned flags);
 
 /** Delete a slot; the guest cannot reach it any more on return. -ENOENT: no such slot. */
 PFNBUF_API int pfnbuf_vm_delete_slot(struct pfnbuf_vm *vm, uint32_t id);
 
 /** The slot with the lowest id not below @id. Returns 1, fills *slot and *idp; 0: none. */
-PFNBUF_API int pfnbuf_vm_next_slot(struct pfnbuf_vm *vm, uint32_t id, uint32_t *idp, struct pfnbuf_slot *slot);
+PFNBUF_API int pfnbuf_vm_next_slot(struct pfnbuf_vm *vm, uint32_t id, uint32_t *idp,
+				   struct pfnbuf_slot *slot);
 
 /** How many slot ids are still free. */
 PFNBUF_API uint32_t pfnbuf_vm_get_free_slots(struct pfnbuf_vm *vm);
 
 /**
- * The dirty pages of a slot since the last call, one bit a page, into @bitmap of @size bytes (at least 8 for each 64
- * pages, begun or whole). -ENOENT: no such slot or not logged. -EINVAL: @size too small. -ENXIO: the VM logs into dirty
- * rings, without bitmaps.
+ * The dirty pages of a slot since the last call, one bit a page, into @bitmap of @size bytes (at
+ * least 8 for each 64 pages, begun or whole). -ENOENT: no such slot or not logged. -EINVAL: @size
+ * too small. -ENXIO: the VM logs into dirty rings, without bitmaps.
  */
-PFNBUF_API int pfnbuf_vm_get_dirty_log(struct pfnbuf_vm *vm, uint32_t id, void *bitmap, size_t size);
+PFNBUF_API int pfnbuf_vm_get_dirty_log(struct pfnbuf_vm *vm, uint32_t id, void *bitmap,
+				       size_t size);
 
 enum {
 	PFNBUF_ATTRIBUTE_PRIVATE = 1 << 3, /**< KVM_MEMORY_ATTRIBUTE_PRIVATE */
 };
 
 /**
- * Set the attributes of a range of guest memory: 0 (shared) or PFNBUF_ATTRIBUTE_PRIVATE. No slot is needed. Mappings of
- * the other kind are gone from the guest on return. The kernel cannot be asked for them: pfnbuf_vm_get_attributes() tells
- * what was set through this object.
+ * Set the attributes of a range of guest memory: 0 (shared) or PFNBUF_ATTRIBUTE_PRIVATE. No slot is
+ * needed. Mappings of the other kind are gone from the guest on return. The kernel cannot be asked
+ * for them: pfnbuf_vm_get_attributes() tells what was set through this object.
  *
- * -EINVAL  range empty, misaligned or wraps; attribute that this VM does not have (only VMs with private memory have any)
+ * -EINVAL  range empty, misaligned or wraps; attribute that this VM does not have (only VMs with
+ *          private memory have any)
  * -ENOTTY  this kernel has no memory attributes
  * Source: virt/kvm/kvm_main.c:kvm_vm_ioctl_set_mem_attributes
  */
-PFNBUF_API int pfnbuf_vm_set_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t length, uint64_t attributes);
+PFNBUF_API int pfnbuf_vm_set_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t length,
+					uint64_t attributes);
 
 /**
- * The attributes that were set at @gpa (any byte) through this object; 0 where none were. *length (may be NULL): how far
- * from @gpa on they stay the same, at most UINT64_MAX. Never enters the kernel.
+ * The attributes that were set at @gpa (any byte) through this object; 0 where none were. *length
+ * (may be NULL): how far from @gpa on they stay the same, at most UINT64_MAX. Never enters the
+ * kernel.
  */
-PFNBUF_API void pfnbuf_vm_get_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t *attributes, uint64_t *length);
+PFNBUF_API void pfnbuf_vm_get_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t *attributes,
+					 uint64_t *length);
 
 /**
- * Populate guest memory through a vCPU (KVM_PRE_FAULT_MEMORY). *done (may be NULL): the bytes populated, also on failure.
+ * Populate guest memory through a vCPU (KVM_PRE_FAULT_MEMORY). *done (may be NULL): the bytes
+ * populated, also on failure.
  *
  * -EINVAL     misaligned, empty or wraps
  * -ENOENT     no slot there
@@ -889,11 +1033,12 @@ PFNBUF_API void pfnbuf_vm_get_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uin
  * -EAGAIN     slots are being changed
  * Source: virt/kvm/kvm_main.c:kvm_vcpu_pre_fault_memory
  */
-PFNBUF_API int pfnbuf_vm_pre_fault(struct pfnbuf_vm *vm, int vcpu_fd, uint64_t gpa, uint64_t length, uint64_t *done);
+PFNBUF_API int pfnbuf_vm_pre_fault(struct pfnbuf_vm *vm, int vcpu_fd, uint64_t gpa, uint64_t length,
+				   uint64_t *done);
 
 /**
- * Tell KVM of a device (KVM_DEV_VFIO_FILE_ADD); the driver learns of the VM only if this comes before
- * pfnbuf_device_bind(). KVM holds the device's file open until it is removed.
+ * Tell KVM of a device (KVM_DEV_VFIO_FILE_ADD); the driver learns of the VM only if this comes
+ * before pfnbuf_device_bind(). KVM holds the device's file open until it is removed.
  *
  * -EEXIST   the device is known to this VM
  * -EALREADY the device is bound: too late for the driver to see it
@@ -906,18 +1051,20 @@ PFNBUF_API int pfnbuf_vm_add_device(struct pfnbuf_vm *vm, struct pfnbuf_device *
 /** The reverse. -ENOENT: not added. */
 PFNBUF_API int pfnbuf_vm_remove_device(struct pfnbuf_vm *vm, struct pfnbuf_device *device);
 
-/* ================================================================ layout ============================================ */
+/* ================================================================ layout ====================== */
 
 /**
- * A layout is a pure value: for every page frame of a BAR or a RAM block, whether it is shared, private or a hole. It
- * holds no file descriptor and enters no kernel.
+ * A layout is a pure value: for every page frame of a BAR or a RAM block, whether it is shared,
+ * private or a hole. It holds no file descriptor and enters no kernel.
  *
- * Offsets and lengths are in bytes and multiples of the layout's page size; only pfnbuf_layout_get() takes any byte.
- * A *run* is a longest stretch of frames with one visibility: neighbouring runs always differ.
+ * Offsets and lengths are in bytes and multiples of the layout's page size; only
+ * pfnbuf_layout_get() takes any byte. A *run* is a longest stretch of frames with one visibility:
+ * neighbouring runs always differ.
  *
- * Threads: other than the objects above, a layout does not lock. It may be read by any number of threads, or changed
- * by one while no other reads it. Copies share memory inside, yet count as separate layouts: each may be used and
- * freed in a thread of its own. Taking a copy is a read. Reading never allocates.
+ * Threads: other than the objects above, a layout does not lock. It may be read by any number of
+ * threads, or changed by one while no other reads it. Copies share memory inside, yet count as
+ * separate layouts: each may be used and freed in a thread of its own. Taking a copy is a read.
+ * Reading never allocates.
  *
  * A change that fails has changed nothing, also when memory runs out half way.
  */
@@ -925,12 +1072,12 @@ struct pfnbuf_layout;
 
 /** How the guest sees a page frame. The values are those of the text form, and stay. */
 enum pfnbuf_vis {
-	PFNBUF_HOLE,    /**< not mapped: an access exits to the VMM */
-	PFNBUF_SHARED,  /**< reachable by the host and by devices */
+	PFNBUF_HOLE,	/**< not mapped: an access exits to the VMM */
+	PFNBUF_SHARED,	/**< reachable by the host and by devices */
 	PFNBUF_PRIVATE, /**< the guest's alone */
 };
 
-#define PFNBUF_VIS_COUNT         3
+#define PFNBUF_VIS_COUNT 3
 
 /** The most frames a layout can have: 4 PiB of 4 KiB pages. */
 #define PFNBUF_LAYOUT_MAX_FRAMES (UINT64_C(1) << 40)
@@ -956,7 +1103,7 @@ struct pfnbuf_layout_count {
 
 /** What is wrong with a text. */
 struct pfnbuf_layout_error {
-	size_t column;     /**< of the offending byte, from 1; newlines count like any other byte */
+	size_t column;	   /**< of the offending byte, from 1; newlines count like any other byte */
 	const char *cause; /**< static, in words */
 };
 
@@ -964,10 +1111,11 @@ struct pfnbuf_layout_error {
 PFNBUF_API const char *pfnbuf_vis_name(enum pfnbuf_vis vis);
 
 /**
- * Make a layout of @size bytes, all of it @vis. Free it with pfnbuf_layout_free(). A uniform layout takes less than 256
- * bytes, whatever its size.
+ * Make a layout of @size bytes, all of it @vis. Free it with pfnbuf_layout_free(). A uniform layout
+ * takes less than 256 bytes, whatever its size.
  *
- * -EINVAL @page_size is no power of two or below 4096; @size is 0 or no multiple of it; no such visibility
+ * -EINVAL @page_size is no power of two or below 4096; @size is 0 or no multiple of it; no such
+ *         visibility
  * -E2BIG  more than PFNBUF_LAYOUT_MAX_FRAMES
  * -ENOMEM
  */
@@ -975,19 +1123,21 @@ PFNBUF_API int pfnbuf_layout_new(uint64_t size, uint64_t page_size, enum pfnbuf_
 				 struct pfnbuf_layout **layoutp);
 
 /**
- * Make a layout from runs in ascending order that do not overlap; what they leave out is a hole. Neighbours of one
- * visibility are merged.
+ * Make a layout from runs in ascending order that do not overlap; what they leave out is a hole.
+ * Neighbours of one visibility are merged.
  *
- * -EINVAL as for pfnbuf_layout_new(); a run is empty or misaligned, or begins before the one in front of it ends
+ * -EINVAL as for pfnbuf_layout_new(); a run is empty or misaligned, or begins before the one in
+ *         front of it ends
  * -ERANGE a run leaves the layout
  * -E2BIG  more than PFNBUF_LAYOUT_MAX_FRAMES
  * -ENOMEM
  */
-PFNBUF_API int pfnbuf_layout_build(uint64_t size, uint64_t page_size, const struct pfnbuf_run *runs, size_t n,
-				   struct pfnbuf_layout **layoutp);
+PFNBUF_API int pfnbuf_layout_build(uint64_t size, uint64_t page_size, const struct pfnbuf_run *runs,
+				   size_t n, struct pfnbuf_layout **layoutp);
 
 /**
- * Copy a layout, in constant time: the two share what neither has changed since. The caller frees the copy.
+ * Copy a layout, in constant time: the two share what neither has changed since. The caller frees
+ * the copy.
  *
  * -ENOMEM
  */
@@ -1004,63 +1154,73 @@ PFNBUF_API uint64_t pfnbuf_layout_get_page_size(const struct pfnbuf_layout *layo
 /**
  * Set a range. Setting what is set already succeeds and costs no memory.
  *
- * -EINVAL misaligned or empty range (as KVM_SET_MEMORY_ATTRIBUTES has it, virt/kvm/kvm_main.c); no such visibility
+ * -EINVAL misaligned or empty range (as KVM_SET_MEMORY_ATTRIBUTES has it, virt/kvm/kvm_main.c); no
+ *         such visibility
  * -ERANGE the range leaves the layout
  * -ENOMEM
  */
-PFNBUF_API int pfnbuf_layout_set(struct pfnbuf_layout *layout, uint64_t offset, uint64_t length, enum pfnbuf_vis vis);
+PFNBUF_API int pfnbuf_layout_set(struct pfnbuf_layout *layout, uint64_t offset, uint64_t length,
+				 enum pfnbuf_vis vis);
 
 /**
- * The visibility at any byte, aligned or not (returned: enum pfnbuf_vis), and the whole run around it in *run, which
- * may be NULL; finding the run costs more than finding the visibility.
+ * The visibility at any byte, aligned or not (returned: enum pfnbuf_vis), and the whole run around
+ * it in *run, which may be NULL; finding the run costs more than finding the visibility.
  *
  * -ERANGE beyond the end
  */
-PFNBUF_API int pfnbuf_layout_get(const struct pfnbuf_layout *layout, uint64_t offset, struct pfnbuf_run *run);
+PFNBUF_API int pfnbuf_layout_get(const struct pfnbuf_layout *layout, uint64_t offset,
+				 struct pfnbuf_run *run);
 
 /**
- * Compare a range with one visibility: 1 if all of it is @vis, else 0 and the first offset that is not in *where, which
- * may be NULL and is untouched on 1.
+ * Compare a range with one visibility: 1 if all of it is @vis, else 0 and the first offset that is
+ * not in *where, which may be NULL and is untouched on 1.
  *
  * -EINVAL misaligned or empty range, no such visibility
  * -ERANGE the range leaves the layout
  */
-PFNBUF_API int pfnbuf_layout_test(const struct pfnbuf_layout *layout, uint64_t offset, uint64_t length,
-				  enum pfnbuf_vis vis, uint64_t *where);
+PFNBUF_API int pfnbuf_layout_test(const struct pfnbuf_layout *layout, uint64_t offset,
+				  uint64_t length, enum pfnbuf_vis vis, uint64_t *where);
 
 /**
- * The next runs from *pos on, at most @max of them; returns how many, 0 at the end, and moves *pos behind the last.
+ * The next runs from *pos on, at most @max of them; returns how many, 0 at the end, and moves *pos
+ * behind the last.
  *
- * *pos is all the state there is: start with 0, and a change to the layout between two calls does no harm. From a *pos
- * inside a run, the first run is what is left of it. Ask for some hundred runs a call where speed matters.
+ * *pos is all the state there is: start with 0, and a change to the layout between two calls does
+ * no harm. From a *pos inside a run, the first run is what is left of it. Ask for some hundred runs
+ * a call where speed matters.
  *
  *     for (uint64_t pos = 0; pfnbuf_layout_next(layout, &pos, &run, 1) > 0;)
  *
  * -EINVAL *pos is misaligned, @max is below 1
  * -ERANGE *pos is beyond the end
  */
-PFNBUF_API int pfnbuf_layout_next(const struct pfnbuf_layout *layout, uint64_t *pos, struct pfnbuf_run *runs, int max);
+PFNBUF_API int pfnbuf_layout_next(const struct pfnbuf_layout *layout, uint64_t *pos,
+				  struct pfnbuf_run *runs, int max);
 
 /**
- * The next differences from *pos on between two layouts of one size and page size, each as long as it can be (both
- * layouts keep one visibility in it). Returns and moves *pos as pfnbuf_layout_next() does. What the two share since one
- * was copied from the other is skipped without a look.
+ * The next differences from *pos on between two layouts of one size and page size, each as long as
+ * it can be (both layouts keep one visibility in it). Returns and moves *pos as
+ * pfnbuf_layout_next() does. What the two share since one was copied from the other is skipped
+ * without a look.
  *
  * -EINVAL *pos is misaligned, @max is below 1; size or page size differ
  * -ERANGE *pos is beyond the end
  */
-PFNBUF_API int pfnbuf_layout_diff(const struct pfnbuf_layout *from, const struct pfnbuf_layout *to, uint64_t *pos,
-				  struct pfnbuf_change *changes, int max);
+PFNBUF_API int pfnbuf_layout_diff(const struct pfnbuf_layout *from, const struct pfnbuf_layout *to,
+				  uint64_t *pos, struct pfnbuf_change *changes, int max);
 
 /** Same size, same page size, same visibility everywhere. */
 PFNBUF_API bool pfnbuf_layout_equal(const struct pfnbuf_layout *a, const struct pfnbuf_layout *b);
 
-/** How many runs and frames of each visibility there are. In constant time: the layout keeps count. */
-PFNBUF_API void pfnbuf_layout_count(const struct pfnbuf_layout *layout, struct pfnbuf_layout_count *count);
+/**
+ * How many runs and frames of each visibility there are. In constant time: the layout keeps count.
+ */
+PFNBUF_API void pfnbuf_layout_count(const struct pfnbuf_layout *layout,
+				    struct pfnbuf_layout_count *count);
 
 /**
- * Make the layout that @a and @b agree on: a frame keeps its visibility where both have the same, and is a hole
- * elsewhere.
+ * Make the layout that @a and @b agree on: a frame keeps its visibility where both have the same,
+ * and is a hole elsewhere.
  *
  * -EINVAL size or page size differ
  * -ENOMEM
@@ -1075,41 +1235,46 @@ PFNBUF_API int pfnbuf_layout_intersect(const struct pfnbuf_layout *a, const stru
  * -ERANGE the range leaves the layout
  * -ENOMEM
  */
-PFNBUF_API int pfnbuf_layout_slice(const struct pfnbuf_layout *layout, uint64_t offset, uint64_t length,
-				   struct pfnbuf_layout **slicep);
+PFNBUF_API int pfnbuf_layout_slice(const struct pfnbuf_layout *layout, uint64_t offset,
+				   uint64_t length, struct pfnbuf_layout **slicep);
 
 /**
- * Make a layout of the same size in which everything lies @delta bytes higher (lower, if negative). What moves out at
- * one end is lost, what is left behind at the other is @fill.
+ * Make a layout of the same size in which everything lies @delta bytes higher (lower, if negative).
+ * What moves out at one end is lost, what is left behind at the other is @fill.
  *
  * -EINVAL @delta is no multiple of the page size; no such visibility
  * -ENOMEM
  */
-PFNBUF_API int pfnbuf_layout_shift(const struct pfnbuf_layout *layout, int64_t delta, enum pfnbuf_vis fill,
-				   struct pfnbuf_layout **shiftedp);
+PFNBUF_API int pfnbuf_layout_shift(const struct pfnbuf_layout *layout, int64_t delta,
+				   enum pfnbuf_vis fill, struct pfnbuf_layout **shiftedp);
 
 /**
- * Print a layout as text: "page=0x1000 0x0+0x10000=shared 0x10000+0x2000=hole", each run as OFFSET+LENGTH=VISIBILITY in
- * bytes. As snprintf does, writes at most @size bytes into @buf, the last a NUL, and returns the length of the whole
- * text without it.
+ * Print a layout as text: "page=0x1000 0x0+0x10000=shared 0x10000+0x2000=hole", each run as
+ * OFFSET+LENGTH=VISIBILITY in bytes. As snprintf does, writes at most @size bytes into @buf, the
+ * last a NUL, and returns the length of the whole text without it.
  */
 PFNBUF_API size_t pfnbuf_layout_print(const struct pfnbuf_layout *layout, char *buf, size_t size);
 
 /**
- * Print a layout as JSON: {"page_size": 4096, "size": 73728, "runs": [{"offset": 0, "length": 65536, "vis": "shared"},
- * ...]}, in bytes, on one line. Buffer and return value as for pfnbuf_layout_print().
+ * Print a layout as JSON: {"page_size": 4096, "size": 73728, "runs": [{"offset": 0, "length":
+ * 65536, "vis": "shared"}, ...]}, in bytes, on one line. Buffer and return value as for
+ * pfnbuf_layout_print().
  */
-PFNBUF_API size_t pfnbuf_layout_print_json(const struct pfnbuf_layout *layout, char *buf, size_t size);
+PFNBUF_API size_t pfnbuf_layout_print_json(const struct pfnbuf_layout *layout, char *buf,
+					   size_t size);
 
 /**
- * Make a layout from its text form. Runs come in ascending order, separated by white space; what they leave out is a
- * hole. page=BYTES (4096 if absent) and size=BYTES (the end of the last run if absent) come before the runs. A number is
- * decimal or 0x hexadecimal, may have _ between digits, and K, M, G or T behind it.
+ * Make a layout from its text form. Runs come in ascending order, separated by white space; what
+ * they leave out is a hole. page=BYTES (4096 if absent) and size=BYTES (the end of the last run if
+ * absent) come before the runs. A number is decimal or 0x hexadecimal, may have _ between digits,
+ * and K, M, G or T behind it.
  *
- * -EINVAL the text is wrong; *error, which may be NULL, says where and why. It is written in this case only.
+ * -EINVAL the text is wrong; *error, which may be NULL, says where and why. It is written in this
+ *         case only.
  * -ENOMEM
  */
-PFNBUF_API int pfnbuf_layout_parse(const char *text, struct pfnbuf_layout **layoutp, struct pfnbuf_layout_error *error);
+PFNBUF_API int pfnbuf_layout_parse(const char *text, struct pfnbuf_layout **layoutp,
+				   struct pfnbuf_layout_error *error);
 
 /* ================================================================ report ============================================ */
 
