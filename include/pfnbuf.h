@@ -1276,16 +1276,16 @@ PFNBUF_API size_t pfnbuf_layout_print_json(const struct pfnbuf_layout *layout, c
 PFNBUF_API int pfnbuf_layout_parse(const char *text, struct pfnbuf_layout **layoutp,
 				   struct pfnbuf_layout_error *error);
 
-/* ================================================================ report ============================================ */
+/* ================================================================ report ====================== */
 
 /**
- * The DEVICE_INTERFACE_REPORT of TDISP (PCI Express 7.0, section 11.3.11): what a locked device says of its MMIO
- * ranges. These functions enter no kernel and hold no file descriptor.
+ * The DEVICE_INTERFACE_REPORT of TDISP (PCI Express 7.0, section 11.3.11): what a locked device
+ * says of its MMIO ranges. These functions enter no kernel and hold no file descriptor.
  *
  * Threads: as for layouts. What pfnbuf_tdi_layouts_compile() returns never changes.
  *
- * Errors: pfnbuf_last_error() knows nothing of them. A function that fails fills its struct pfnbuf_tdi_error, which may
- * be NULL; one that succeeds leaves it alone.
+ * Errors: pfnbuf_last_error() knows nothing of them. A function that fails fills its struct
+ * pfnbuf_tdi_error, which may be NULL; one that succeeds leaves it alone.
  */
 
 /** Unit of NUMBER_OF_PAGES, and of FIRST_PAGE where that is read as a page number: bytes. */
@@ -1297,22 +1297,29 @@ PFNBUF_API int pfnbuf_layout_parse(const char *text, struct pfnbuf_layout **layo
 /** In pfnbuf_tdi_error.offset: no byte of the report is to blame. */
 #define PFNBUF_TDI_NO_OFFSET UINT64_MAX
 
-/* INTERFACE_INFO; the other bits are reserved. */
-#define PFNBUF_TDI_INFO_NO_FW_UPDATE      0x0001u /**< no firmware update while CONFIG_LOCKED or RUN */
-#define PFNBUF_TDI_INFO_DMA_WITHOUT_PASID 0x0002u
-#define PFNBUF_TDI_INFO_DMA_WITH_PASID    0x0004u
-#define PFNBUF_TDI_INFO_ATS               0x0008u
-#define PFNBUF_TDI_INFO_PRS               0x0010u
-#define PFNBUF_TDI_INFO_MASK              0x001fu
+/** INTERFACE_INFO. */
+enum {
+	PFNBUF_TDI_INFO_NO_FW_UPDATE = 1 << 0, /**< no firmware update in CONFIG_LOCKED and RUN */
+	PFNBUF_TDI_INFO_DMA_WITHOUT_PASID = 1 << 1,
+	PFNBUF_TDI_INFO_DMA_WITH_PASID = 1 << 2,
+	PFNBUF_TDI_INFO_ATS = 1 << 3,
+	PFNBUF_TDI_INFO_PRS = 1 << 4,
+	PFNBUF_TDI_INFO_MASK = 0x1f, /**< the others are reserved */
+};
 
-/* RANGE_ATTRIBUTES; the other bits are reserved. */
-#define PFNBUF_TDI_ATTR_MSIX_TABLE 0x0001u /**< holds the MSI-X table; only if LOCK_MSIX locked it */
-#define PFNBUF_TDI_ATTR_MSIX_PBA   0x0002u /**< holds the MSI-X pending bits; only if locked */
-#define PFNBUF_TDI_ATTR_NON_TEE    0x0004u /**< IS_NON_TEE_MEM */
-#define PFNBUF_TDI_ATTR_UPDATABLE  0x0008u /**< IS_MEM_ATTR_UPDATABLE: NON_TEE is as it was at lock */
-#define PFNBUF_TDI_ATTR_MASK       0x000fu
+/** RANGE_ATTRIBUTES. */
+enum {
+	PFNBUF_TDI_ATTR_MSIX_TABLE = 1 << 0, /**< has the MSI-X table, if LOCK_MSIX locked it */
+	PFNBUF_TDI_ATTR_MSIX_PBA = 1 << 1,   /**< has the MSI-X pending bits, likewise */
+	PFNBUF_TDI_ATTR_NON_TEE = 1 << 2,    /**< IS_NON_TEE_MEM */
+	PFNBUF_TDI_ATTR_UPDATABLE = 1 << 3,  /**< IS_MEM_ATTR_UPDATABLE: NON_TEE was so at lock */
+	PFNBUF_TDI_ATTR_MASK = 0xf,	     /**< the others are reserved */
+};
 
-/** TDI states, with TDISP's own values. Other interfaces number them otherwise: do not cast between them. */
+/**
+ * TDI states, with TDISP's own values. Other interfaces number them otherwise: do not cast between
+ * them.
+ */
 enum pfnbuf_tdi_state {
 	PFNBUF_TDI_CONFIG_UNLOCKED = 0,
 	PFNBUF_TDI_CONFIG_LOCKED = 1,
@@ -1323,44 +1330,44 @@ enum pfnbuf_tdi_state {
 /** Why a report, a compilation or a use of its result was refused. */
 enum pfnbuf_tdi_reason {
 	PFNBUF_TDI_OK,
-	PFNBUF_TDI_NO_MEMORY,       /**< -ENOMEM */
-	PFNBUF_TDI_BAD_ARGUMENT,    /**< -EINVAL: an option is out of its set; text says which */
-	PFNBUF_TDI_TRUNCATED,       /**< -EBADMSG: ends inside the field at offset */
-	PFNBUF_TDI_TRAILING,        /**< -EBADMSG: bytes follow the report (strict) */
-	PFNBUF_TDI_NO_TRAILER,      /**< -EBADMSG: no DEVICE_SPECIFIC_INFO_LEN (strict) */
-	PFNBUF_TDI_RESERVED_BITS,   /**< -EBADMSG: reserved bits are set (strict) */
-	PFNBUF_TDI_COUNT_OVERFLOW,  /**< -EOVERFLOW: the ranges alone would exceed 4 GiB */
-	PFNBUF_TDI_COUNT_LIMIT,     /**< -E2BIG: more ranges than max_ranges */
-	PFNBUF_TDI_ZERO_PAGES,      /**< -EBADMSG: a range of no pages */
-	PFNBUF_TDI_UNORDERED,       /**< -EBADMSG: range ids or first pages do not ascend (strict) */
-	PFNBUF_TDI_DUPLICATE,       /**< -EEXIST: two ranges name the same pages of the same id */
-	PFNBUF_TDI_OVERLAP,         /**< -EEXIST: two ranges share pages */
-	PFNBUF_TDI_BAD_RANGE_ID,     /**< -ERANGE: a range id above 5 */
-	PFNBUF_TDI_UPPER_HALF,      /**< -ERANGE: a range id that names the upper half of a 64-bit BAR */
-	PFNBUF_TDI_NO_BAR,          /**< -ERANGE: a BAR that does not exist, or is I/O ports */
-	PFNBUF_TDI_WRAP,            /**< -EOVERFLOW: the range leaves the 64-bit address space */
-	PFNBUF_TDI_MISALIGNED,      /**< -EBADMSG: an address that is not on a 4 KiB page */
-	PFNBUF_TDI_BELOW_BASE,      /**< -ERANGE: starts below the base of its BAR */
-	PFNBUF_TDI_OUTSIDE_BAR,     /**< -ERANGE: ends beyond its BAR */
-	PFNBUF_TDI_UNIT_AMBIGUOUS,  /**< -ENOTUNIQ: auto: both units of FIRST_PAGE are consistent */
-	PFNBUF_TDI_UNIT_NONE,       /**< -EBADMSG: auto: neither unit is consistent */
-	PFNBUF_TDI_HOLE,            /**< -ENODATA: part of a BAR is not reported (holes = refuse) */
-	PFNBUF_TDI_MIXED_PAGE,      /**< -EXDEV: a host page, or a classified range, holds several kinds */
-	PFNBUF_TDI_NOT_REPORTED,    /**< -ENODATA: the classified range is in no range of the report */
-	PFNBUF_TDI_NO_EVIDENCE,     /**< -ENOKEY: compiled, or asked, without a digest */
-	PFNBUF_TDI_OTHER_DIGEST,    /**< -EKEYREJECTED: another digest than the one compiled from */
-	PFNBUF_TDI_OTHER_GENERATION,/**< -ESTALE: another generation than the one compiled in */
-	PFNBUF_TDI_BAD_STATE,       /**< -EPERM: the TDI state does not allow this use */
+	PFNBUF_TDI_NO_MEMORY,	   /**< -ENOMEM */
+	PFNBUF_TDI_BAD_ARGUMENT,   /**< -EINVAL: an option is out of its set; text says which */
+	PFNBUF_TDI_TRUNCATED,	   /**< -EBADMSG: ends inside the field at offset */
+	PFNBUF_TDI_TRAILING,	   /**< -EBADMSG: bytes follow the report (strict) */
+	PFNBUF_TDI_NO_TRAILER,	   /**< -EBADMSG: no DEVICE_SPECIFIC_INFO_LEN (strict) */
+	PFNBUF_TDI_RESERVED_BITS,  /**< -EBADMSG: reserved bits are set (strict) */
+	PFNBUF_TDI_COUNT_OVERFLOW, /**< -EOVERFLOW: the ranges alone would exceed 4 GiB */
+	PFNBUF_TDI_COUNT_LIMIT,	   /**< -E2BIG: more ranges than max_ranges */
+	PFNBUF_TDI_ZERO_PAGES,	   /**< -EBADMSG: a range of no pages */
+	PFNBUF_TDI_UNORDERED,	   /**< -EBADMSG: range ids or first pages do not ascend (strict) */
+	PFNBUF_TDI_DUPLICATE,	   /**< -EEXIST: two ranges name the same pages of the same id */
+	PFNBUF_TDI_OVERLAP,	   /**< -EEXIST: two ranges share pages */
+	PFNBUF_TDI_BAD_RANGE_ID,   /**< -ERANGE: a range id above 5 */
+	PFNBUF_TDI_UPPER_HALF, /**< -ERANGE: a range id that names the upper half of a 64-bit BAR */
+	PFNBUF_TDI_NO_BAR,     /**< -ERANGE: a BAR that does not exist, or is I/O ports */
+	PFNBUF_TDI_WRAP,       /**< -EOVERFLOW: the range leaves the 64-bit address space */
+	PFNBUF_TDI_MISALIGNED, /**< -EBADMSG: an address that is not on a 4 KiB page */
+	PFNBUF_TDI_BELOW_BASE, /**< -ERANGE: starts below the base of its BAR */
+	PFNBUF_TDI_OUTSIDE_BAR,	   /**< -ERANGE: ends beyond its BAR */
+	PFNBUF_TDI_UNIT_AMBIGUOUS, /**< -ENOTUNIQ: auto: both units of FIRST_PAGE are consistent */
+	PFNBUF_TDI_UNIT_NONE,	   /**< -EBADMSG: auto: neither unit is consistent */
+	PFNBUF_TDI_HOLE,	   /**< -ENODATA: part of a BAR is not reported (holes = refuse) */
+	PFNBUF_TDI_MIXED_PAGE,	   /**< -EXDEV: a host page or a classified range mixes kinds */
+	PFNBUF_TDI_NOT_REPORTED, /**< -ENODATA: the classified range is in no range of the report */
+	PFNBUF_TDI_NO_EVIDENCE,	 /**< -ENOKEY: compiled, or asked, without a digest */
+	PFNBUF_TDI_OTHER_DIGEST, /**< -EKEYREJECTED: another digest than the one compiled from */
+	PFNBUF_TDI_OTHER_GENERATION, /**< -ESTALE: another generation than the one compiled in */
+	PFNBUF_TDI_BAD_STATE,	     /**< -EPERM: the TDI state does not allow this use */
 	PFNBUF_TDI_N_REASONS,
 };
 
 struct pfnbuf_tdi_error {
 	enum pfnbuf_tdi_reason reason;
-	int bar;         /**< or -1 */
-	int64_t range;   /**< index of the range to blame in the report, or -1 */
-	int64_t other;   /**< index of the range that it collides or mixes with, or -1 */
+	int bar;	 /**< or -1 */
+	int64_t range;	 /**< index of the range to blame in the report, or -1 */
+	int64_t other;	 /**< index of the range that it collides or mixes with, or -1 */
 	uint64_t offset; /**< byte in the report of the field to blame, or PFNBUF_TDI_NO_OFFSET */
-	char text[320];  /**< what, where, why and what to do; one line, no newline */
+	char text[320];	 /**< what, where, why and what to do; one line, no newline */
 };
 
 /** "truncated", "count-overflow", ...: a stable word for scripts; NULL for no reason. */
@@ -1376,21 +1383,24 @@ PFNBUF_API const char *pfnbuf_tdi_state_name(enum pfnbuf_tdi_state state);
  */
 PFNBUF_API int pfnbuf_tdi_state_decode(uint8_t wire, enum pfnbuf_tdi_state *statep);
 
-/** The fixed fields of a report, as they stand in it. The controls are copies of the device's registers. */
+/**
+ * The fixed fields of a report, as they stand in it. The controls are copies of the device's
+ * registers.
+ */
 struct pfnbuf_tdi_header {
 	uint16_t interface_info; /**< PFNBUF_TDI_INFO_* */
 	uint16_t reserved;
 	uint16_t msi_x_message_control; /**< 0 without MSI-X, or if its table is not locked */
-	uint16_t lnr_control;           /**< deprecated */
+	uint16_t lnr_control;		/**< deprecated */
 	uint32_t tph_control;
 };
 
 /** One MMIO range, as it stands in the report. */
 struct pfnbuf_tdi_range {
-	uint64_t first_page;       /**< with the reporting offset added; see enum pfnbuf_tdi_unit */
+	uint64_t first_page;	   /**< with the reporting offset added; see enum pfnbuf_tdi_unit */
 	uint32_t number_of_pages;  /**< of 4 KiB */
 	uint16_t range_attributes; /**< PFNBUF_TDI_ATTR_* */
-	uint16_t range_id;         /**< device-specific in the standard; everyone puts the BAR here */
+	uint16_t range_id; /**< device-specific in the standard; everyone puts the BAR here */
 };
 
 /** A parsed report, or one that is being built to be encoded. */
@@ -1398,34 +1408,39 @@ struct pfnbuf_tdi_report;
 
 enum {
 	/**
-	 * Refuse what the standard forbids but devices are seen to do: reserved bits, ranges out of order, no
-	 * DEVICE_SPECIFIC_INFO_LEN, bytes after the end.
+	 * Refuse what the standard forbids but devices are seen to do: reserved bits, ranges out of
+	 * order, no DEVICE_SPECIFIC_INFO_LEN, bytes after the end.
 	 */
 	PFNBUF_TDI_STRICT = 1 << 0,
 };
 
 struct pfnbuf_tdi_parse_opts {
-	size_t size;         /**< sizeof(struct pfnbuf_tdi_parse_opts) */
+	size_t size;	     /**< sizeof(struct pfnbuf_tdi_parse_opts) */
 	uint32_t max_ranges; /**< 0: 4096 */
-	uint32_t flags;      /**< PFNBUF_TDI_STRICT; 0: lenient */
+	uint32_t flags;	     /**< PFNBUF_TDI_STRICT; 0: lenient */
 };
 
 /**
- * Parse a report. The bytes may lie anywhere, unaligned, and are not kept. Nothing is decided here about what the
- * ranges mean, so that a report which cannot be compiled can still be shown. @opts may be NULL: lenient.
+ * Parse a report. The bytes may lie anywhere, unaligned, and are not kept. Nothing is decided here
+ * about what the ranges mean, so that a report which cannot be compiled can still be shown. @opts
+ * may be NULL: lenient.
  *
- * Returns 0 and a report for the caller to free, or the negative errno that enum pfnbuf_tdi_reason gives beside the
- * reason in *err.
+ * Returns 0 and a report for the caller to free, or the negative errno that enum pfnbuf_tdi_reason
+ * gives beside the reason in *err.
  */
-PFNBUF_API int pfnbuf_tdi_report_parse(const void *data, size_t len, const struct pfnbuf_tdi_parse_opts *opts,
-				       struct pfnbuf_tdi_report **reportp, struct pfnbuf_tdi_error *err);
+PFNBUF_API int pfnbuf_tdi_report_parse(const void *data, size_t len,
+				       const struct pfnbuf_tdi_parse_opts *opts,
+				       struct pfnbuf_tdi_report **reportp,
+				       struct pfnbuf_tdi_error *err);
 
 /**
- * Make a report with these fixed fields (NULL: all zero), no ranges and an empty DEVICE_SPECIFIC_INFO.
+ * Make a report with these fixed fields (NULL: all zero), no ranges and an empty
+ * DEVICE_SPECIFIC_INFO.
  *
  * -ENOMEM
  */
-PFNBUF_API int pfnbuf_tdi_report_new(const struct pfnbuf_tdi_header *header, struct pfnbuf_tdi_report **reportp);
+PFNBUF_API int pfnbuf_tdi_report_new(const struct pfnbuf_tdi_header *header,
+				     struct pfnbuf_tdi_report **reportp);
 PFNBUF_API struct pfnbuf_tdi_report *pfnbuf_tdi_report_free(struct pfnbuf_tdi_report *report);
 
 /**
@@ -1434,18 +1449,21 @@ PFNBUF_API struct pfnbuf_tdi_report *pfnbuf_tdi_report_free(struct pfnbuf_tdi_re
  * -E2BIG  the encoded ranges would exceed 4 GiB
  * -ENOMEM
  */
-PFNBUF_API int pfnbuf_tdi_report_add_range(struct pfnbuf_tdi_report *report, const struct pfnbuf_tdi_range *range);
+PFNBUF_API int pfnbuf_tdi_report_add_range(struct pfnbuf_tdi_report *report,
+					   const struct pfnbuf_tdi_range *range);
 
 /**
- * Set DEVICE_SPECIFIC_INFO to a copy of the bytes. @data NULL drops it together with its length field, as some devices
- * do.
+ * Set DEVICE_SPECIFIC_INFO to a copy of the bytes. @data NULL drops it together with its length
+ * field, as some devices do.
  *
  * -E2BIG  longer than the 32-bit length field can say
  * -ENOMEM
  */
-PFNBUF_API int pfnbuf_tdi_report_set_info(struct pfnbuf_tdi_report *report, const void *data, size_t len);
+PFNBUF_API int pfnbuf_tdi_report_set_info(struct pfnbuf_tdi_report *report, const void *data,
+					  size_t len);
 
-PFNBUF_API void pfnbuf_tdi_report_get_header(const struct pfnbuf_tdi_report *report, struct pfnbuf_tdi_header *header);
+PFNBUF_API void pfnbuf_tdi_report_get_header(const struct pfnbuf_tdi_report *report,
+					     struct pfnbuf_tdi_header *header);
 PFNBUF_API uint32_t pfnbuf_tdi_report_count_ranges(const struct pfnbuf_tdi_report *report);
 
 /** -ENOENT: @index is not below the count. */
@@ -1453,44 +1471,55 @@ PFNBUF_API int pfnbuf_tdi_report_get_range(const struct pfnbuf_tdi_report *repor
 					   struct pfnbuf_tdi_range *range);
 
 /**
- * DEVICE_SPECIFIC_INFO, which stays the report's, and its length. NULL where the report ends before the length field;
- * an empty one is not NULL.
+ * DEVICE_SPECIFIC_INFO, which stays the report's, and its length. NULL where the report ends before
+ * the length field; an empty one is not NULL.
  */
-PFNBUF_API const void *pfnbuf_tdi_report_get_info(const struct pfnbuf_tdi_report *report, size_t *lenp);
+PFNBUF_API const void *pfnbuf_tdi_report_get_info(const struct pfnbuf_tdi_report *report,
+						  size_t *lenp);
 
 /** The length in bytes of the encoded report. */
 PFNBUF_API size_t pfnbuf_tdi_report_get_size(const struct pfnbuf_tdi_report *report);
 
 /**
- * Encode a report into @buf and its length into *lenp. A parsed report gives the bytes it was parsed from, less what
- * trailed them.
+ * Encode a report into @buf and its length into *lenp. A parsed report gives the bytes it was
+ * parsed from, less what trailed them.
  *
  * -ENOSPC  @size is below pfnbuf_tdi_report_get_size(); nothing was written
  */
-PFNBUF_API int pfnbuf_tdi_report_encode(const struct pfnbuf_tdi_report *report, void *buf, size_t size, size_t *lenp);
-
-/** Print a report in words, a line for each field and range. Buffer and return value as for pfnbuf_layout_print(). */
-PFNBUF_API size_t pfnbuf_tdi_report_print(const struct pfnbuf_tdi_report *report, char *buf, size_t size);
+PFNBUF_API int pfnbuf_tdi_report_encode(const struct pfnbuf_tdi_report *report, void *buf,
+					size_t size, size_t *lenp);
 
 /**
- * Print a report as JSON in the form that spdm-emu's sample device reads (TDISP_DEVICE_INTERFACE_REPORT in its
- * environment). first_page is a string, for many JSON readers cut integers of 64 bits. What that form cannot say is
- * added: "reserved" if it is not zero; "device_specific_info": null without a trailer; "device_specific_info_hex" in
- * its place if the bytes are not ASCII without NUL. The library reads no JSON: who does builds the report with
+ * Print a report in words, a line for each field and range. Buffer and return value as for
+ * pfnbuf_layout_print().
+ */
+PFNBUF_API size_t pfnbuf_tdi_report_print(const struct pfnbuf_tdi_report *report, char *buf,
+					  size_t size);
+
+/**
+ * Print a report as JSON in the form that spdm-emu's sample device reads
+ * (TDISP_DEVICE_INTERFACE_REPORT in its environment). first_page is a string, for many JSON readers
+ * cut integers of 64 bits. What that form cannot say is added: "reserved" if it is not zero;
+ * "device_specific_info": null without a trailer; "device_specific_info_hex" in its place if the
+ * bytes are not ASCII without NUL. The library reads no JSON: who does builds the report with
  * pfnbuf_tdi_report_new(), as pfnbufctl does. Buffer and return value as for pfnbuf_layout_print().
  */
-PFNBUF_API size_t pfnbuf_tdi_report_print_json(const struct pfnbuf_tdi_report *report, char *buf, size_t size);
+PFNBUF_API size_t pfnbuf_tdi_report_print_json(const struct pfnbuf_tdi_report *report, char *buf,
+					       size_t size);
 
-/** How FIRST_PAGE is to be read: Linux and spdm-emu take it for a page number, other software for a byte address. */
+/**
+ * How FIRST_PAGE is to be read: Linux and spdm-emu take it for a page number, other software for a
+ * byte address.
+ */
 enum pfnbuf_tdi_unit {
-	PFNBUF_TDI_UNIT_AUTO,  /**< the one unit under which every range fits its BAR, else refused */
+	PFNBUF_TDI_UNIT_AUTO, /**< the one unit under which every range fits its BAR, else refused */
 	PFNBUF_TDI_UNIT_PAGES, /**< 4 KiB page numbers */
 	PFNBUF_TDI_UNIT_BYTES, /**< byte addresses */
 };
 
 /**
- * Where a BAR starts among the reported addresses. If a device reports only the inside of a BAR, all but the absolute
- * mode misplace it: the result carries a warning then.
+ * Where a BAR starts among the reported addresses. If a device reports only the inside of a BAR,
+ * all but the absolute mode misplace it: the result carries a warning then.
  */
 enum pfnbuf_tdi_base {
 	PFNBUF_TDI_BASE_ABSOLUTE,    /**< pfnbuf_tdi_bar.address plus the reporting offset */
@@ -1500,7 +1529,7 @@ enum pfnbuf_tdi_base {
 
 /** What becomes of bytes that no range names. */
 enum pfnbuf_tdi_holes {
-	PFNBUF_TDI_HOLES_TRAP,   /**< PFNBUF_HOLE: not mapped, an access exits to the VMM */
+	PFNBUF_TDI_HOLES_TRAP,	 /**< PFNBUF_HOLE: not mapped, an access exits to the VMM */
 	PFNBUF_TDI_HOLES_SHARED, /**< PFNBUF_SHARED */
 	PFNBUF_TDI_HOLES_REFUSE, /**< -ENODATA */
 };
@@ -1513,23 +1542,23 @@ enum pfnbuf_tdi_mixed {
 
 /** What becomes of ranges that hold the MSI-X table or pending bits. */
 enum pfnbuf_tdi_msix {
-	PFNBUF_TDI_MSIX_TRAP,     /**< PFNBUF_HOLE: the VMM emulates them */
-	PFNBUF_TDI_MSIX_SHARED,   /**< PFNBUF_SHARED */
+	PFNBUF_TDI_MSIX_TRAP,	  /**< PFNBUF_HOLE: the VMM emulates them */
+	PFNBUF_TDI_MSIX_SHARED,	  /**< PFNBUF_SHARED */
 	PFNBUF_TDI_MSIX_REPORTED, /**< as their IS_NON_TEE_MEM bit says */
 };
 
 /** A BAR as struct pfnbuf_bar has it, and where it is. */
 struct pfnbuf_tdi_bar {
-	uint64_t size;    /**< 0: not implemented */
-	uint64_t address; /**< physical, at the time of lock; needed by PFNBUF_TDI_BASE_ABSOLUTE; 0: unknown */
-	uint32_t flags;   /**< PFNBUF_BAR_64: no range may name the next BAR; PFNBUF_BAR_IO: none may name this one */
+	uint64_t size;	  /**< 0: not implemented */
+	uint64_t address; /**< physical, at the time of lock; 0: unknown; BASE_ABSOLUTE needs it */
+	uint32_t flags;	  /**< of PFNBUF_BAR_*: 64 shuts the next BAR to ranges, IO this one */
 };
 
 /** What vouches for a report. The library computes no digest: it keeps the caller's. */
 struct pfnbuf_tdi_evidence {
 	uint8_t digest[PFNBUF_TDI_DIGEST_MAX]; /**< of the report's bytes, as attested */
 	size_t digest_len;
-	uint64_t generation; /**< another number for each LOCK_INTERFACE_REQUEST, so none is replayed */
+	uint64_t generation; /**< another for each LOCK_INTERFACE_REQUEST, so none is replayed */
 	enum pfnbuf_tdi_state state; /**< when the report was obtained */
 };
 
@@ -1541,27 +1570,28 @@ struct pfnbuf_tdi_compile_opts {
 	enum pfnbuf_tdi_holes holes;
 	enum pfnbuf_tdi_mixed mixed;
 	enum pfnbuf_tdi_msix msix;
-	uint64_t page_size;       /**< the host's, a power of two; 0: 4096 */
+	uint64_t page_size;	  /**< the host's, a power of two; 0: 4096 */
 	int64_t reporting_offset; /**< MMIO_REPORTING_OFFSET of LOCK_INTERFACE_REQUEST: bytes, signed */
-	const struct pfnbuf_tdi_evidence *evidence; /**< copied; NULL: the result cannot be checked */
+	/** Copied. NULL: nothing vouches for the result, pfnbuf_tdi_layouts_check() refuses it. */
+	const struct pfnbuf_tdi_evidence *evidence;
 };
 
 /** The rule that decided a run. */
 enum pfnbuf_tdi_rule {
 	PFNBUF_TDI_RULE_NOT_REPORTED, /**< no range names it: the hole policy */
-	PFNBUF_TDI_RULE_TEE,          /**< IS_NON_TEE_MEM is clear: private */
+	PFNBUF_TDI_RULE_TEE,	      /**< IS_NON_TEE_MEM is clear: private */
 	PFNBUF_TDI_RULE_NON_TEE,      /**< IS_NON_TEE_MEM is set: shared */
-	PFNBUF_TDI_RULE_MSIX,         /**< holds the MSI-X table or pending bits: the MSI-X policy */
-	PFNBUF_TDI_RULE_AGREED,       /**< the host page has several rules, and they agree */
-	PFNBUF_TDI_RULE_MIXED_PAGE,   /**< the host page has several kinds: the mixed policy */
+	PFNBUF_TDI_RULE_MSIX,	    /**< holds the MSI-X table or pending bits: the MSI-X policy */
+	PFNBUF_TDI_RULE_AGREED,	    /**< the host page has several rules, and they agree */
+	PFNBUF_TDI_RULE_MIXED_PAGE, /**< the host page has several kinds: the mixed policy */
 };
 
 /** "not-reported", "tee", ...; NULL for no rule. */
 PFNBUF_API const char *pfnbuf_tdi_rule_name(enum pfnbuf_tdi_rule rule);
 
 /**
- * A run of a compiled BAR and why it is what it is. Runs cover the BAR in order and without gaps; neighbours may have
- * one visibility for different reasons, unlike those of a layout.
+ * A run of a compiled BAR and why it is what it is. Runs cover the BAR in order and without gaps;
+ * neighbours may have one visibility for different reasons, unlike those of a layout.
  */
 struct pfnbuf_tdi_run {
 	uint64_t offset; /**< from the start of the BAR; a multiple of the host page size */
@@ -1569,93 +1599,115 @@ struct pfnbuf_tdi_run {
 	enum pfnbuf_vis vis;
 	enum pfnbuf_tdi_rule rule;
 	uint16_t range_attributes; /**< of all the ranges, or-ed */
-	uint32_t nr_ranges;
-	const uint32_t *ranges; /**< indexes of the ranges behind it, in address order; stay the result's */
+	uint32_t nr_ranges;	   /**< how many ranges of the report are behind it */
+	const uint32_t *ranges;	   /**< their indexes, in address order; stay the result's */
 };
 
-/** The layouts of one report, one for each memory BAR, with their reasons, bound to their evidence. */
+/**
+ * The layouts of one report, one for each memory BAR, with their reasons, bound to their evidence.
+ */
 struct pfnbuf_tdi_layouts;
 
 /**
- * Compile a report into layouts. Every byte of every memory BAR in @opts gets a visibility and a reason.
+ * Compile a report into layouts. Every byte of every memory BAR in @opts gets a visibility and a
+ * reason.
  *
- * A BAR that ends inside a host page gets the whole page: VFIO lets a BAR below page size be mapped only if it owns the
- * page (drivers/vfio/pci/vfio_pci_core.c:vfio_pci_probe_mmaps). The result warns of it; where the BAR's address is known
- * and does not start a host page, it is refused unless it is a hole.
+ * A BAR that ends inside a host page gets the whole page: VFIO lets a BAR below page size be mapped
+ * only if it owns the page (drivers/vfio/pci/vfio_pci_core.c:vfio_pci_probe_mmaps). The result
+ * warns of it; where the BAR's address is known and does not start a host page, it is refused
+ * unless it is a hole.
  *
  * A report without ranges has no unit, so PFNBUF_TDI_UNIT_AUTO takes it.
  *
- * Returns 0 and a result for the caller to free, or the negative errno that enum pfnbuf_tdi_reason gives beside the
- * reason in *err. -EPERM: the evidence says that the TDI was neither CONFIG_LOCKED nor RUN, and no report can be had
- * then.
+ * Returns 0 and a result for the caller to free, or the negative errno that enum pfnbuf_tdi_reason
+ * gives beside the reason in *err. -EPERM: the evidence says that the TDI was neither CONFIG_LOCKED
+ * nor RUN, and no report can be had then.
  */
 PFNBUF_API int pfnbuf_tdi_layouts_compile(const struct pfnbuf_tdi_report *report,
 					  const struct pfnbuf_tdi_compile_opts *opts,
-					  struct pfnbuf_tdi_layouts **layoutsp, struct pfnbuf_tdi_error *err);
+					  struct pfnbuf_tdi_layouts **layoutsp,
+					  struct pfnbuf_tdi_error *err);
 PFNBUF_API struct pfnbuf_tdi_layouts *pfnbuf_tdi_layouts_free(struct pfnbuf_tdi_layouts *layouts);
 
-/** The layout of a BAR in host pages, which stays the result's; NULL where @opts had no such memory BAR. */
-PFNBUF_API const struct pfnbuf_layout *pfnbuf_tdi_layouts_get(const struct pfnbuf_tdi_layouts *layouts, unsigned bar);
+/**
+ * The layout of a BAR in host pages, which stays the result's; NULL where @opts had no such memory
+ * BAR.
+ */
+PFNBUF_API const struct pfnbuf_layout *pfnbuf_tdi_layouts_get(
+	const struct pfnbuf_tdi_layouts *layouts, unsigned bar);
 
 /** 0 where @opts had no such memory BAR. */
-PFNBUF_API uint32_t pfnbuf_tdi_layouts_count_runs(const struct pfnbuf_tdi_layouts *layouts, unsigned bar);
+PFNBUF_API uint32_t pfnbuf_tdi_layouts_count_runs(const struct pfnbuf_tdi_layouts *layouts,
+						  unsigned bar);
 
 /** -ENOENT: no such run. */
-PFNBUF_API int pfnbuf_tdi_layouts_get_run(const struct pfnbuf_tdi_layouts *layouts, unsigned bar, uint32_t index,
-					  struct pfnbuf_tdi_run *run);
+PFNBUF_API int pfnbuf_tdi_layouts_get_run(const struct pfnbuf_tdi_layouts *layouts, unsigned bar,
+					  uint32_t index, struct pfnbuf_tdi_run *run);
 
 /**
- * Print why a run is what it is: "range 3: IS_NON_TEE_MEM is set". Buffer and return value as for snprintf().
+ * Print why a run is what it is: "range 3: IS_NON_TEE_MEM is set". Buffer and return value as for
+ * snprintf().
  *
  * -ENOENT  no such run
  */
-PFNBUF_API int pfnbuf_tdi_layouts_explain(const struct pfnbuf_tdi_layouts *layouts, unsigned bar, uint32_t index,
-					  char *buf, size_t size);
-
-/** The unit that FIRST_PAGE was read in, never AUTO; and why in *whyp, which may be NULL and stays the result's. */
-PFNBUF_API enum pfnbuf_tdi_unit pfnbuf_tdi_layouts_get_unit(const struct pfnbuf_tdi_layouts *layouts,
-							    const char **whyp);
-
-/** The warnings from @index 0 on, which stay the result's; NULL after the last. */
-PFNBUF_API const char *pfnbuf_tdi_layouts_get_warning(const struct pfnbuf_tdi_layouts *layouts, unsigned index);
+PFNBUF_API int pfnbuf_tdi_layouts_explain(const struct pfnbuf_tdi_layouts *layouts, unsigned bar,
+					  uint32_t index, char *buf, size_t size);
 
 /**
- * Classify bytes of a BAR as somebody is about to use them. The range id alone decides nothing: ranges of the report
- * must name every page.
+ * The unit that FIRST_PAGE was read in, never AUTO; and why in *whyp, which may be NULL and stays
+ * the result's.
+ */
+PFNBUF_API enum pfnbuf_tdi_unit pfnbuf_tdi_layouts_get_unit(
+	const struct pfnbuf_tdi_layouts *layouts, const char **whyp);
+
+/** The warnings from @index 0 on, which stay the result's; NULL after the last. */
+PFNBUF_API const char *pfnbuf_tdi_layouts_get_warning(const struct pfnbuf_tdi_layouts *layouts,
+						      unsigned index);
+
+/**
+ * Classify bytes of a BAR as somebody is about to use them. The range id alone decides nothing:
+ * ranges of the report must name every page.
  *
  * -EINVAL  @length is 0
  * -ERANGE  outside the BAR, or no such memory BAR
  * -ENODATA no range names some of it, whatever the hole policy is
  * -EXDEV   it holds more than one visibility
  */
-PFNBUF_API int pfnbuf_tdi_layouts_classify(const struct pfnbuf_tdi_layouts *layouts, unsigned bar, uint64_t offset,
-					   uint64_t length, enum pfnbuf_vis *visp, struct pfnbuf_tdi_error *err);
+PFNBUF_API int pfnbuf_tdi_layouts_classify(const struct pfnbuf_tdi_layouts *layouts, unsigned bar,
+					   uint64_t offset, uint64_t length, enum pfnbuf_vis *visp,
+					   struct pfnbuf_tdi_error *err);
 
 /** What layouts are about to be used for. */
 enum pfnbuf_tdi_use {
 	PFNBUF_TDI_USE_PLACE, /**< make mappings: in CONFIG_LOCKED or RUN */
-	PFNBUF_TDI_USE_START, /**< START_INTERFACE_REQUEST: in CONFIG_LOCKED, so that what starts has been verified */
+	PFNBUF_TDI_USE_START, /**< START_INTERFACE_REQUEST, verified before: in CONFIG_LOCKED */
 	PFNBUF_TDI_USE_RUN,   /**< tell the guest that its MMIO is ready: in RUN */
 };
 
 /**
  * Hold the evidence of now against the evidence that the layouts were compiled from.
  *
- * 0            they may be used so
- * -ENOKEY      either has no digest
- * -EKEYREJECTED another digest
- * -ESTALE      another generation: the TDI was locked again since
- * -EPERM       the TDI state does not allow this use, or fell from RUN back to CONFIG_LOCKED without a new lock, which
- *              TDISP cannot do
+ * 0              they may be used so
+ * -ENOKEY        either has no digest
+ * -EKEYREJECTED  another digest
+ * -ESTALE        another generation: the TDI was locked again since
+ * -EPERM         the TDI state does not allow this use, or fell from RUN back to CONFIG_LOCKED
+ *                without a new lock, which TDISP cannot do
  */
-PFNBUF_API int pfnbuf_tdi_layouts_check(const struct pfnbuf_tdi_layouts *layouts, const struct pfnbuf_tdi_evidence *now,
+PFNBUF_API int pfnbuf_tdi_layouts_check(const struct pfnbuf_tdi_layouts *layouts,
+					const struct pfnbuf_tdi_evidence *now,
 					enum pfnbuf_tdi_use use, struct pfnbuf_tdi_error *err);
 
-/** Print the layouts with their reasons and warnings. Buffer and return value as for pfnbuf_layout_print(). */
-PFNBUF_API size_t pfnbuf_tdi_layouts_print(const struct pfnbuf_tdi_layouts *layouts, char *buf, size_t size);
+/**
+ * Print the layouts with their reasons and warnings. Buffer and return value as for
+ * pfnbuf_layout_print().
+ */
+PFNBUF_API size_t pfnbuf_tdi_layouts_print(const struct pfnbuf_tdi_layouts *layouts, char *buf,
+					   size_t size);
 
 /** The same as JSON, on one line. */
-PFNBUF_API size_t pfnbuf_tdi_layouts_print_json(const struct pfnbuf_tdi_layouts *layouts, char *buf, size_t size);
+PFNBUF_API size_t pfnbuf_tdi_layouts_print_json(const struct pfnbuf_tdi_layouts *layouts, char *buf,
+						size_t size);
 
 #ifdef __cplusplus
 }

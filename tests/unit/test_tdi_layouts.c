@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "starve.h"
 #include "tdi_build.h"
 
 #define BAR0 UINT64_C(0x1000000) /* page number of BAR 0 */
@@ -716,6 +717,78 @@ static void test_model(void **state)
 	assert_true(compiled > 1000);
 }
 
+/* ---- memory that runs out ---------------------------------------------------------------------- */
+
+/* At every allocation: the errno says so, and what was there stays as it was. */
+static void test_no_memory(void **state)
+{
+	struct pfnbuf_tdi_report *report = sample_in(PFNBUF_TDI_UNIT_PAGES, 0);
+	struct pfnbuf_tdi_compile_opts opts = options();
+	struct pfnbuf_tdi_layouts *layouts = NULL;
+	struct pfnbuf_tdi_report *parsed = NULL;
+	struct pfnbuf_tdi_error err;
+	size_t len, n = 0;
+	uint8_t *bytes = encode(report, &len);
+	int ret;
+
+	(void)state;
+	opts.base = PFNBUF_TDI_BASE_MIN_RANGE; /* warnings are allocated, too */
+	pfnbuf_tdi_report_set_info(report, "info", 4);
+	free(bytes);
+	bytes = encode(report, &len);
+	do {
+		starve_from(n++);
+		ret = pfnbuf_tdi_report_parse(bytes, len, NULL, &parsed, &err);
+		starve_end();
+		assert_true(!ret ||
+			    (ret == -ENOMEM && err.reason == PFNBUF_TDI_NO_MEMORY && !parsed));
+	} while (ret);
+	assert_int_equal(n, 4); /* report, ranges, info, and none */
+
+	n = 0;
+	do {
+		starve_from(n++);
+		ret = pfnbuf_tdi_layouts_compile(parsed, &opts, &layouts, &err);
+		starve_end();
+		assert_true(!ret ||
+			    (ret == -ENOMEM && err.reason == PFNBUF_TDI_NO_MEMORY && !layouts));
+	} while (ret);
+	assert_true(n > 10);
+	assert_layout(layouts, 0, modes[0].bar0);
+	pfnbuf_tdi_layouts_free(layouts);
+	pfnbuf_tdi_report_free(parsed);
+	pfnbuf_tdi_report_free(report);
+	free(bytes);
+}
+
+/* A report that cannot grow is what it was. */
+static void test_no_memory_to_build(void **state)
+{
+	struct pfnbuf_tdi_report *report = build(sample, N_SAMPLE), *none = NULL;
+	size_t before, after;
+	uint8_t *bytes, *again;
+
+	(void)state;
+	/* Up to where the next range needs room. */
+	while (pfnbuf_tdi_report_count_ranges(report) < 8)
+		assert_int_equal(pfnbuf_tdi_report_add_range(report, &sample[0]), 0);
+	bytes = encode(report, &before);
+
+	starve_from(0);
+	assert_int_equal(pfnbuf_tdi_report_new(NULL, &none), -ENOMEM);
+	assert_int_equal(pfnbuf_tdi_report_add_range(report, &sample[0]), -ENOMEM);
+	assert_int_equal(pfnbuf_tdi_report_set_info(report, "x", 1), -ENOMEM);
+	starve_end();
+
+	assert_null(none);
+	again = encode(report, &after);
+	assert_int_equal(after, before);
+	assert_memory_equal(again, bytes, after);
+	free(bytes);
+	free(again);
+	pfnbuf_tdi_report_free(report);
+}
+
 /* ---- what a parser can decide of TDISP-001 to TDISP-008 ---------------------------------------- */
 
 static const struct pfnbuf_tdi_evidence locked = {
@@ -1016,6 +1089,8 @@ int main(void)
 		cmocka_unit_test(test_print),
 		cmocka_unit_test(test_print_json),
 		cmocka_unit_test(test_model),
+		cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_no_memory_to_build),
 		cmocka_unit_test(test_tdisp_001_other_digest),
 		cmocka_unit_test(test_tdisp_001_no_digest),
 		cmocka_unit_test(test_tdisp_002_start_before_report),

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * What a bind waits for: the report of a device with six BARs and a hundred ranges, from its bytes to
+ * layouts. Prints the median of many rounds in microseconds, freeing included.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <pfnbuf.h>
+
+#define N_RANGES 100
+#define ROUNDS	 2001
+
+static const uint64_t page[6] = { 0x10000000, 0x20000000, 0x30000000,
+				  0x40000000, 0x50000000, 0x60000000 };
+
+/* Ranges with holes between them, spread over all BARs, of every kind in turn. */
+static size_t make_report(uint8_t *bytes, size_t size)
+{
+	struct pfnbuf_tdi_report *report;
+	size_t len = 0;
+
+	if (pfnbuf_tdi_report_new(NULL, &report))
+		abort();
+	for (unsigned i = 0; i < N_RANGES; i++) {
+		unsigned bar = i * 6 / N_RANGES;
+		const struct pfnbuf_tdi_range range = {
+			.first_page = page[bar] + i * 32,
+			.number_of_pages = 8 + i % 24,
+			.range_attributes = i % 16,
+			.range_id = (uint16_t)bar,
+		};
+
+		if (pfnbuf_tdi_report_add_range(report, &range))
+			abort();
+	}
+	if (pfnbuf_tdi_report_encode(report, bytes, size, &len))
+		abort();
+	pfnbuf_tdi_report_free(report);
+	return len;
+}
+
+static double now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
+}
+
+static double compile_once(const uint8_t *bytes, size_t len,
+			   const struct pfnbuf_tdi_compile_opts *opts)
+{
+	struct pfnbuf_tdi_layouts *layouts;
+	struct pfnbuf_tdi_report *report;
+	struct pfnbuf_tdi_error err;
+	double start = now_us();
+
+	if (pfnbuf_tdi_report_parse(bytes, len, NULL, &report, &err) ||
+	    pfnbuf_tdi_layouts_compile(report, opts, &layouts, &err)) {
+		fprintf(stderr, "%s\n", err.text);
+		exit(1);
+	}
+	pfnbuf_tdi_report_free(report);
+	pfnbuf_tdi_layouts_free(layouts);
+	return now_us() - start;
+}
+
+static int compare(const void *left, const void *right)
+{
+	double a = *(const double *)left;
+	double b = *(const double *)right;
+
+	return a < b ? -1 : a > b;
+}
+
+static double median(const uint8_t *bytes, size_t len, const struct pfnbuf_tdi_compile_opts *opts)
+{
+	static double times[ROUNDS];
+
+	for (int i = 0; i < ROUNDS; i++)
+		times[i] = compile_once(bytes, len, opts);
+	qsort(times, ROUNDS, sizeof(times[0]), compare);
+	return times[ROUNDS / 2];
+}
+
+int main(void)
+{
+	struct pfnbuf_tdi_compile_opts opts = { .size = sizeof(opts) };
+	uint8_t bytes[4096];
+	size_t len = make_report(bytes, sizeof(bytes));
+
+	for (int bar = 0; bar < 6; bar++)
+		opts.bars[bar] = (struct pfnbuf_tdi_bar){
+			.size = UINT64_C(16) << 20,
+			.address = page[bar] << 12,
+		};
+	opts.unit = PFNBUF_TDI_UNIT_PAGES;
+	printf("tdi.compile.us %.2f\n", median(bytes, len, &opts));
+	opts.unit = PFNBUF_TDI_UNIT_AUTO;
+	printf("tdi.compile.auto.us %.2f\n", median(bytes, len, &opts));
+	opts.page_size = 65536;
+	opts.mixed = PFNBUF_TDI_MIXED_SHARED;
+	printf("tdi.compile.64k.us %.2f\n", median(bytes, len, &opts));
+	return 0;
+}
