@@ -19,6 +19,9 @@
 #include <pfnbuf.h>
 
 #include "libpfnbuf/uapi/kvm.h"
+#ifdef HAVE_GUEST
+#include "tests/vm/guest.h"
+#endif
 
 #define MANY_SLOTS 32000
 
@@ -530,7 +533,113 @@ static void test_unknown_vm_type(void **state)
 	assert_null(vm);
 }
 
-/* ---------------------------------------------------------------- devices ------------------- */
+/* ---------------------------------------------------------------- a guest ------------------- */
+
+#ifdef HAVE_GUEST
+#define CODE_GPA 0x40000000
+
+/* A vCPU in the VM; its page of code takes the last slot id, which the library comes to last. */
+static void start_guest(const struct host *h, struct guest *guest)
+{
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	const int last = extension(h->vm, KVM_CAP_NR_MEMSLOTS) - 1;
+	int r;
+
+	assert_true(kvm >= 0);
+	r = guest_start(guest, kvm, pfnbuf_vm_get_fd(h->vm), (unsigned)last, CODE_GPA);
+	close(kvm);
+	if (r < 0)
+		fail_msg("no guest: %s", pfnbuf_errno_name(r));
+}
+
+/* What the guest reaches is what the library says: set, moved, read-only, deleted. */
+static void test_guest_reaches_slots(void **state)
+{
+	struct host *h = *state;
+	struct pfnbuf_slot slot = ram_slot(h, 0x100000, 4);
+	struct guest guest;
+	uint32_t id, word = 0x12345678, value = 0;
+
+	start_guest(h, &guest);
+	assert_int_equal(guest_write32(&guest, 0x101004, word), KVM_EXIT_MMIO);
+	assert_ok(pfnbuf_vm_set_slot(h->vm, &slot, &id));
+	assert_int_equal(guest_write32(&guest, 0x101004, word), 0);
+	assert_memory_equal(h->ram + 0x1004, &word, sizeof(word));
+
+	assert_ok(pfnbuf_vm_move_slot(h->vm, id, 0x200000));
+	assert_int_equal(guest_read32(&guest, 0x101004, &value), KVM_EXIT_MMIO);
+	assert_int_equal(guest_read32(&guest, 0x201004, &value), 0);
+	assert_int_equal(value, word);
+
+	assert_ok(pfnbuf_vm_delete_slot(h->vm, id));
+	assert_int_equal(guest_read32(&guest, 0x201004, &value), KVM_EXIT_MMIO);
+	slot.flags = PFNBUF_SLOT_READONLY;
+	assert_ok(pfnbuf_vm_set_slot(h->vm, &slot, &id));
+	assert_int_equal(guest_read32(&guest, 0x101004, &value), 0);
+	assert_int_equal(value, word);
+	assert_int_equal(guest_write32(&guest, 0x101004, 0), KVM_EXIT_MMIO);
+	assert_memory_equal(h->ram + 0x1004, &word, sizeof(word));
+	guest_stop(&guest);
+}
+
+/* The pages that the guest wrote are dirty, once; those that it read are not. */
+static void test_guest_dirties_pages(void **state)
+{
+	struct host *h = *state;
+	uint32_t id = set_ram(h, 0x100000, 64), value;
+	uint64_t bitmap = 0;
+	struct guest guest;
+
+	start_guest(h, &guest);
+	assert_ok(pfnbuf_vm_set_slot_flags(h->vm, id, PFNBUF_SLOT_LOG_DIRTY));
+	assert_int_equal(guest_write32(&guest, 0x100000 + 3 * h->page, 1), 0);
+	assert_int_equal(guest_write32(&guest, 0x100000 + 63 * h->page, 1), 0);
+	assert_int_equal(guest_read32(&guest, 0x100000 + 9 * h->page, &value), 0);
+	assert_ok(pfnbuf_vm_get_dirty_log(h->vm, id, &bitmap, sizeof(bitmap)));
+	assert_int_equal(bitmap, UINT64_C(1) << 63 | UINT64_C(1) << 3);
+	assert_ok(pfnbuf_vm_get_dirty_log(h->vm, id, &bitmap, sizeof(bitmap)));
+	assert_int_equal(bitmap, 0);
+	assert_int_equal(guest_write32(&guest, 0x100000 + 3 * h->page, 2), 0);
+	assert_ok(pfnbuf_vm_get_dirty_log(h->vm, id, &bitmap, sizeof(bitmap)));
+	assert_int_equal(bitmap, 1 << 3);
+	guest_stop(&guest);
+}
+
+/*
+ * A shared guest_memfd: what the guest writes is in the file. The slot's address is the file's
+ * mapping, because KVM goes there when it emulates an access of the guest's.
+ */
+static void test_guest_writes_guest_memfd(void **state)
+{
+	struct host *h = *state;
+	const unsigned flags = PFNBUF_GUEST_MEMFD_MMAP | PFNBUF_GUEST_MEMFD_INIT_SHARED;
+	struct pfnbuf_slot slot = ram_slot(h, 0x100000, 2);
+	uint32_t word = 0xfeedface, value = 0;
+	struct pfnbuf_buf *buf;
+	struct guest guest;
+	void *memory;
+
+	require_guest_memfd(h, (int)flags);
+	assert_ok(pfnbuf_buf_new_guest_memfd(h->vm, 2 * h->page, flags, &buf));
+	assert_ok(pfnbuf_buf_map(buf, 0, 2 * h->page, &memory));
+	slot.guest_memfd = buf;
+	slot.addr = memory;
+	assert_ok(pfnbuf_vm_set_slot(h->vm, &slot, NULL));
+	start_guest(h, &guest);
+	assert_int_equal(guest_write32(&guest, 0x101000, word), 0);
+	assert_memory_equal((char *)memory + h->page, &word, sizeof(word));
+
+	/* Given back, the page reads as zero in the guest, too. */
+	assert_ok(pfnbuf_buf_discard(buf, h->page, h->page));
+	assert_int_equal(guest_read32(&guest, 0x101000, &value), 0);
+	assert_int_equal(value, 0);
+	guest_stop(&guest);
+	assert_ok(pfnbuf_buf_unmap(buf, memory, 2 * h->page));
+	pfnbuf_buf_unref(buf);
+}
+#endif
+
+/* ---------------------------------------------------------------- the end ------------------- */
 
 static void test_end_gives_everything_back(void **state)
 {
@@ -576,6 +685,11 @@ int main(void)
 		TEST(attributes_of_a_default_vm),
 		TEST(attributes_of_a_protected_vm),
 		TEST(unknown_vm_type),
+#ifdef HAVE_GUEST
+		TEST(guest_reaches_slots),
+		TEST(guest_dirties_pages),
+		TEST(guest_writes_guest_memfd),
+#endif
 		TEST(end_gives_everything_back),
 	};
 	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);

@@ -113,11 +113,30 @@ void guest_stop(struct guest *guest)
 	*guest = (struct guest){ .vm = -1, .vcpu = -1 };
 }
 
+/*
+ * An access that ended in an exit is finished by the next KVM_RUN, whatever the registers say by
+ * then: Documentation/virt/kvm/api.rst, KVM_EXIT_MMIO. So finish it, without running on.
+ */
+static int finish_access(struct guest *guest)
+{
+	int ret;
+
+	if (guest->run->exit_reason != KVM_EXIT_MMIO)
+		return 0;
+	guest->run->immediate_exit = 1;
+	ret = vmtest_ioctl_value(guest->vcpu, KVM_RUN, 0);
+	guest->run->immediate_exit = 0;
+	return ret == -EINTR ? 0 : ret;
+}
+
 /* Bit 1 of rflags is always set; interrupts stay off. */
 static int run(struct guest *guest, const void *code, size_t size, struct kvm_regs *regs)
 {
 	int ret;
 
+	ret = finish_access(guest);
+	if (ret < 0)
+		return ret;
 	memcpy(guest->code, code, size);
 	regs->rip = guest->code_gpa;
 	regs->rflags = 2;
