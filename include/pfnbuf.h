@@ -172,6 +172,12 @@ enum pfnbuf_log_level {
  */
 typedef void pfnbuf_log_fn(void *data, enum pfnbuf_log_level level, const char *message);
 
+/** How a context waits. Behaviour is the same; what differs is the price of a wake-up. */
+enum pfnbuf_engine_kind {
+	PFNBUF_ENGINE_EPOLL,
+	PFNBUF_ENGINE_URING, /**< io_uring with multishot reads: Linux 6.7, and built with liburing */
+};
+
 struct pfnbuf_ctx_opts {
 	size_t size; /**< sizeof(struct pfnbuf_ctx_opts) */
 	/** NULL: the running kernel. Borrowed until the context and its objects end */
@@ -181,6 +187,7 @@ struct pfnbuf_ctx_opts {
 	uint32_t max_events;  /**< length of the event queue; 0: 256 */
 	pfnbuf_log_fn *log;   /**< NULL: none */
 	void *log_data;	      /**< handed to @log */
+	enum pfnbuf_engine_kind engine;
 	const char *sysfs;    /**< where sysfs is mounted; NULL: "/sys" */
 	const char *devtmpfs; /**< where device nodes are; NULL: "/dev" */
 };
@@ -191,7 +198,9 @@ struct pfnbuf_ctx_opts {
  * is gone.
  *
  * -EINVAL  opts->size is smaller than any version knew, or the kernel's table lacks a call
- * -EMFILE, -ENFILE  no fd left for the epoll instance or its eventfd
+ * -EMFILE, -ENFILE  no fd left for the engine or its eventfd
+ * -EOPNOTSUPP  opts->engine is not built in, or this kernel's io_uring has no multishot read
+ * -EPERM   opts->engine is PFNBUF_ENGINE_URING, and the system forbids io_uring
  */
 PFNBUF_API int pfnbuf_ctx_new(struct pfnbuf_ctx **ctxp, const struct pfnbuf_ctx_opts *opts);
 PFNBUF_API struct pfnbuf_ctx *pfnbuf_ctx_free(struct pfnbuf_ctx *ctx);

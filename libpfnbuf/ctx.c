@@ -21,16 +21,16 @@ struct pfnbuf_ctx {
 	pthread_rwlock_t topology; /* the lists */
 	struct pfnbuf_link lists[PFNBUF_NR_LISTS];
 
-	pthread_mutex_t
-		dispatch; /* the engine's callbacks against the end of what they belong to */
-	struct pfnbuf_engine engine;
+	pthread_mutex_t dispatch; /* the engine */
+	struct pfnbuf_engine *engine;
 
 	pthread_mutex_t iommufd_lock;
 	int iommufd; /* -1: not opened yet */
 	bool iommufd_borrowed;
 
-	pthread_mutex_t queue;	     /* what follows */
-	struct pfnbuf_watch queued;  /* an eventfd, readable while there are events */
+	pthread_mutex_t queue;	    /* what follows */
+	struct pfnbuf_watch queued; /* an eventfd, signalled for events that no watch announced */
+	bool is_signalled;
 	struct pfnbuf_event *events; /* a ring of max_events */
 	uint32_t max_events;
 	uint32_t first;
@@ -57,6 +57,9 @@ static int check_opts(const struct pfnbuf_ctx_opts *opts)
 				      "set size to sizeof(struct pfnbuf_ctx_opts)",
 				      "opts->size is %zu, below the %zu of the first version",
 				      opts->size, sizeof(*opts));
+	if (opts->engine != PFNBUF_ENGINE_EPOLL && opts->engine != PFNBUF_ENGINE_URING)
+		return pfnbuf_refused(-EINVAL, "pfnbuf_ctx_new", "options", NULL, "",
+				      "there is no engine %d", (int)opts->engine);
 	if (opts->kernel && !pfnbuf_kernel_is_complete(opts->kernel))
 		return pfnbuf_refused(
 			-EINVAL, "pfnbuf_ctx_new", "options", NULL,
@@ -72,21 +75,22 @@ static int open_queue(struct pfnbuf_ctx *ctx)
 	if (r < 0)
 		return pfnbuf_failed(r, "eventfd", "context", NULL);
 	ctx->queued = (struct pfnbuf_watch){ .fd = r, .ready = events_are_queued };
-	r = pfnbuf_engine_add(&ctx->engine, &ctx->queued);
+	r = ctx->engine->ops->add(ctx->engine, &ctx->queued);
 	if (r < 0)
 		k_close(ctx->kernel, ctx->queued.fd);
 	return r;
 }
 
-static int open_fds(struct pfnbuf_ctx *ctx)
+static int open_fds(struct pfnbuf_ctx *ctx, enum pfnbuf_engine_kind kind)
 {
-	int r = pfnbuf_engine_init(&ctx->engine, ctx->kernel);
+	int r = kind == PFNBUF_ENGINE_URING ? pfnbuf_engine_new_uring(ctx->kernel, &ctx->engine)
+					    : pfnbuf_engine_new_epoll(ctx->kernel, &ctx->engine);
 
 	if (r < 0)
 		return r;
 	r = open_queue(ctx);
 	if (r < 0)
-		pfnbuf_engine_fini(&ctx->engine);
+		ctx->engine->ops->free(ctx->engine);
 	return r;
 }
 
@@ -134,7 +138,7 @@ int pfnbuf_ctx_new(struct pfnbuf_ctx **ctxp, const struct pfnbuf_ctx_opts *opts)
 	ctx->log_data = opts->log_data;
 	ctx->iommufd = opts->iommufd > 0 ? opts->iommufd : -1;
 	ctx->iommufd_borrowed = opts->iommufd > 0;
-	r = open_fds(ctx);
+	r = open_fds(ctx, opts->engine);
 	if (r < 0) {
 		free_memory(ctx);
 		return r;
@@ -159,8 +163,9 @@ struct pfnbuf_ctx *pfnbuf_ctx_unref(struct pfnbuf_ctx *ctx)
 {
 	if (!ctx || atomic_fetch_sub(&ctx->refs, 1) != 1)
 		return NULL;
+	ctx->engine->ops->del(ctx->engine, &ctx->queued);
 	k_close(ctx->kernel, ctx->queued.fd);
-	pfnbuf_engine_fini(&ctx->engine);
+	ctx->engine->ops->free(ctx->engine);
 	if (ctx->iommufd >= 0 && !ctx->iommufd_borrowed)
 		pfnbuf_ctx_close_fd(ctx, ctx->iommufd, "iommufd");
 	pthread_mutex_destroy(&ctx->queue);
@@ -183,7 +188,7 @@ const struct pfnbuf_kernel *pfnbuf_ctx_get_kernel(const struct pfnbuf_ctx *ctx)
 
 int pfnbuf_ctx_get_fd(const struct pfnbuf_ctx *ctx)
 {
-	return ctx->engine.fd;
+	return ctx->engine->fd;
 }
 
 const char *pfnbuf_ctx_sysfs(const struct pfnbuf_ctx *ctx)
@@ -268,33 +273,74 @@ void pfnbuf_ctx_log(struct pfnbuf_ctx *ctx, enum pfnbuf_log_level level, const c
 
 int pfnbuf_ctx_watch(struct pfnbuf_ctx *ctx, struct pfnbuf_watch *watch)
 {
-	return pfnbuf_engine_add(&ctx->engine, watch);
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->dispatch);
+
+	return ctx->engine->ops->add(ctx->engine, watch);
 }
 
-/* Holds the dispatch lock, so that on return no callback of this watch runs or will run. */
+/* On return no callback of this watch runs or will run. */
 void pfnbuf_ctx_unwatch(struct pfnbuf_ctx *ctx, struct pfnbuf_watch *watch)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->dispatch);
 
-	pfnbuf_engine_del(&ctx->engine, watch);
+	ctx->engine->ops->del(ctx->engine, watch);
+}
+
+/* ---------------------------------------------------------------- events -------------------- */
+
+/*
+ * The context's fd is readable while events are queued: those that a watch announced are kept
+ * readable by that watch, for the others the queue's own eventfd is signalled. Both fall silent when
+ * the queue has been emptied.
+ */
+static void signal_queued(struct pfnbuf_ctx *ctx)
+{
+	const uint64_t one = 1;
+
+	if (!ctx->is_signalled)
+		k_write(ctx->kernel, ctx->queued.fd, &one, sizeof(one));
+	ctx->is_signalled = true;
+}
+
+static bool is_empty(struct pfnbuf_ctx *ctx)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->queue);
+
+	return !ctx->nr_events;
+}
+
+/* What another thread pushed while the watches were being read may have lost its signal. */
+static void signal_rest(struct pfnbuf_ctx *ctx)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->queue);
+
+	ctx->is_signalled = false;
+	if (ctx->nr_events)
+		signal_queued(ctx);
+}
+
+/* With the dispatch lock held. */
+static void fall_silent(struct pfnbuf_ctx *ctx)
+{
+	if (!is_empty(ctx))
+		return;
+	ctx->engine->ops->drained(ctx->engine);
+	signal_rest(ctx);
 }
 
 int pfnbuf_ctx_dispatch(struct pfnbuf_ctx *ctx)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->dispatch);
+	int r = ctx->engine->ops->dispatch(ctx->engine);
 
-	return pfnbuf_engine_dispatch(&ctx->engine);
+	fall_silent(ctx);
+	return r;
 }
-
-/* ---------------------------------------------------------------- events -------------------- */
 
 static void keep_event(struct pfnbuf_ctx *ctx, const struct pfnbuf_event *event)
 {
-	const uint64_t one = 1;
-
 	ctx->events[(ctx->first + ctx->nr_events) % ctx->max_events] = *event;
-	if (ctx->nr_events++ == 0)
-		k_write(ctx->kernel, ctx->queued.fd, &one, sizeof(one));
+	ctx->nr_events++;
 }
 
 static struct pfnbuf_event lost_event(struct pfnbuf_ctx *ctx)
@@ -313,7 +359,7 @@ static struct pfnbuf_event lost_event(struct pfnbuf_ctx *ctx)
  * After a loss the next event is kept only where the LOST event in front of it finds room, too, so
  * that a reader sees the gap where it was.
  */
-void pfnbuf_ctx_push_event(struct pfnbuf_ctx *ctx, const struct pfnbuf_event *event)
+void pfnbuf_ctx_push_event(struct pfnbuf_ctx *ctx, const struct pfnbuf_event *event, bool announced)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->queue);
 	struct pfnbuf_event copy = *event;
@@ -331,24 +377,39 @@ void pfnbuf_ctx_push_event(struct pfnbuf_ctx *ctx, const struct pfnbuf_event *ev
 	}
 	copy.seq = ++ctx->seq;
 	keep_event(ctx, &copy);
+	if (!announced)
+		signal_queued(ctx);
 }
 
-int pfnbuf_ctx_pop_event(struct pfnbuf_ctx *ctx, struct pfnbuf_event *ev)
+/* Takes the oldest event; *last says whether it was the last. */
+static int take_event(struct pfnbuf_ctx *ctx, struct pfnbuf_event *ev, bool *last)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->queue);
-	uint64_t ignored;
 
 	if (!ctx->nr_events)
 		return 0;
 	*ev = ctx->events[ctx->first];
 	ctx->first = (ctx->first + 1) % ctx->max_events;
-	if (--ctx->nr_events == 0) {
-		k_read(ctx->kernel, ctx->queued.fd, &ignored, sizeof(ignored));
-		if (ctx->lost) {
-			struct pfnbuf_event lost = lost_event(ctx);
+	ctx->nr_events--;
+	if (!ctx->nr_events && ctx->lost) {
+		struct pfnbuf_event lost = lost_event(ctx);
 
-			keep_event(ctx, &lost);
-		}
+		keep_event(ctx, &lost);
+	}
+	*last = !ctx->nr_events;
+	return 1;
+}
+
+int pfnbuf_ctx_pop_event(struct pfnbuf_ctx *ctx, struct pfnbuf_event *ev)
+{
+	bool last;
+
+	if (!take_event(ctx, ev, &last))
+		return 0;
+	if (last) {
+		cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->dispatch);
+
+		fall_silent(ctx);
 	}
 	return 1;
 }

@@ -109,16 +109,23 @@ uint64_t pfnbuf_device_get_generation(const struct pfnbuf_device *device)
 	return pfnbuf_device_revocation(device).generation;
 }
 
+static struct pfnbuf_event event_of(struct pfnbuf_device *device, enum pfnbuf_event_type type,
+				    enum pfnbuf_cause cause)
+{
+	return (struct pfnbuf_event){
+		.type = type,
+		.cause = cause,
+		.device = device,
+		.user = atomic_load(&device->user),
+		.generation = pfnbuf_device_get_generation(device),
+	};
+}
+
 static void tell(struct pfnbuf_device *device, enum pfnbuf_event_type type, enum pfnbuf_cause cause)
 {
-	pfnbuf_ctx_push_event(device->ctx,
-			      &(struct pfnbuf_event){
-				      .type = type,
-				      .cause = cause,
-				      .device = device,
-				      .user = atomic_load(&device->user),
-				      .generation = pfnbuf_device_get_generation(device),
-			      });
+	const struct pfnbuf_event event = event_of(device, type, cause);
+
+	pfnbuf_ctx_push_event(device->ctx, &event, false);
 }
 
 /* Before a call that may revoke. Where nothing is live there is nothing to revoke. */
@@ -463,13 +470,13 @@ int pfnbuf_device_from_fd(struct pfnbuf_ctx *ctx, int fd, unsigned flags, uint32
 
 /* ---------------------------------------------------------------- binding ------------------- */
 
-static void read_notice(struct pfnbuf_watch *watch)
+static void pass_on_notice(struct pfnbuf_watch *watch)
 {
 	struct notice *notice = pfnbuf_container_of(watch, struct notice, watch);
-	uint64_t count;
+	const struct pfnbuf_event event =
+		event_of(notice->device, notice->type, PFNBUF_CAUSE_NONE);
 
-	if (k_read(kernel(notice->device), watch->fd, &count, sizeof(count)) == sizeof(count))
-		tell(notice->device, notice->type, PFNBUF_CAUSE_NONE);
+	pfnbuf_ctx_push_event(notice->device->ctx, &event, true);
 }
 
 static int set_trigger(struct pfnbuf_device *device, uint32_t irq, int32_t fd)
@@ -499,7 +506,7 @@ static int watch_notice(struct pfnbuf_device *device, struct notice *notice,
 	if (fd < 0)
 		return pfnbuf_failed(fd, "eventfd", device->name, NULL);
 	*notice = (struct notice){
-		.watch = { .fd = fd, .ready = read_notice },
+		.watch = { .fd = fd, .ready = pass_on_notice },
 		.device = device,
 		.type = type,
 		.irq = irq,

@@ -71,6 +71,11 @@ static inline void pfnbuf_list_init(struct pfnbuf_link *head)
 	head->next = head;
 }
 
+static inline bool pfnbuf_list_is_empty(const struct pfnbuf_link *head)
+{
+	return head->next == head;
+}
+
 static inline void pfnbuf_list_add_tail(struct pfnbuf_link *head, struct pfnbuf_link *link)
 {
 	link->prev = head->prev;
@@ -119,30 +124,45 @@ enum pfnbuf_cause pfnbuf_pci_write_revokes(const struct pfnbuf_pci *pci, uint64_
 /* Whether a write to this range can turn the device's memory on or off. */
 bool pfnbuf_pci_write_matters(const struct pfnbuf_pci *pci, uint64_t offset, size_t length);
 
-/* ---------------------------------------------------------------- engine_epoll.c ------------ */
+/* ---------------------------------------------------------------- engine_epoll.c, engine_uring.c */
 
-/* Waits for many fds behind one. */
-struct pfnbuf_engine {
-	const struct pfnbuf_kernel *kernel;
-	int fd;
-};
-
-struct pfnbuf_watch;
-
-int pfnbuf_engine_init(struct pfnbuf_engine *engine, const struct pfnbuf_kernel *kernel);
-void pfnbuf_engine_fini(struct pfnbuf_engine *engine);
-int pfnbuf_engine_add(struct pfnbuf_engine *engine, struct pfnbuf_watch *watch);
-void pfnbuf_engine_del(struct pfnbuf_engine *engine, struct pfnbuf_watch *watch);
-/* Call ready() of each watch whose fd is readable now. */
-int pfnbuf_engine_dispatch(struct pfnbuf_engine *engine);
-
-/* ---------------------------------------------------------------- ctx.c --------------------- */
-
-/* An fd in the context's engine; @ready runs in pfnbuf_ctx_dispatch() with the dispatch lock held. */
+/*
+ * An eventfd in an engine. The engine says once that it was signalled and then leaves it so, unread,
+ * until pfnbuf_engine_drained(): as long as what it announced is not digested the engine's fd stays
+ * readable, at no cost in system calls.
+ */
 struct pfnbuf_watch {
 	int fd; /* -1: not watched */
 	void (*ready)(struct pfnbuf_watch *watch);
+	struct pfnbuf_link link; /* in the engine's list from its signal to drained(); else empty */
 };
+
+struct pfnbuf_engine;
+
+/* Waits for many eventfds behind one fd. Its functions are called with the dispatch lock held. */
+struct pfnbuf_engine_ops {
+	int (*add)(struct pfnbuf_engine *engine, struct pfnbuf_watch *watch);
+	void (*del)(struct pfnbuf_engine *engine, struct pfnbuf_watch *watch);
+	/* Call ready() of each watch that was signalled since; never blocks. */
+	int (*dispatch)(struct pfnbuf_engine *engine);
+	/* What was announced is digested: fall silent until the next signal. */
+	void (*drained)(struct pfnbuf_engine *engine);
+	void (*free)(struct pfnbuf_engine *engine);
+};
+
+struct pfnbuf_engine {
+	const struct pfnbuf_engine_ops *ops;
+	const struct pfnbuf_kernel *kernel;
+	int fd;
+	struct pfnbuf_link
+		signalled; /* watches that were said to be; uring: that wait to be armed */
+};
+
+int pfnbuf_engine_new_epoll(const struct pfnbuf_kernel *kernel, struct pfnbuf_engine **enginep);
+/* -EOPNOTSUPP: not built in, or this kernel's io_uring has no multishot read. */
+int pfnbuf_engine_new_uring(const struct pfnbuf_kernel *kernel, struct pfnbuf_engine **enginep);
+
+/* ---------------------------------------------------------------- ctx.c --------------------- */
 
 enum pfnbuf_ctx_list {
 	PFNBUF_LIST_DEVICES,
@@ -170,8 +190,12 @@ void pfnbuf_ctx_log(struct pfnbuf_ctx *ctx, enum pfnbuf_log_level level, const c
 int pfnbuf_ctx_watch(struct pfnbuf_ctx *ctx, struct pfnbuf_watch *watch);
 void pfnbuf_ctx_unwatch(struct pfnbuf_ctx *ctx, struct pfnbuf_watch *watch);
 
-/* Queue an event; never fails and never allocates. Sequence number and LOST are filled in here. */
-void pfnbuf_ctx_push_event(struct pfnbuf_ctx *ctx, const struct pfnbuf_event *event);
+/*
+ * Queue an event; never fails and never allocates. Sequence number and LOST are filled in here.
+ * @announced: it comes from a watch's ready(), which keeps the context's fd readable by itself.
+ */
+void pfnbuf_ctx_push_event(struct pfnbuf_ctx *ctx, const struct pfnbuf_event *event,
+			   bool announced);
 /* The device is going: events that name it name nothing any more. */
 void pfnbuf_ctx_forget_device(struct pfnbuf_ctx *ctx, const struct pfnbuf_device *device);
 
