@@ -18,7 +18,7 @@ import tempfile
 SKIP = 77
 # What a shared object of ours may need, by library.
 NEEDED = {
-    "libpfnbuf.so": {"libc.so.6"},
+    "libpfnbuf.so": {"libc.so.6", "liburing.so.2"},
     "libpfnbuf-sim.so": {"libc.so.6", "libpfnbuf.so.0"},
 }
 VERSION_NODE = {
@@ -70,7 +70,6 @@ class Installed:
         self.env = dict(
             os.environ,
             PKG_CONFIG_PATH=str(self.lib / "pkgconfig"),
-            PKG_CONFIG_LIBDIR=str(self.lib / "pkgconfig"),
             PKG_CONFIG_SYSROOT_DIR=str(root),
             PKG_CONFIG_ALLOW_SYSTEM_CFLAGS="1",
             PKG_CONFIG_ALLOW_SYSTEM_LIBS="1",
