@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The invariant: a page that the guest reaches as private is not mapped for devices. For a slot with a
+ * guest_memfd the danger is the shared memory behind the same guest address: while that is private, no
+ * IOMMU may map its shared twin.
+ */
+#include <stdarg.h>
+
+#include "sim.h"
+
+__attribute__((format(printf, 2, 3))) static void violated(struct pfnbuf_sim *sim,
+							   const char *format, ...)
+{
+	va_list args;
+
+	if (sim->alias)
+		return;
+	va_start(args, format);
+	if (vasprintf(&sim->alias, format, args) < 0)
+		sim->alias = NULL;
+	va_end(args);
+}
+
+static bool overlap(uint64_t a, uint64_t a_length, uint64_t b, uint64_t b_length)
+{
+	return a < b + b_length && b < a + a_length;
+}
+
+/* Whether the area's source is, in part, the process memory [va, va + length). */
+static bool maps_memory(struct pfnbuf_sim *sim, const struct sim_area *area, uint64_t va,
+			uint64_t length)
+{
+	const struct sim_pages *pages = area->pages;
+	uint64_t source = pages->base + area->start_byte;
+	uint64_t size = area->last - area->iova + 1;
+
+	if (pages->kind == SIM_PAGES_USER && overlap(source, size, va, length))
+		return true;
+	for (uint64_t at = va; at < va + length;) {
+		const struct sim_mapping *m = sim_mapping_next(sim, at);
+		uint64_t start, end;
+
+		if (!m || m->addr >= va + length)
+			return false;
+		start = MAX(m->addr, va);
+		end = MIN(m->addr + m->length, va + length);
+		if (pages->kind == SIM_PAGES_FILE && !m->vdev && m->ino == pages->file->ino &&
+		    m->dev == pages->file->dev &&
+		    overlap(source, size, m->offset + (start - m->addr), end - start))
+			return true;
+		at = m->addr + m->length;
+	}
+	return false;
+}
+
+static void check_run(struct pfnbuf_sim *sim, const struct sim_slot *slot, uint64_t gpa,
+		      uint64_t end, const struct sim_area *area)
+{
+	if (area->filled && maps_memory(sim, area, slot->va + (gpa - slot->gpa), end - gpa))
+		violated(
+			sim,
+			"guest memory 0x%llx+0x%llx is private, and area 0x%llx of IOAS %u maps its shared twin",
+			(unsigned long long)gpa, (unsigned long long)(end - gpa),
+			(unsigned long long)area->iova, area->ioas->obj.id);
+}
+
+/* The private runs of [gpa, end) within one slot, against one area, or against all of them. */
+static void check_slot(struct pfnbuf_sim *sim, const struct sim_vm *vm, const struct sim_slot *slot,
+		       uint64_t gpa, uint64_t end, const struct sim_area *only)
+{
+	for (uint64_t run_end; gpa < end; gpa = run_end) {
+		run_end = MIN(sim_vm_run_end(vm, gpa), end);
+		if (!sim_vm_is_private(vm, gpa))
+			continue;
+		if (only) {
+			check_run(sim, slot, gpa, run_end, only);
+			continue;
+		}
+		for (struct sim_ictx *ictx = sim->ictxs; ictx; ictx = ictx->next)
+			for (uint32_t id = 1; id < ictx->nr_objects; id++) {
+				struct sim_ioas *ioas = sim_ioas_get(ictx, id);
+
+				for (size_t i = 0; ioas && i < ioas->areas.n; i++)
+					check_run(sim, slot, gpa, run_end, ioas->areas.v[i]);
+			}
+	}
+}
+
+static bool has_twin(const struct sim_slot *slot)
+{
+	return slot->flags & KVM_MEM_GUEST_MEMFD && !slot->gmem_only;
+}
+
+void sim_alias_check_private(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t gpa, uint64_t size)
+{
+	if (sim->alias || !vm->nr_attributes)
+		return;
+	for (size_t i = 0; i < vm->by_gpa[0].n; i++) {
+		const struct sim_slot *slot = vm->by_gpa[0].v[i];
+
+		if (has_twin(slot) && overlap(slot->gpa, slot->size, gpa, size))
+			check_slot(sim, vm, slot, MAX(slot->gpa, gpa),
+				   MIN(slot->gpa + slot->size, gpa + size), NULL);
+	}
+}
+
+void sim_alias_check_area(struct pfnbuf_sim *sim, const struct sim_area *area)
+{
+	for (struct sim_vm *vm = sim->vms; vm && !sim->alias; vm = vm->next)
+		for (size_t i = 0; vm->nr_attributes && i < vm->by_gpa[0].n; i++) {
+			const struct sim_slot *slot = vm->by_gpa[0].v[i];
+
+			if (has_twin(slot))
+				check_slot(sim, vm, slot, slot->gpa, slot->gpa + slot->size, area);
+		}
+}
+
+int pfnbuf_sim_alias(struct pfnbuf_sim *sim, const char **what)
+{
+	SIM_LOCKED(sim);
+	if (sim->alias && what)
+		*what = sim->alias;
+	return sim->alias != NULL;
+}

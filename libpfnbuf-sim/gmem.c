@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/* guest_memfd (virt/kvm/guest_memfd.c) and the device that ties VFIO files to a VM (virt/kvm/vfio.c). */
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include "sim.h"
+
+int sim_gmem_create(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t arg)
+{
+	struct kvm_create_guest_memfd create;
+	struct sim_gmem *gmem;
+	int fd;
+
+	if (sim_copy_in(&create, arg, sizeof(create)))
+		return -EFAULT;
+	if (create.flags & ~sim_gmem_flags(vm))
+		return -EINVAL;
+	if (!create.size || create.size > INT64_MAX || !page_aligned(create.size))
+		return -EINVAL;
+	gmem = calloc(1, sizeof(*gmem));
+	if (!gmem)
+		return -ENOMEM;
+	gmem->flags = create.flags;
+	gmem->size = create.size;
+	/* Unlike all others it stays open across an exec. */
+	fd = sim_file_new(sim, SIM_GMEM, "kvm-gmem", create.size, O_RDWR, gmem, &gmem->file);
+	if (fd < 0) {
+		free(gmem);
+		return fd;
+	}
+	gmem->vm = vm;
+	sim_file_ref(vm->file);
+	gmem->next = sim->gmems;
+	sim->gmems = gmem;
+	return fd;
+}
+
+/* A slot does not hold its guest_memfd: it goes, and the slot stays without. */
+static void release(struct pfnbuf_sim *sim, struct sim_file *file)
+{
+	struct sim_gmem *gmem = file->object;
+	struct sim_gmem **p = &sim->gmems;
+
+	for (size_t i = 0; i < gmem->slots.n; i++)
+		((struct sim_slot *)gmem->slots.v[i])->gmem = NULL;
+	sim_vec_free(&gmem->slots);
+	while (*p != gmem)
+		p = &(*p)->next;
+	*p = gmem->next;
+	sim_file_unref(sim, gmem->vm->file);
+	free(gmem);
+}
+
+static int map_at(struct pfnbuf_sim *sim, int fd, void *addr, size_t length, int prot, int flags,
+		  uint64_t offset, void **out)
+{
+	struct sim_mapping mapping = { .length = page_up(length), .offset = offset, .prot = prot };
+	void *mem = mmap(addr, length, prot, flags, fd, (off_t)offset);
+	struct stat st;
+	int ret;
+
+	if (mem == MAP_FAILED)
+		return -errno;
+	mapping.addr = (uint64_t)(uintptr_t)mem;
+	if (!fstat(fd, &st)) {
+		mapping.dev = (uint64_t)st.st_dev;
+		mapping.ino = (uint64_t)st.st_ino;
+	}
+	sim_mapping_cut(sim, mapping.addr, mapping.length);
+	ret = sim_mapping_add(sim, &mapping);
+	if (ret) {
+		munmap(mem, length);
+		return ret;
+	}
+	*out = mem;
+	return 0;
+}
+
+static int gmem_mmap(struct pfnbuf_sim *sim, struct sim_file *file, void *addr, size_t length,
+		     int prot, int flags, uint64_t offset, void **out)
+{
+	const struct sim_gmem *gmem = file->object;
+
+	if (!(gmem->flags & GUEST_MEMFD_FLAG_MMAP))
+		return -ENODEV;
+	if (!(flags & MAP_SHARED))
+		return -EINVAL;
+	/* Memory that the host may not see is there, but touching it is SIGBUS. */
+	if (!(gmem->flags & GUEST_MEMFD_FLAG_INIT_SHARED))
+		return map_at(sim, sim->empty_fd, addr, length, prot, flags, offset, out);
+	return map_at(sim, file->anchor, addr, length, prot, flags, offset, out);
+}
+
+static int gmem_fallocate(struct pfnbuf_sim *sim, struct sim_file *file, int mode, uint64_t offset,
+			  uint64_t length)
+{
+	const struct sim_gmem *gmem = file->object;
+
+	(void)sim;
+	if (!(mode & FALLOC_FL_KEEP_SIZE))
+		return -EOPNOTSUPP;
+	if (!page_aligned(offset) || !page_aligned(length))
+		return -EINVAL;
+	if (!(mode & FALLOC_FL_PUNCH_HOLE) && offset + length > gmem->size)
+		return -EINVAL;
+	return fallocate(file->anchor, mode, (off_t)offset, (off_t)length) ? -errno : 0;
+}
+
+static void gmem_stat(struct sim_file *file, struct stat *st)
+{
+	(void)file;
+	st->st_mode = S_IFREG | 0600;
+}
+
+const struct sim_file_ops sim_gmem_ops = {
+	.release = release,
+	.mmap = gmem_mmap,
+	.fallocate = gmem_fallocate,
+	.stat = gmem_stat,
+	.magic = GUEST_MEMFD_MAGIC,
+};
+
+/* ------------------------------------------------------------------------------------------ kvm-vfio */
+
+struct kvm_vfio {
+	struct sim_vm *vm;
+	struct sim_vec files;
+};
+
+int sim_kvm_create_device(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t arg)
+{
+	struct kvm_create_device create;
+	struct kvm_vfio *kv;
+	int fd;
+
+	if (sim_copy_in(&create, arg, sizeof(create)))
+		return -EFAULT;
+	if (create.type != KVM_DEV_TYPE_VFIO)
+		return -ENODEV;
+	if (create.flags & KVM_CREATE_DEVICE_TEST)
+		return sim_copy_out(arg, &create, sizeof(create));
+	if (vm->kvm_vfio)
+		return -EBUSY;
+	kv = calloc(1, sizeof(*kv));
+	if (!kv)
+		return -ENOMEM;
+	fd = sim_file_new(sim, SIM_KVM_VFIO, "kvm-vfio", 0, O_RDWR | O_CLOEXEC, kv, &vm->kvm_vfio);
+	if (fd < 0) {
+		free(kv);
+		return fd;
+	}
+	kv->vm = vm;
+	sim_file_ref(vm->file);
+	create.fd = (uint32_t)fd;
+	return sim_copy_out(arg, &create, sizeof(create));
+}
+
+static void set_kvm(struct sim_file *file, struct sim_vm *vm)
+{
+	struct sim_vfile *vfile = file->object;
+
+	vfile->kvm = vm;
+}
+
+static void kvm_vfio_release(struct pfnbuf_sim *sim, struct sim_file *file)
+{
+	struct kvm_vfio *kv = file->object;
+
+	kv->vm->kvm_vfio = NULL;
+	while (kv->files.n) {
+		struct sim_file *member = kv->files.v[kv->files.n - 1];
+
+		kv->files.n--;
+		set_kvm(member, NULL);
+		sim_file_unref(sim, member);
+	}
+	sim_vec_free(&kv->files);
+	sim_file_unref(sim, kv->vm->file);
+	free(kv);
+}
+
+static int set_file(struct pfnbuf_sim *sim, struct kvm_vfio *kv, uint64_t attr, uint64_t addr)
+{
+	struct sim_file *file;
+	size_t at = 0;
+	int32_t fd;
+	int ret;
+
+	if (attr != KVM_DEV_VFIO_FILE_ADD && attr != KVM_DEV_VFIO_FILE_DEL)
+		return -ENXIO;
+	if (sim_copy_in(&fd, addr, sizeof(fd)))
+		return -EFAULT;
+	if (fcntl(fd, F_GETFD) < 0)
+		return -EBADF;
+	file = sim_file_get(sim, fd);
+	while (at < kv->files.n && kv->files.v[at] != file)
+		at++;
+	if (attr == KVM_DEV_VFIO_FILE_DEL) {
+		if (!file || at == kv->files.n)
+			return -ENOENT;
+		sim_vec_remove(&kv->files, at, 1);
+		set_kvm(file, NULL);
+		sim_file_unref(sim, file);
+		return 0;
+	}
+	if (!file || file->kind != SIM_VFIO)
+		return -EINVAL;
+	if (at < kv->files.n)
+		return -EEXIST;
+	ret = sim_vec_insert(&kv->files, kv->files.n, file);
+	if (ret)
+		return ret;
+	sim_file_ref(file);
+	set_kvm(file, kv->vm);
+	return 0;
+}
+
+static int kvm_vfio_ioctl(struct pfnbuf_sim *sim, struct sim_file *file, unsigned long request,
+			  uint64_t arg)
+{
+	struct kvm_device_attr attr;
+
+	if (request == KVM_GET_DEVICE_ATTR)
+		return -EPERM;
+	if (request != KVM_SET_DEVICE_ATTR && request != KVM_HAS_DEVICE_ATTR)
+		return -ENOTTY;
+	if (sim_copy_in(&attr, arg, sizeof(attr)))
+		return -EFAULT;
+	if (attr.group != KVM_DEV_VFIO_FILE)
+		return -ENXIO;
+	if (request == KVM_SET_DEVICE_ATTR)
+		return set_file(sim, file->object, attr.attr, attr.addr);
+	return attr.attr == KVM_DEV_VFIO_FILE_ADD || attr.attr == KVM_DEV_VFIO_FILE_DEL ? 0
+											: -ENXIO;
+}
+
+const struct sim_file_ops sim_kvm_vfio_ops = {
+	.release = kvm_vfio_release,
+	.ioctl = kvm_vfio_ioctl,
+	.magic = SIM_ANON_MAGIC,
+};

@@ -1,0 +1,1030 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * /dev/iommu: objects, the framing of its calls, devices and what they are attached to
+ * (drivers/iommu/iommufd/main.c, ioas.c, device.c, hw_pagetable.c).
+ */
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/sysmacros.h>
+
+#include "sim.h"
+
+#define MSI_START 0xfee00000ULL
+#define MSI_LAST  0xfeefffffULL
+
+#define MAP_FLAGS (IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE)
+#define MAP_PROT  (IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE)
+
+/* ------------------------------------------------------------------------------------------- objects */
+
+struct sim_object *sim_object_get(struct sim_ictx *ictx, uint32_t id, enum sim_object_type type)
+{
+	struct sim_object *obj = id < ictx->nr_objects ? ictx->objects[id] : NULL;
+
+	return obj && (!type || obj->type == type) ? obj : NULL;
+}
+
+static int object_add(struct sim_ictx *ictx, struct sim_object *obj, enum sim_object_type type)
+{
+	uint32_t id = MAX(ictx->lowest_free, 1U);
+
+	while (id < ictx->nr_objects && ictx->objects[id])
+		id++;
+	if (id >= ictx->nr_objects) {
+		uint32_t n = MAX(ictx->nr_objects * 2, 16U);
+		struct sim_object **objects = realloc(ictx->objects, n * sizeof(*objects));
+
+		if (!objects)
+			return -ENOMEM;
+		memset(objects + ictx->nr_objects, 0, (n - ictx->nr_objects) * sizeof(*objects));
+		ictx->objects = objects;
+		ictx->nr_objects = n;
+	}
+	obj->type = type;
+	obj->id = id;
+	ictx->objects[id] = obj;
+	ictx->lowest_free = id + 1;
+	ictx->live++;
+	return 0;
+}
+
+static void object_remove(struct sim_ictx *ictx, struct sim_object *obj)
+{
+	ictx->objects[obj->id] = NULL;
+	ictx->lowest_free = MIN(ictx->lowest_free, obj->id);
+	ictx->live--;
+}
+
+struct sim_ioas *sim_ioas_get(struct sim_ictx *ictx, uint32_t id)
+{
+	return (struct sim_ioas *)sim_object_get(ictx, id, SIM_OBJ_IOAS);
+}
+
+struct sim_ioas *sim_ioas_new(struct sim_ictx *ictx)
+{
+	struct sim_ioas *ioas = calloc(1, sizeof(*ioas));
+
+	if (!ioas)
+		return NULL;
+	ioas->ictx = ictx;
+	ioas->alignment = 1;
+	if (object_add(ictx, &ioas->obj, SIM_OBJ_IOAS)) {
+		free(ioas);
+		return NULL;
+	}
+	return ioas;
+}
+
+static void hwpt_destroy(struct pfnbuf_sim *sim, struct sim_hwpt *hwpt)
+{
+	struct sim_ioas *ioas = hwpt->ioas;
+
+	sim_ioas_remove_hwpt(sim, ioas, hwpt);
+	ioas->obj.users--;
+	if (hwpt->fault)
+		hwpt->fault->obj.users--;
+	object_remove(ioas->ictx, &hwpt->obj);
+	free(hwpt);
+}
+
+static void ioas_destroy(struct pfnbuf_sim *sim, struct sim_ioas *ioas)
+{
+	if (ioas->ictx->compat == ioas)
+		ioas->ictx->compat = NULL;
+	sim_ioas_clear(sim, ioas);
+	object_remove(ioas->ictx, &ioas->obj);
+	free(ioas);
+}
+
+static void object_destroy(struct pfnbuf_sim *sim, struct sim_ictx *ictx, struct sim_object *obj)
+{
+	switch (obj->type) {
+	case SIM_OBJ_HWPT:
+		hwpt_destroy(sim, (struct sim_hwpt *)obj);
+		break;
+	case SIM_OBJ_IOAS:
+		ioas_destroy(sim, (struct sim_ioas *)obj);
+		break;
+	case SIM_OBJ_FAULT:
+	case SIM_OBJ_IDEV:
+		object_remove(ictx, obj);
+		free(obj);
+		break;
+	}
+}
+
+/* ------------------------------------------------------------------------------------------- devices */
+
+int sim_iommufd_bind(struct pfnbuf_sim *sim, struct sim_ictx *ictx, struct sim_vdev *vdev)
+{
+	struct sim_idev *idev;
+
+	(void)sim;
+	if (vdev->flags & PFNBUF_SIM_NO_GROUP)
+		return -ENODEV;
+	idev = calloc(1, sizeof(*idev));
+	if (!idev)
+		return -ENOMEM;
+	if (object_add(ictx, &idev->obj, SIM_OBJ_IDEV)) {
+		free(idev);
+		return -ENOMEM;
+	}
+	/* The driver needs it for as long as the device is open. */
+	idev->obj.users = 1;
+	idev->ictx = ictx;
+	idev->vdev = vdev;
+	vdev->idev = idev;
+	vdev->ictx = ictx;
+	return 0;
+}
+
+void sim_iommufd_unbind(struct pfnbuf_sim *sim, struct sim_vdev *vdev)
+{
+	struct sim_idev *idev = vdev->idev;
+
+	sim_iommufd_detach(sim, idev);
+	object_remove(idev->ictx, &idev->obj);
+	free(idev);
+	vdev->idev = NULL;
+	vdev->ictx = NULL;
+}
+
+/* One user less; an automatic one goes with its last. */
+static void hwpt_put(struct pfnbuf_sim *sim, struct sim_hwpt *hwpt)
+{
+	hwpt->obj.users--;
+	if (hwpt->automatic && !hwpt->obj.users)
+		hwpt_destroy(sim, hwpt);
+}
+
+static int reserve_msi(struct sim_ioas *ioas, struct sim_idev *idev)
+{
+	return sim_ioas_reserve(ioas, MSI_START, MSI_LAST, idev);
+}
+
+/*
+ * Attach to, or move over to, a HWPT that is part of its IOAS already. On success the caller drops the old one, which
+ * may be the same.
+ */
+static int join(struct sim_idev *idev, struct sim_hwpt *hwpt)
+{
+	struct sim_hwpt *old = idev->hwpt;
+	int ret;
+
+	if (old == hwpt)
+		return 0;
+	if (!old || old->ioas != hwpt->ioas) {
+		ret = reserve_msi(hwpt->ioas, idev);
+		if (ret)
+			return ret;
+		if (old)
+			sim_ioas_unreserve(old->ioas, idev);
+	}
+	hwpt->obj.users++;
+	idev->hwpt = hwpt;
+	return 0;
+}
+
+static int hwpt_new(struct sim_ioas *ioas, struct sim_hwpt **hwptp)
+{
+	struct sim_hwpt *hwpt = calloc(1, sizeof(*hwpt));
+
+	if (!hwpt)
+		return -ENOMEM;
+	hwpt->ioas = ioas;
+	if (object_add(ioas->ictx, &hwpt->obj, SIM_OBJ_HWPT)) {
+		free(hwpt);
+		return -ENOMEM;
+	}
+	ioas->obj.users++;
+	*hwptp = hwpt;
+	return 0;
+}
+
+/* A device that is not attached yet is attached before the new HWPT sees the areas; a replacing one after. */
+static int join_new(struct pfnbuf_sim *sim, struct sim_idev *idev, struct sim_ioas *ioas,
+		    struct sim_hwpt **hwptp)
+{
+	struct sim_hwpt *old = idev->hwpt;
+	struct sim_hwpt *hwpt;
+	int ret = hwpt_new(ioas, &hwpt);
+
+	if (ret)
+		return ret;
+	ret = old ? 0 : join(idev, hwpt);
+	if (!ret)
+		ret = sim_ioas_add_hwpt(sim, ioas, hwpt);
+	if (!ret)
+		ret = join(idev, hwpt);
+	if (ret) {
+		if (idev->hwpt == hwpt) {
+			sim_ioas_unreserve(ioas, idev);
+			idev->hwpt = NULL;
+		}
+		hwpt_destroy(sim, hwpt);
+		return ret;
+	}
+	hwpt->automatic = true;
+	*hwptp = hwpt;
+	return 0;
+}
+
+static int join_ioas(struct pfnbuf_sim *sim, struct sim_idev *idev, struct sim_ioas *ioas,
+		     struct sim_hwpt **hwptp)
+{
+	for (size_t i = 0; i < ioas->hwpts.n; i++) {
+		struct sim_hwpt *hwpt = ioas->hwpts.v[i];
+		int ret;
+
+		if (!hwpt->automatic)
+			continue;
+		ret = join(idev, hwpt);
+		if (ret == -EINVAL)
+			continue;
+		*hwptp = hwpt;
+		return ret;
+	}
+	return join_new(sim, idev, ioas, hwptp);
+}
+
+int sim_iommufd_attach(struct pfnbuf_sim *sim, struct sim_idev *idev, uint32_t *pt_id)
+{
+	struct sim_object *obj = sim_object_get(idev->ictx, *pt_id, 0);
+	struct sim_hwpt *old = idev->hwpt;
+	struct sim_hwpt *hwpt = NULL;
+	int ret;
+
+	if (!obj)
+		return -ENOENT;
+	if (obj->type == SIM_OBJ_IOAS) {
+		ret = join_ioas(sim, idev, (struct sim_ioas *)obj, &hwpt);
+	} else if (obj->type == SIM_OBJ_HWPT) {
+		hwpt = (struct sim_hwpt *)obj;
+		ret = join(idev, hwpt);
+	} else {
+		ret = -EINVAL;
+	}
+	if (ret)
+		return ret;
+	*pt_id = hwpt->obj.id;
+	if (old && old != hwpt)
+		hwpt_put(sim, old);
+	return 0;
+}
+
+void sim_iommufd_detach(struct pfnbuf_sim *sim, struct sim_idev *idev)
+{
+	struct sim_hwpt *hwpt = idev->hwpt;
+
+	if (!hwpt)
+		return;
+	idev->hwpt = NULL;
+	sim_ioas_unreserve(hwpt->ioas, idev);
+	hwpt_put(sim, hwpt);
+}
+
+/* No HWPT here has been made for PASIDs (iommufd_hwpt_pasid_compat). */
+int sim_iommufd_attach_pasid(struct sim_idev *idev, uint32_t pt_id)
+{
+	return sim_object_get(idev->ictx, pt_id, 0) ? -EINVAL : -ENOENT;
+}
+
+/* --------------------------------------------------------------------------------------------- calls */
+
+struct call {
+	struct pfnbuf_sim *sim;
+	struct sim_ictx *ictx;
+	uint64_t user;
+	uint32_t user_size;
+	union {
+		struct iommu_destroy destroy;
+		struct iommu_fault_alloc fault;
+		struct iommu_hw_info info;
+		struct iommu_hw_queue_alloc hw_queue;
+		struct iommu_hwpt_alloc hwpt;
+		struct iommu_hwpt_get_dirty_bitmap get_dirty;
+		struct iommu_hwpt_invalidate invalidate;
+		struct iommu_hwpt_set_dirty_tracking set_dirty;
+		struct iommu_ioas_alloc alloc;
+		struct iommu_ioas_allow_iovas allow;
+		struct iommu_ioas_change_process change_process;
+		struct iommu_ioas_copy copy;
+		struct iommu_ioas_iova_ranges ranges;
+		struct iommu_ioas_map map;
+		struct iommu_ioas_map_file map_file;
+		struct iommu_ioas_noiommu_get_pa get_pa;
+		struct iommu_ioas_unmap unmap;
+		struct iommu_option option;
+		struct iommu_vdevice_alloc vdevice;
+		struct iommu_veventq_alloc veventq;
+		struct iommu_vfio_ioas vfio_ioas;
+		struct iommu_viommu_alloc viommu;
+	};
+};
+
+static int respond(const struct call *c, size_t size)
+{
+	return sim_copy_out(c->user, &c->destroy, MIN(size, c->user_size));
+}
+
+static int call_destroy(struct call *c)
+{
+	struct sim_object *obj = sim_object_get(c->ictx, c->destroy.id, 0);
+
+	if (!obj)
+		return -ENOENT;
+	if (obj->users)
+		return -EBUSY;
+	object_destroy(c->sim, c->ictx, obj);
+	return 0;
+}
+
+static int call_ioas_alloc(struct call *c)
+{
+	struct sim_ioas *ioas;
+	int ret;
+
+	if (c->alloc.flags)
+		return -EOPNOTSUPP;
+	ioas = sim_ioas_new(c->ictx);
+	if (!ioas)
+		return -ENOMEM;
+	c->alloc.out_ioas_id = ioas->obj.id;
+	ret = respond(c, sizeof(c->alloc));
+	if (ret)
+		ioas_destroy(c->sim, ioas);
+	return ret;
+}
+
+static int report_hole(struct call *c, uint32_t room, uint64_t start, uint64_t last)
+{
+	struct iommu_iova_range range = { start, last };
+	int ret = 0;
+
+	if (c->ranges.num_iovas < room)
+		ret = sim_copy_out(c->ranges.allowed_iovas + c->ranges.num_iovas * sizeof(range),
+				   &range, sizeof(range));
+	c->ranges.num_iovas++;
+	return ret;
+}
+
+static int call_iova_ranges(struct call *c)
+{
+	uint32_t room = c->ranges.num_iovas;
+	struct sim_ioas *ioas;
+	uint64_t pos = 0;
+	bool open_ended = true;
+
+	if (c->ranges.__reserved)
+		return -EOPNOTSUPP;
+	ioas = sim_ioas_get(c->ictx, c->ranges.ioas_id);
+	if (!ioas)
+		return -ENOENT;
+	c->ranges.num_iovas = 0;
+	c->ranges.out_iova_alignment = ioas->alignment;
+	for (size_t i = 0; i < ioas->nr_reserved && open_ended; i++) {
+		const struct sim_range *reserved = &ioas->reserved[i];
+
+		if (reserved->start > pos && report_hole(c, room, pos, reserved->start - 1))
+			return -EFAULT;
+		if (reserved->last == UINT64_MAX)
+			open_ended = false;
+		else if (reserved->last >= pos)
+			pos = reserved->last + 1;
+	}
+	if (open_ended && report_hole(c, room, pos, UINT64_MAX))
+		return -EFAULT;
+	if (respond(c, sizeof(c->ranges)))
+		return -EFAULT;
+	return c->ranges.num_iovas > room ? -EMSGSIZE : 0;
+}
+
+static int load_allowed(struct call *c, struct sim_range *ranges)
+{
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < c->allow.num_iovas; i++) {
+		struct iommu_iova_range range;
+		size_t at = 0;
+
+		if (sim_copy_in(&range, c->allow.allowed_iovas + i * sizeof(range), sizeof(range)))
+			return -EFAULT;
+		if (range.start >= range.last)
+			return -EINVAL;
+		while (at < n && ranges[at].last < range.start)
+			at++;
+		if (at < n && ranges[at].start <= range.last)
+			return -EINVAL;
+		memmove(ranges + at + 1, ranges + at, (n - at) * sizeof(*ranges));
+		ranges[at] = (struct sim_range){ range.start, range.last, NULL };
+		n++;
+	}
+	return 0;
+}
+
+static int call_allow_iovas(struct call *c)
+{
+	struct sim_ioas *ioas;
+	struct sim_range *ranges;
+	int ret;
+
+	if (c->allow.__reserved)
+		return -EOPNOTSUPP;
+	ioas = sim_ioas_get(c->ictx, c->allow.ioas_id);
+	if (!ioas)
+		return -ENOENT;
+	ranges = calloc((size_t)c->allow.num_iovas + 1, sizeof(*ranges));
+	if (!ranges)
+		return -ENOMEM;
+	ret = load_allowed(c, ranges);
+	if (!ret)
+		ret = sim_ioas_set_allowed(ioas, ranges, c->allow.num_iovas);
+	if (ret)
+		free(ranges);
+	return ret;
+}
+
+static int call_map(struct call *c)
+{
+	struct iommu_ioas_map *cmd = &c->map;
+	struct sim_ioas *ioas;
+	int ret;
+
+	if (cmd->flags & ~(uint32_t)MAP_FLAGS || cmd->__reserved)
+		return -EOPNOTSUPP;
+	if (cmd->iova == UINT64_MAX || cmd->length == UINT64_MAX)
+		return -EOVERFLOW;
+	if (!(cmd->flags & MAP_PROT))
+		return -EINVAL;
+	ioas = sim_ioas_get(c->ictx, cmd->ioas_id);
+	if (!ioas)
+		return -ENOENT;
+	ret = sim_ioas_map_user(c->sim, ioas, cmd->user_va, cmd->length, cmd->flags & MAP_PROT,
+				cmd->flags & IOMMU_IOAS_MAP_FIXED_IOVA, &cmd->iova);
+	return ret ? ret : respond(c, sizeof(*cmd));
+}
+
+static int call_map_file(struct call *c)
+{
+	struct iommu_ioas_map_file *cmd = &c->map_file;
+	struct sim_ioas *ioas;
+	int ret;
+
+	if (cmd->flags & ~(uint32_t)MAP_FLAGS)
+		return -EOPNOTSUPP;
+	if (cmd->iova == UINT64_MAX || cmd->length == UINT64_MAX)
+		return -EOVERFLOW;
+	if (!(cmd->flags & MAP_PROT))
+		return -EINVAL;
+	ioas = sim_ioas_get(c->ictx, cmd->ioas_id);
+	if (!ioas)
+		return -ENOENT;
+	ret = sim_ioas_map_file(c->sim, ioas, cmd->fd, cmd->start, cmd->length,
+				cmd->flags & MAP_PROT, cmd->flags & IOMMU_IOAS_MAP_FIXED_IOVA,
+				&cmd->iova);
+	return ret ? ret : respond(c, sizeof(*cmd));
+}
+
+static int call_copy(struct call *c)
+{
+	struct iommu_ioas_copy *cmd = &c->copy;
+	struct sim_ioas *src, *dst;
+	struct sim_copy copy;
+	int ret;
+
+	if (cmd->flags & ~(uint32_t)MAP_FLAGS)
+		return -EOPNOTSUPP;
+	if (cmd->length == UINT64_MAX || cmd->src_iova == UINT64_MAX || cmd->dst_iova == UINT64_MAX)
+		return -EOVERFLOW;
+	if (!(cmd->flags & MAP_PROT))
+		return -EINVAL;
+	src = sim_ioas_get(c->ictx, cmd->src_ioas_id);
+	if (!src)
+		return -ENOENT;
+	ret = sim_ioas_collect(src, cmd->src_iova, cmd->length, &copy);
+	if (ret)
+		return ret;
+	dst = sim_ioas_get(c->ictx, cmd->dst_ioas_id);
+	ret = !dst ? -ENOENT
+		   : sim_ioas_paste(c->sim, dst, &copy, cmd->length, cmd->flags & MAP_PROT,
+				    cmd->flags & IOMMU_IOAS_MAP_FIXED_IOVA, &cmd->dst_iova);
+	free(copy.pieces);
+	return ret ? ret : respond(c, sizeof(*cmd));
+}
+
+static int call_unmap(struct call *c)
+{
+	struct iommu_ioas_unmap *cmd = &c->unmap;
+	struct sim_ioas *ioas = sim_ioas_get(c->ictx, cmd->ioas_id);
+	uint64_t last, unmapped;
+	int ret;
+
+	if (!ioas)
+		return -ENOENT;
+	if (!cmd->iova && cmd->length == UINT64_MAX) {
+		ret = sim_ioas_unmap(c->sim, ioas, 0, UINT64_MAX, &unmapped);
+	} else {
+		if (cmd->iova == UINT64_MAX || cmd->length == UINT64_MAX)
+			return -EOVERFLOW;
+		if (!cmd->length)
+			return -EINVAL;
+		if (__builtin_add_overflow(cmd->iova, cmd->length - 1, &last))
+			return -EOVERFLOW;
+		ret = sim_ioas_unmap(c->sim, ioas, cmd->iova, last, &unmapped);
+		if (!ret && !unmapped)
+			ret = -ENOENT;
+	}
+	if (ret)
+		return ret;
+	cmd->length = unmapped;
+	return respond(c, sizeof(*cmd));
+}
+
+static int option_rlimit(struct call *c)
+{
+	struct iommu_option *cmd = &c->option;
+
+	if (cmd->object_id)
+		return -EOPNOTSUPP;
+	if (cmd->op == IOMMU_OPTION_OP_GET) {
+		cmd->val64 = c->ictx->rlimit_mm;
+		return 0;
+	}
+	if (cmd->op != IOMMU_OPTION_OP_SET)
+		return -EOPNOTSUPP;
+	if (geteuid())
+		return -EPERM;
+	if (c->ictx->live)
+		return -EBUSY;
+	if (cmd->val64 > 1)
+		return -EINVAL;
+	c->ictx->rlimit_mm = cmd->val64;
+	return 0;
+}
+
+static int option_huge_pages(struct call *c)
+{
+	struct iommu_option *cmd = &c->option;
+	struct sim_ioas *ioas = sim_ioas_get(c->ictx, cmd->object_id);
+
+	if (!ioas)
+		return -ENOENT;
+	if (cmd->op == IOMMU_OPTION_OP_GET) {
+		cmd->val64 = !ioas->disable_large_pages;
+		return 0;
+	}
+	if (cmd->op != IOMMU_OPTION_OP_SET)
+		return -EOPNOTSUPP;
+	if (cmd->val64 > 1)
+		return -EINVAL;
+	if (!cmd->val64)
+		return sim_ioas_disable_large_pages(ioas);
+	sim_ioas_enable_large_pages(ioas);
+	return 0;
+}
+
+static int call_option(struct call *c)
+{
+	int ret;
+
+	if (c->option.__reserved)
+		return -EOPNOTSUPP;
+	if (c->option.option_id == IOMMU_OPTION_RLIMIT_MODE)
+		ret = option_rlimit(c);
+	else if (c->option.option_id == IOMMU_OPTION_HUGE_PAGES)
+		ret = option_huge_pages(c);
+	else
+		return -EOPNOTSUPP;
+	return ret ? ret
+		   : sim_copy_out(c->user + offsetof(struct iommu_option, val64), &c->option.val64,
+				  sizeof(c->option.val64));
+}
+
+static int call_vfio_ioas(struct call *c)
+{
+	struct iommu_vfio_ioas *cmd = &c->vfio_ioas;
+	struct sim_ioas *ioas;
+
+	if (cmd->__reserved)
+		return -EOPNOTSUPP;
+	switch (cmd->op) {
+	case IOMMU_VFIO_IOAS_GET:
+		if (!c->ictx->compat)
+			return -ENODEV;
+		cmd->ioas_id = c->ictx->compat->obj.id;
+		return respond(c, sizeof(*cmd));
+	case IOMMU_VFIO_IOAS_SET:
+		ioas = sim_ioas_get(c->ictx, cmd->ioas_id);
+		if (!ioas)
+			return -ENOENT;
+		c->ictx->compat = ioas;
+		return 0;
+	case IOMMU_VFIO_IOAS_CLEAR:
+		c->ictx->compat = NULL;
+		return 0;
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
+/* The IOMMU has one stage, no dirty tracking, no PASIDs: of the flags it takes the fault queue's only. */
+static int hwpt_from_ioas(struct call *c, struct sim_ioas *ioas, struct sim_hwpt **hwptp)
+{
+	uint32_t flags = c->hwpt.flags;
+	struct sim_hwpt *hwpt;
+	int ret;
+
+	if (flags & ~(uint32_t)IOMMU_HWPT_FAULT_ID_VALID || c->hwpt.data_len)
+		return -EOPNOTSUPP;
+	ret = hwpt_new(ioas, &hwpt);
+	if (ret)
+		return ret;
+	ret = sim_ioas_add_hwpt(c->sim, ioas, hwpt);
+	if (!ret && flags & IOMMU_HWPT_FAULT_ID_VALID) {
+		hwpt->fault = (struct sim_fault_queue *)sim_object_get(c->ictx, c->hwpt.fault_id,
+								       SIM_OBJ_FAULT);
+		if (hwpt->fault)
+			hwpt->fault->obj.users++;
+		else
+			ret = -ENOENT;
+	}
+	if (ret)
+		hwpt_destroy(c->sim, hwpt);
+	else
+		*hwptp = hwpt;
+	return ret;
+}
+
+static int call_hwpt_alloc(struct call *c)
+{
+	struct iommu_hwpt_alloc *cmd = &c->hwpt;
+	struct sim_object *pt;
+	struct sim_hwpt *hwpt;
+	int ret;
+
+	if (cmd->__reserved)
+		return -EOPNOTSUPP;
+	if (!cmd->data_type != !cmd->data_len)
+		return -EINVAL;
+	if (!sim_object_get(c->ictx, cmd->dev_id, SIM_OBJ_IDEV))
+		return -ENOENT;
+	pt = sim_object_get(c->ictx, cmd->pt_id, 0);
+	if (!pt || (pt->type != SIM_OBJ_IOAS && pt->type != SIM_OBJ_HWPT))
+		return -EINVAL;
+	if (pt->type == SIM_OBJ_HWPT) {
+		/* It could only be nested, and no HWPT here is a parent. */
+		if (cmd->flags & ~(uint32_t)(IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID) ||
+		    !cmd->data_len)
+			return -EOPNOTSUPP;
+		return -EINVAL;
+	}
+	ret = hwpt_from_ioas(c, (struct sim_ioas *)pt, &hwpt);
+	if (ret)
+		return ret;
+	cmd->out_hwpt_id = hwpt->obj.id;
+	ret = respond(c, sizeof(*cmd));
+	if (ret)
+		hwpt_destroy(c->sim, hwpt);
+	return ret;
+}
+
+static int call_hw_info(struct call *c)
+{
+	struct iommu_hw_info *cmd = &c->info;
+	const struct iommu_hw_info_vtd vtd = { .cap_reg = 0xd2008c222f0606ULL,
+					       .ecap_reg = 0xf00f4aULL };
+	uint32_t common = MIN(cmd->data_len, (uint32_t)sizeof(vtd));
+
+	if (cmd->flags & ~(uint32_t)IOMMU_HW_INFO_FLAG_INPUT_TYPE || cmd->__reserved[0] ||
+	    cmd->__reserved[1] || cmd->__reserved[2])
+		return -EOPNOTSUPP;
+	if (!(cmd->flags & IOMMU_HW_INFO_FLAG_INPUT_TYPE))
+		cmd->in_data_type = IOMMU_HW_INFO_TYPE_DEFAULT;
+	if (!sim_object_get(c->ictx, cmd->dev_id, SIM_OBJ_IDEV))
+		return -ENOENT;
+	if (cmd->in_data_type != IOMMU_HW_INFO_TYPE_DEFAULT &&
+	    cmd->in_data_type != IOMMU_HW_INFO_TYPE_INTEL_VTD)
+		return -EOPNOTSUPP;
+	cmd->out_data_type = IOMMU_HW_INFO_TYPE_INTEL_VTD;
+	if (sim_copy_out(cmd->data_uptr, &vtd, common))
+		return -EFAULT;
+	for (uint32_t i = common; i < cmd->data_len; i++)
+		if (sim_copy_out(cmd->data_uptr + i, "", 1))
+			return -EFAULT;
+	cmd->data_len = sizeof(vtd);
+	cmd->out_capabilities = IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED;
+	cmd->out_max_pasid_log2 = 0;
+	return respond(c, sizeof(*cmd));
+}
+
+static int call_set_dirty(struct call *c)
+{
+	if (c->set_dirty.flags & ~(uint32_t)IOMMU_HWPT_DIRTY_TRACKING_ENABLE ||
+	    c->set_dirty.__reserved)
+		return -EOPNOTSUPP;
+	return sim_object_get(c->ictx, c->set_dirty.hwpt_id, SIM_OBJ_HWPT) ? -EOPNOTSUPP : -ENOENT;
+}
+
+static int call_get_dirty(struct call *c)
+{
+	const struct iommu_hwpt_get_dirty_bitmap *cmd = &c->get_dirty;
+	struct sim_hwpt *hwpt;
+	uint64_t last, mask;
+
+	if (cmd->flags & ~(uint32_t)IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR || cmd->__reserved)
+		return -EOPNOTSUPP;
+	hwpt = (struct sim_hwpt *)sim_object_get(c->ictx, cmd->hwpt_id, SIM_OBJ_HWPT);
+	if (!hwpt)
+		return -ENOENT;
+	if (!cmd->length)
+		return -EINVAL;
+	if (__builtin_add_overflow(cmd->iova, cmd->length - 1, &last))
+		return -EOVERFLOW;
+	mask = hwpt->ioas->alignment - 1;
+	if ((cmd->iova | (last + 1)) & mask || !cmd->page_size ||
+	    (cmd->iova | (last + 1)) & (cmd->page_size - 1))
+		return -EINVAL;
+	return -EOPNOTSUPP;
+}
+
+static int call_invalidate(struct call *c)
+{
+	struct iommu_hwpt_invalidate *cmd = &c->invalidate;
+	int ret;
+
+	if (cmd->__reserved)
+		return -EOPNOTSUPP;
+	if (cmd->entry_num && (!cmd->data_uptr || !cmd->entry_len))
+		ret = -EINVAL;
+	else if (!sim_object_get(c->ictx, cmd->hwpt_id, 0))
+		ret = -ENOENT;
+	else
+		ret = -EINVAL;
+	cmd->entry_num = 0;
+	return respond(c, sizeof(*cmd)) ? -EFAULT : ret;
+}
+
+static int call_fault_alloc(struct call *c)
+{
+	struct iommu_fault_alloc *cmd = &c->fault;
+	struct sim_fault_queue *queue;
+	int fd, ret;
+
+	if (cmd->flags)
+		return -EOPNOTSUPP;
+	queue = calloc(1, sizeof(*queue));
+	if (!queue)
+		return -ENOMEM;
+	queue->ictx = c->ictx;
+	ret = object_add(c->ictx, &queue->obj, SIM_OBJ_FAULT);
+	if (ret) {
+		free(queue);
+		return ret;
+	}
+	fd = sim_file_new(c->sim, SIM_FAULT_QUEUE, "iommufd-pgfault", 0, O_RDWR | O_CLOEXEC, queue,
+			  &queue->file);
+	if (fd < 0) {
+		object_remove(c->ictx, &queue->obj);
+		free(queue);
+		return fd;
+	}
+	queue->obj.users = 1;
+	sim_file_ref(c->ictx->file);
+	cmd->out_fault_id = queue->obj.id;
+	cmd->out_fault_fd = (uint32_t)fd;
+	ret = respond(c, sizeof(*cmd));
+	if (ret) {
+		struct sim_ictx *ictx = c->ictx;
+
+		close(fd);
+		sim_file_reap(c->sim, queue->file);
+		object_destroy(c->sim, ictx, &queue->obj);
+	}
+	return ret;
+}
+
+static int call_viommu(struct call *c)
+{
+	if (c->viommu.flags || !c->viommu.type)
+		return -EOPNOTSUPP;
+	return sim_object_get(c->ictx, c->viommu.dev_id, SIM_OBJ_IDEV) ? -EOPNOTSUPP : -ENOENT;
+}
+
+static int call_vdevice(struct call *c)
+{
+	(void)c; /* there is no vIOMMU that it could name */
+	return -ENOENT;
+}
+
+static int call_veventq(struct call *c)
+{
+	const struct iommu_veventq_alloc *cmd = &c->veventq;
+
+	if (cmd->flags || cmd->__reserved || !cmd->type)
+		return -EOPNOTSUPP;
+	return !cmd->veventq_depth || cmd->veventq_depth > 1U << 19 ? -EINVAL : -ENOENT;
+}
+
+static int call_hw_queue(struct call *c)
+{
+	const struct iommu_hw_queue_alloc *cmd = &c->hw_queue;
+	uint64_t last;
+
+	if (cmd->flags || !cmd->type)
+		return -EOPNOTSUPP;
+	if (!cmd->length)
+		return -EINVAL;
+	if (__builtin_add_overflow(cmd->nesting_parent_iova, cmd->length - 1, &last))
+		return -EOVERFLOW;
+	return -ENOENT;
+}
+
+static int call_change_process(struct call *c)
+{
+	if (c->change_process.__reserved)
+		return -EOPNOTSUPP;
+	for (uint32_t id = 1; id < c->ictx->nr_objects; id++) {
+		struct sim_ioas *ioas = sim_ioas_get(c->ictx, id);
+
+		for (size_t i = 0; ioas && i < ioas->areas.n; i++) {
+			const struct sim_area *area = ioas->areas.v[i];
+
+			if (area->pages->kind != SIM_PAGES_FILE)
+				return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+/* The machine has an IOMMU, and its kernel is built without CONFIG_IOMMUFD_NOIOMMU. */
+static int call_get_pa(struct call *c)
+{
+	(void)c;
+	return -EOPNOTSUPP;
+}
+
+/* ------------------------------------------------------------------------------------------- framing */
+
+struct entry {
+	unsigned long request;
+	size_t size, minimum;
+	int (*run)(struct call *c);
+};
+
+static const struct entry entries[] = {
+	{ IOMMU_DESTROY, sizeof(struct iommu_destroy), 8, call_destroy },
+	{ IOMMU_IOAS_ALLOC, sizeof(struct iommu_ioas_alloc), 12, call_ioas_alloc },
+	{ IOMMU_IOAS_ALLOW_IOVAS, sizeof(struct iommu_ioas_allow_iovas), 24, call_allow_iovas },
+	{ IOMMU_IOAS_COPY, sizeof(struct iommu_ioas_copy), 40, call_copy },
+	{ IOMMU_IOAS_IOVA_RANGES, sizeof(struct iommu_ioas_iova_ranges), 32, call_iova_ranges },
+	{ IOMMU_IOAS_MAP, sizeof(struct iommu_ioas_map), 40, call_map },
+	{ IOMMU_IOAS_UNMAP, sizeof(struct iommu_ioas_unmap), 24, call_unmap },
+	{ IOMMU_OPTION, sizeof(struct iommu_option), 24, call_option },
+	{ IOMMU_VFIO_IOAS, sizeof(struct iommu_vfio_ioas), 12, call_vfio_ioas },
+	{ IOMMU_HWPT_ALLOC, sizeof(struct iommu_hwpt_alloc), 24, call_hwpt_alloc },
+	{ IOMMU_GET_HW_INFO, sizeof(struct iommu_hw_info), 32, call_hw_info },
+	{ IOMMU_HWPT_SET_DIRTY_TRACKING, sizeof(struct iommu_hwpt_set_dirty_tracking), 16,
+	  call_set_dirty },
+	{ IOMMU_HWPT_GET_DIRTY_BITMAP, sizeof(struct iommu_hwpt_get_dirty_bitmap), 48,
+	  call_get_dirty },
+	{ IOMMU_HWPT_INVALIDATE, sizeof(struct iommu_hwpt_invalidate), 32, call_invalidate },
+	{ IOMMU_FAULT_QUEUE_ALLOC, sizeof(struct iommu_fault_alloc), 16, call_fault_alloc },
+	{ IOMMU_IOAS_MAP_FILE, sizeof(struct iommu_ioas_map_file), 40, call_map_file },
+	{ IOMMU_VIOMMU_ALLOC, sizeof(struct iommu_viommu_alloc), 24, call_viommu },
+	{ IOMMU_VDEVICE_ALLOC, sizeof(struct iommu_vdevice_alloc), 24, call_vdevice },
+	{ IOMMU_IOAS_CHANGE_PROCESS, sizeof(struct iommu_ioas_change_process), 8,
+	  call_change_process },
+	{ IOMMU_VEVENTQ_ALLOC, sizeof(struct iommu_veventq_alloc), 28, call_veventq },
+	{ IOMMU_HW_QUEUE_ALLOC, sizeof(struct iommu_hw_queue_alloc), 40, call_hw_queue },
+	{ IOMMU_IOAS_NOIOMMU_GET_PA, sizeof(struct iommu_ioas_noiommu_get_pa), 40, call_get_pa },
+};
+
+static int iommufd_ioctl(struct pfnbuf_sim *sim, struct sim_file *file, unsigned long request,
+			 uint64_t arg)
+{
+	struct call c = { .sim = sim, .ictx = file->object, .user = arg };
+	const struct entry *entry = entries;
+	unsigned nr = (unsigned)(request & 0xff);
+	int ret;
+
+	if (nr < IOMMUFD_CMD_BASE || nr > IOMMUFD_CMD_IOAS_NOIOMMU_GET_PA)
+		return sim_iommufd_compat_ioctl(sim, c.ictx, request, arg);
+	if (sim_copy_in(&c.user_size, arg, sizeof(c.user_size)))
+		return -EFAULT;
+	while (entry < entries + ARRAY_SIZE(entries) && entry->request != request)
+		entry++;
+	if (entry == entries + ARRAY_SIZE(entries))
+		return -ENOTTY;
+	if (c.user_size < entry->minimum)
+		return -EINVAL;
+	ret = sim_copy_struct_in(&c.destroy, entry->size, arg, c.user_size);
+	return ret ? ret : entry->run(&c);
+}
+
+/* ---------------------------------------------------------------------------------------------- file */
+
+static int iommufd_mmap(struct pfnbuf_sim *sim, struct sim_file *file, void *addr, size_t length,
+			int prot, int flags, uint64_t offset, void **out)
+{
+	(void)sim, (void)file, (void)addr, (void)length, (void)offset, (void)out;
+	if (!(flags & MAP_SHARED))
+		return -EINVAL;
+	return prot & PROT_EXEC ? -EPERM : -ENXIO;
+}
+
+static void iommufd_stat(struct sim_file *file, struct stat *st)
+{
+	(void)file;
+	st->st_mode = S_IFCHR | 0660;
+	st->st_rdev = makedev(10, 127);
+	st->st_size = 0;
+}
+
+/* Leaves first. */
+static void release(struct pfnbuf_sim *sim, struct sim_file *file)
+{
+	struct sim_ictx *ictx = file->object;
+	struct sim_ictx **p = &sim->ictxs;
+	bool again = true;
+
+	while (again) {
+		again = false;
+		for (uint32_t id = 1; id < ictx->nr_objects; id++) {
+			struct sim_object *obj = ictx->objects[id];
+
+			if (!obj || obj->users)
+				continue;
+			object_destroy(sim, ictx, obj);
+			again = true;
+		}
+	}
+	while (*p != ictx)
+		p = &(*p)->next;
+	*p = ictx->next;
+	free(ictx->objects);
+	free(ictx);
+}
+
+const struct sim_file_ops sim_iommufd_ops = {
+	.release = release,
+	.ioctl = iommufd_ioctl,
+	.mmap = iommufd_mmap,
+	.stat = iommufd_stat,
+	.magic = SIM_DEVTMPFS_MAGIC,
+	.positioned = true,
+};
+
+int sim_iommufd_open(struct pfnbuf_sim *sim, int flags)
+{
+	struct sim_ictx *ictx = calloc(1, sizeof(*ictx));
+	int fd;
+
+	if (!ictx)
+		return -ENOMEM;
+	fd = sim_file_new(sim, SIM_IOMMUFD, "iommu", 0, flags, ictx, &ictx->file);
+	if (fd < 0) {
+		free(ictx);
+		return fd;
+	}
+	ictx->next = sim->ictxs;
+	sim->ictxs = ictx;
+	return fd;
+}
+
+/* The queue stays as an object that may be destroyed. */
+static void queue_release(struct pfnbuf_sim *sim, struct sim_file *file)
+{
+	struct sim_fault_queue *queue = file->object;
+
+	queue->obj.users--;
+	queue->file = NULL;
+	sim_file_unref(sim, queue->ictx->file);
+}
+
+static ssize_t queue_read(struct pfnbuf_sim *sim, struct sim_file *file, uint64_t buf, size_t count,
+			  uint64_t offset)
+{
+	(void)sim, (void)file, (void)buf, (void)offset;
+	return count % sizeof(struct iommu_hwpt_pgfault) ? -ESPIPE : 0;
+}
+
+/* No fault waits for an answer, so any cookie is wrong. */
+static ssize_t queue_write(struct pfnbuf_sim *sim, struct sim_file *file, uint64_t buf,
+			   size_t count, uint64_t offset)
+{
+	struct iommu_hwpt_page_response response;
+
+	(void)sim, (void)file, (void)offset;
+	if (count % sizeof(response))
+		return -ESPIPE;
+	if (!count)
+		return 0;
+	return sim_copy_in(&response, buf, sizeof(response)) ? -EFAULT : -EINVAL;
+}
+
+const struct sim_file_ops sim_fault_queue_ops = {
+	.release = queue_release,
+	.read = queue_read,
+	.write = queue_write,
+	.magic = SIM_ANON_MAGIC,
+};

@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: MIT */
+/* What the rooms of the simulated kernel share. One lock, sim->lock, guards everything here. */
+#ifndef PFNBUF_SIM_PRIVATE_H
+#define PFNBUF_SIM_PRIVATE_H
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <pfnbuf-sim.h>
+
+#include "libpfnbuf/uapi/dma-buf.h"
+#include "libpfnbuf/uapi/iommufd.h"
+#include "libpfnbuf/uapi/kvm.h"
+#include "libpfnbuf/uapi/pci.h"
+#include "libpfnbuf/uapi/vfio.h"
+
+#define MIN(a, b)	((a) < (b) ? (a) : (b))
+#define MAX(a, b)	((a) > (b) ? (a) : (b))
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+#define FIELD_END(t, m) (offsetof(struct t, m) + sizeof(((struct t *)0)->m))
+
+static inline uint64_t sim_page_size(void)
+{
+	return (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static inline uint64_t page_down(uint64_t value)
+{
+	return value & ~(sim_page_size() - 1);
+}
+
+static inline bool page_aligned(uint64_t value)
+{
+	return !(value & (sim_page_size() - 1));
+}
+
+/* Rounds up; the caller knows that it does not wrap. */
+static inline uint64_t page_up(uint64_t value)
+{
+	return page_down(value + sim_page_size() - 1);
+}
+
+struct pfnbuf_sim;
+struct sim_file;
+struct sim_vdev;
+struct sim_ictx;
+struct sim_ioas;
+struct sim_hwpt;
+struct sim_idev;
+struct sim_pages;
+struct sim_dmabuf;
+struct sim_vm;
+struct sim_gmem;
+
+/* A growing array of pointers; the order is the owner's business. */
+struct sim_vec {
+	void **v;
+	size_t n, cap;
+};
+
+int sim_vec_insert(struct sim_vec *vec, size_t at, void *item);
+void sim_vec_remove(struct sim_vec *vec, size_t at, size_t count);
+void sim_vec_free(struct sim_vec *vec);
+
+/* ------------------------------------------------------------------------------------------- files */
+
+enum sim_kind {
+	SIM_IOMMUFD,
+	SIM_KVM,
+	SIM_VFIO,
+	SIM_DMABUF,
+	SIM_VM,
+	SIM_VCPU,
+	SIM_GMEM,
+	SIM_KVM_VFIO,
+	SIM_FAULT_QUEUE,
+	SIM_NR_KINDS,
+};
+
+/*
+ * An open file of the simulated kernel. A memfd stands behind it, so that its fds are real ones; the
+ * memfd's inode says which file an fd belongs to, whatever number it has and however it got here.
+ * @anchor is a second open file of the same inode: with a lease on it Linux tells whether any other
+ * open file, in whatever process or socket, is left.
+ */
+struct sim_file {
+	uint64_t dev, ino;
+	struct sim_file *next; /* in the bucket */
+	enum sim_kind kind;
+	int anchor;
+	unsigned refs; /* from inside the simulated kernel */
+	void *object;
+};
+
+struct sim_file_ops {
+	void (*release)(struct pfnbuf_sim *sim, struct sim_file *file);
+	int (*ioctl)(struct pfnbuf_sim *sim, struct sim_file *file, unsigned long request,
+		     uint64_t arg);
+	ssize_t (*read)(struct pfnbuf_sim *sim, struct sim_file *file, uint64_t buf, size_t count,
+			uint64_t offset);
+	ssize_t (*write)(struct pfnbuf_sim *sim, struct sim_file *file, uint64_t buf, size_t count,
+			 uint64_t offset);
+	int (*mmap)(struct pfnbuf_sim *sim, struct sim_file *file, void *addr, size_t length,
+		    int prot, int flags, uint64_t offset, void **out);
+	int64_t (*lseek)(struct sim_file *file, int64_t offset, int whence);
+	void (*stat)(struct sim_file *file, struct stat *st);
+	int (*fallocate)(struct pfnbuf_sim *sim, struct sim_file *file, int mode, uint64_t offset,
+			 uint64_t length);
+	uint64_t magic;	 /* of its file system */
+	bool positioned; /* pread is known to it; else it is ESPIPE */
+};
+
+extern const struct sim_file_ops sim_iommufd_ops, sim_kvm_ops, sim_vfio_ops, sim_dmabuf_ops,
+	sim_vm_ops, sim_vcpu_ops, sim_gmem_ops, sim_kvm_vfio_ops, sim_fault_queue_ops;
+
+/*
+ * Make a file and an fd for it. @flags: O_ACCMODE, O_CLOEXEC. @size: of the memfd. Returns the fd.
+ * The object is the file's from here on: its release frees it.
+ */
+int sim_file_new(struct pfnbuf_sim *sim, enum sim_kind kind, const char *name, uint64_t size,
+		 int flags, void *object, struct sim_file **filep);
+const struct sim_file_ops *sim_file_ops(const struct sim_file *file);
+struct sim_file *sim_file_get(struct pfnbuf_sim *sim, int fd);
+void sim_file_ref(struct sim_file *file);
+void sim_file_unref(struct pfnbuf_sim *sim, struct sim_file *file);
+/* Release it where nobody holds it any more. True if it is gone. */
+bool sim_file_reap(struct pfnbuf_sim *sim, struct sim_file *file);
+/* Release it whoever holds it. */
+void sim_file_drop(struct pfnbuf_sim *sim, struct sim_file *file);
+/* Notice every file whose fds were closed elsewhere. */
+void sim_reap(struct pfnbuf_sim *sim);
+
+/* -------------------------------------------------------------------------------------- user memory */
+
+/* All or nothing as far as the return value goes: 0 or -EFAULT. */
+int sim_copy_in(void *dst, uint64_t src, size_t n);
+int sim_copy_out(uint64_t dst, const void *src, size_t n);
+/* What can be faulted in for reading, or for writing: 0 or -EFAULT. */
+int sim_populate(uint64_t va, uint64_t length, bool write);
+/*
+ * A struct that starts with or is described by its size: 0, -EFAULT, or -E2BIG where bytes that
+ * this kernel does not know are not zero.
+ */
+int sim_copy_struct_in(void *dst, size_t known, uint64_t src, size_t given);
+
+/* ------------------------------------------------------------------------------------------ mappings */
+
+/* A mapping of this process that was made through the table. Sorted by address, disjoint. */
+struct sim_mapping {
+	uint64_t addr, length;
+	struct sim_vdev *vdev; /* a BAR ... */
+	struct sim_file *file; /* ... and the device file that it holds */
+	unsigned bar;
+	bool absent; /* zapped, and not to be faulted in: SIGBUS */
+	int prot;
+	uint64_t dev, ino; /* otherwise the file */
+	uint64_t offset;
+};
+
+int sim_mapping_add(struct pfnbuf_sim *sim, const struct sim_mapping *mapping);
+void sim_mapping_cut(struct pfnbuf_sim *sim, uint64_t addr, uint64_t length);
+/* The first mapping that ends above @addr, or NULL. */
+struct sim_mapping *sim_mapping_next(struct pfnbuf_sim *sim, uint64_t addr);
+/* Make the BAR mappings of a device present or absent, as its state demands. */
+void sim_mapping_update(struct pfnbuf_sim *sim, struct sim_vdev *vdev);
+bool sim_mapping_has_bar(struct pfnbuf_sim *sim, uint64_t addr, uint64_t length);
+
+/* ---------------------------------------------------------------------------------------------- VFIO */
+
+struct sim_bar {
+	uint64_t size, start;
+	unsigned flags;
+	int fd; /* its bytes */
+};
+
+struct sim_vdev {
+	struct sim_vdev *next;
+	struct pfnbuf_sim *sim;
+	char bdf[16];
+	unsigned segment, bus, devfn;
+	unsigned flags; /* PFNBUF_SIM_* */
+	unsigned hot_reset_set;
+	unsigned index; /* N of vfioN */
+	unsigned group;
+	struct sim_bar bars[6];
+	unsigned msix_vectors, msix_bar;
+	uint32_t msix_table;
+
+	uint8_t config[PCI_CFG_SPACE_EXP_SIZE]; /* as VFIO presents it */
+	uint8_t writable[PCI_CFG_SPACE_EXP_SIZE];
+	uint8_t owner[PCI_CFG_SPACE_EXP_SIZE]; /* capability that a byte belongs to; 0xff: none */
+	unsigned config_size;
+	unsigned pm, exp, af, msix; /* offsets of capabilities; 0: none */
+
+	/* while bound */
+	struct sim_file *bound_by;
+	struct sim_ictx *ictx;
+	struct sim_idev *idev;
+	struct sim_vm *kvm;
+	bool reset_works;
+	unsigned power; /* 0 to 3: D0 to D3hot */
+	bool low_power; /* the runtime power management feature is engaged */
+	int wake_fd, req_fd, err_fd;
+	int *vector_fds; /* MSI-X triggers; NULL: not enabled */
+	struct sim_dmabuf *dmabufs;
+};
+
+#define SIM_VFIO_MAJOR	   511
+#define SIM_DEVTMPFS_MAGIC 0x01021994 /* that of tmpfs */
+#define SIM_ANON_MAGIC	   0x09041934
+
+struct sim_vfile {
+	struct sim_vdev *vdev;
+	struct sim_vm *kvm; /* as kvm-vfio said last */
+	bool bound;
+};
+
+struct sim_vdev *sim_vdev_find(struct pfnbuf_sim *sim, const char *bdf);
+bool sim_vdev_enabled(const struct sim_vdev *vdev);
+/* Revoke (or re-arm, where memory is enabled) every dma-buf of the device. */
+void sim_vdev_move_dmabufs(struct sim_vdev *vdev, bool revoked);
+int sim_vfio_open(struct pfnbuf_sim *sim, const char *name, int flags);
+void sim_vdev_free(struct sim_vdev *vdev);
+void sim_vdev_reset(struct sim_vdev *vdev);
+/* 1: go on; 0: it was a probe; or an error (include/linux/vfio.h:vfio_check_feature). */
+int sim_vfio_check_feature(uint32_t flags, size_t argsz, uint32_t supported, size_t minimum);
+void sim_signal(int eventfd);
+/* A duplicate of an eventfd of the caller's: -EBADF, -EINVAL. */
+int sim_eventfd_get(int fd);
+
+void sim_config_init(struct sim_vdev *vdev, const struct pfnbuf_sim_device *spec);
+void sim_config_open(struct sim_vdev *vdev);
+ssize_t sim_config_rw(struct pfnbuf_sim *sim, struct sim_vdev *vdev, uint64_t buf, size_t count,
+		      uint64_t pos, bool write);
+void sim_config_set_decode(struct sim_vdev *vdev, bool on);
+
+/* ------------------------------------------------------------------------------------------ dma-buf */
+
+struct sim_dmabuf {
+	struct sim_file *file;
+	struct sim_vdev *vdev; /* NULL: dead for good */
+	struct sim_dmabuf *next, **prevp;
+	struct sim_vdev *bytes; /* whose BAR it is, dead or not */
+	uint64_t size;
+	uint32_t nr_ranges;
+	struct vfio_region_dma_range *ranges;
+	unsigned bar;
+	bool revoked;
+	int access;		 /* O_ACCMODE of its fd */
+	struct sim_pages *pages; /* imports */
+	char name[DMA_BUF_NAME_LEN];
+};
+
+int sim_dmabuf_export(struct sim_vdev *vdev, uint32_t flags, uint64_t arg, size_t argsz);
+void sim_dmabuf_disown(struct sim_dmabuf *dmabuf);
+
+/* ------------------------------------------------------------------------------------------ iommufd */
+
+enum sim_object_type {
+	SIM_OBJ_IOAS = 1,
+	SIM_OBJ_HWPT,
+	SIM_OBJ_IDEV,
+	SIM_OBJ_FAULT,
+};
+
+struct sim_object {
+	enum sim_object_type type;
+	uint32_t id;
+	unsigned users; /* other objects and files that need it */
+};
+
+struct sim_ictx {
+	struct sim_ictx *next;
+	struct sim_file *file;
+	struct sim_object **objects; /* by id; [0] is never used */
+	uint32_t nr_objects;	     /* length of the array */
+	uint32_t lowest_free;
+	uint32_t live;
+	struct sim_ioas *compat;
+	bool rlimit_mm;
+};
+
+struct sim_range {
+	uint64_t start, last;
+	const void *owner;
+};
+
+struct sim_ioas {
+	struct sim_object obj;
+	struct sim_ictx *ictx;
+	struct sim_vec areas;	    /* struct sim_area, by IOVA */
+	struct sim_range *reserved; /* by start; may overlap */
+	size_t nr_reserved;
+	struct sim_range *allowed; /* by start; disjoint */
+	size_t nr_allowed;
+	struct sim_vec hwpts;
+	uint64_t alignment;
+	bool disable_large_pages;
+};
+
+enum sim_pages_kind {
+	SIM_PAGES_USER,
+	SIM_PAGES_FILE,
+	SIM_PAGES_DMABUF,
+};
+
+/* A file of the caller's that is mapped for DMA: one fd for it, however often it is mapped. */
+struct sim_extern {
+	struct sim_extern *next;
+	uint64_t dev, ino;
+	unsigned refs;
+	int fd;
+};
+
+/* The source of what one map call made, shared with copies of it. */
+struct sim_pages {
+	unsigned refs;
+	enum sim_pages_kind kind;
+	bool writable;
+	bool dead; /* a revoked dma-buf: never comes back */
+	bool accounted;
+	uint64_t base; /* page aligned: address, or offset into the file or dma-buf */
+	uint64_t npages;
+	struct sim_extern *file;
+	struct sim_dmabuf *dmabuf;
+	struct sim_pages *next, **prevp; /* imports of one dma-buf */
+	struct sim_vec filled;		 /* areas of it that a HWPT maps */
+	uint64_t pinned;		 /* pages */
+};
+
+struct sim_area {
+	uint64_t iova, last;
+	struct sim_ioas *ioas;
+	struct sim_pages *pages;
+	uint64_t start_byte; /* from pages->base */
+	uint32_t prot;	     /* IOMMU_IOAS_MAP_READABLE, _WRITEABLE */
+	bool filled;
+};
+
+struct sim_hwpt {
+	struct sim_object obj;
+	struct sim_ioas *ioas;
+	struct sim_fault_queue *fault;
+	bool automatic;
+};
+
+struct sim_idev {
+	struct sim_object obj;
+	struct sim_ictx *ictx;
+	struct sim_vdev *vdev;
+	struct sim_hwpt *hwpt; /* attached to; NULL: DMA is blocked */
+};
+
+struct sim_fault_queue {
+	struct sim_object obj;
+	struct sim_ictx *ictx;
+	struct sim_file *file;
+};
+
+/* What a copy takes from its source; the pieces are free()d by who collected them. */
+struct piece;
+struct sim_copy {
+	struct piece *pieces;
+	size_t n;
+};
+
+int sim_ioas_reserve(struct sim_ioas *ioas, uint64_t start, uint64_t last, const void *owner);
+void sim_ioas_unreserve(struct sim_ioas *ioas, const void *owner);
+/* Takes @ranges, sorted, on success. */
+int sim_ioas_set_allowed(struct sim_ioas *ioas, struct sim_range *ranges, size_t n);
+int sim_ioas_map_file(struct pfnbuf_sim *sim, struct sim_ioas *ioas, int fd, uint64_t start,
+		      uint64_t length, uint32_t prot, bool fixed, uint64_t *iova);
+int sim_ioas_collect(const struct sim_ioas *ioas, uint64_t iova, uint64_t length,
+		     struct sim_copy *copy);
+int sim_ioas_paste(struct pfnbuf_sim *sim, struct sim_ioas *ioas, const struct sim_copy *copy,
+		   uint64_t length, uint32_t prot, bool fixed, uint64_t *iova);
+int sim_ioas_add_hwpt(struct pfnbuf_sim *sim, struct sim_ioas *ioas, struct sim_hwpt *hwpt);
+void sim_ioas_remove_hwpt(struct pfnbuf_sim *sim, struct sim_ioas *ioas, struct sim_hwpt *hwpt);
+void sim_ioas_enable_large_pages(struct sim_ioas *ioas);
+void sim_ioas_clear(struct pfnbuf_sim *sim, struct sim_ioas *ioas);
+int sim_iommufd_open(struct pfnbuf_sim *sim, int flags);
+int sim_iommufd_bind(struct pfnbuf_sim *sim, struct sim_ictx *ictx, struct sim_vdev *vdev);
+void sim_iommufd_unbind(struct pfnbuf_sim *sim, struct sim_vdev *vdev);
+int sim_iommufd_attach(struct pfnbuf_sim *sim, struct sim_idev *idev, uint32_t *pt_id);
+void sim_iommufd_detach(struct pfnbuf_sim *sim, struct sim_idev *idev);
+/* The error of attaching one PASID of a device whose IOMMU has none. */
+int sim_iommufd_attach_pasid(struct sim_idev *idev, uint32_t pt_id);
+int sim_iommufd_compat_ioctl(struct pfnbuf_sim *sim, struct sim_ictx *ictx, unsigned long request,
+			     uint64_t arg);
+struct sim_ioas *sim_ioas_get(struct sim_ictx *ictx, uint32_t id);
+int sim_ioas_map_user(struct pfnbuf_sim *sim, struct sim_ioas *ioas, uint64_t va, uint64_t length,
+		      uint32_t prot, bool fixed, uint64_t *iova);
+int sim_ioas_unmap(struct pfnbuf_sim *sim, struct sim_ioas *ioas, uint64_t start, uint64_t last,
+		   uint64_t *unmapped);
+int sim_ioas_disable_large_pages(struct sim_ioas *ioas);
+struct sim_ioas *sim_ioas_new(struct sim_ictx *ictx);
+int sim_ioas_cut(struct pfnbuf_sim *sim, struct sim_ioas *ioas, uint64_t iova);
+void sim_pages_kill(struct sim_pages *pages);
+/* The first area that ends at or above @iova: its index. */
+size_t sim_area_at(const struct sim_ioas *ioas, uint64_t iova);
+struct sim_object *sim_object_get(struct sim_ictx *ictx, uint32_t id, enum sim_object_type type);
+
+/* ---------------------------------------------------------------------------------------------- KVM */
+
+#define SIM_MEM_SLOTS	   32764U
+#define SIM_ADDRESS_SPACES 2U
+#define SIM_MAX_PHYS_BITS  48U
+
+struct sim_slot {
+	uint32_t id;
+	uint32_t flags;
+	uint64_t gpa, size;
+	uint64_t va;
+	struct sim_gmem *gmem; /* NULL with KVM_MEM_GUEST_MEMFD: its file was closed */
+	uint64_t gmem_offset;
+	bool gmem_only; /* shared memory comes from it, too */
+	uint64_t *dirty;
+	uint64_t *dirty_buffer;
+};
+
+struct sim_vm {
+	struct sim_vm *next;
+	struct sim_file *file;
+	unsigned long type;
+	struct sim_slot **by_id[SIM_ADDRESS_SPACES];
+	struct sim_vec by_gpa[SIM_ADDRESS_SPACES];
+	struct sim_range *attributes; /* private runs, sorted, disjoint, not touching */
+	size_t nr_attributes, cap_attributes;
+	struct sim_file *kvm_vfio;
+	bool manual_protect;
+	struct sim_vec vcpus; /* ids, in use for as long as the VM lives */
+	uint64_t nr_pages;
+};
+
+struct sim_gmem {
+	struct sim_gmem *next;
+	struct sim_file *file;
+	struct sim_vm *vm;
+	uint64_t flags, size;
+	struct sim_vec slots; /* bound to it */
+};
+
+/* The guest_memfd flags that a VM (NULL: any) takes. */
+uint64_t sim_gmem_flags(const struct sim_vm *vm);
+int sim_gmem_create(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t arg);
+int sim_kvm_create_device(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t arg);
+int sim_kvm_open(struct pfnbuf_sim *sim, int flags);
+struct sim_vm *sim_vm_get(struct pfnbuf_sim *sim, int fd);
+bool sim_vm_is_private(const struct sim_vm *vm, uint64_t gpa);
+/* The end (exclusive) of the run that @gpa is in, all private or all shared. */
+uint64_t sim_vm_run_end(const struct sim_vm *vm, uint64_t gpa);
+struct sim_slot *sim_slot_at(const struct sim_vm *vm, unsigned as_id, uint64_t gpa);
+
+/* -------------------------------------------------------------------------------------------- sysfs */
+
+/* True where the path belongs to the simulated machine, present or not. */
+bool sim_sysfs_owns(const char *path);
+int sim_sysfs_open(struct pfnbuf_sim *sim, const char *path, int flags);
+ssize_t sim_sysfs_readlink(struct pfnbuf_sim *sim, const char *path, char *buf, size_t size);
+ssize_t sim_sysfs_list(struct pfnbuf_sim *sim, const char *path, char *buf, size_t size);
+/* /proc/self/fd/N and /proc/self/fdinfo/N of simulated files; -ENOTTY: not one of those. */
+ssize_t sim_proc_readlink(struct pfnbuf_sim *sim, const char *path, char *buf, size_t size);
+int sim_proc_open(struct pfnbuf_sim *sim, const char *path);
+
+/* -------------------------------------------------------------------------------------------- alias */
+
+/* What a call has changed is looked at, not the whole machine. */
+void sim_alias_check_private(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t gpa,
+			     uint64_t size);
+void sim_alias_check_area(struct pfnbuf_sim *sim, const struct sim_area *area);
+
+/* ------------------------------------------------------------------------------------------ faults */
+
+struct sim_ioctl_fault {
+	struct sim_ioctl_fault *next;
+	unsigned long request;
+	uint64_t n;
+	int error;
+};
+
+/* Count a call; the error that it shall fail with, or 0. @request: 0 for what is no ioctl. */
+int sim_fault_count(struct pfnbuf_sim *sim, unsigned long request);
+
+/* ---------------------------------------------------------------------------------------------- it */
+
+#define SIM_BUCKETS 4096
+
+struct pfnbuf_sim {
+	pthread_mutex_t lock;
+	struct pfnbuf_kernel table;
+	bool ended;
+
+	struct sim_file *files[SIM_BUCKETS];
+	uint64_t nr_files;
+	int high_fd;  /* own fds start here, to leave the low numbers to the caller */
+	int empty_fd; /* a memfd without bytes: touching a mapping of it is SIGBUS */
+
+	struct sim_vdev *vdevs;
+	unsigned nr_vdevs;
+	uint64_t next_bar, next_bar64; /* bus addresses of the next BARs */
+	bool iommufd_present, kvm_present;
+
+	struct sim_ictx *ictxs;
+	struct sim_extern *externs;
+	uint64_t memlock, pinned;
+	unsigned aperture_bits;
+
+	struct sim_vm *vms;
+	struct sim_gmem *gmems;
+
+	struct sim_vec mappings;
+
+	uint64_t calls, fail_at;
+	int fail_error;
+	struct sim_ioctl_fault *ioctl_faults;
+
+	char *alias;
+};
+
+/* Move an fd of the simulator's own out of the caller's way; takes @fd, returns the new one. */
+int sim_fd_high(struct pfnbuf_sim *sim, int fd);
+
+void sim_unlock(pthread_mutex_t **lock);
+
+/* Hold the lock until the end of the block. */
+#define SIM_LOCKED(sim)                                                                            \
+	pthread_mutex_t *sim_locked __attribute__((cleanup(sim_unlock), unused)) = &(sim)->lock;   \
+	pthread_mutex_lock(sim_locked)
+
+#endif /* PFNBUF_SIM_PRIVATE_H */
