@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: MIT */
+/* An object in full. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "run.h"
+
+enum style state_style(enum pfnbuf_state state)
+{
+	switch (state) {
+	case PFNBUF_LIVE:
+		return STYLE_GOOD;
+	case PFNBUF_SUSPENDED:
+		return STYLE_WARN;
+	default:
+		return STYLE_BAD;
+	}
+}
+
+const char *area_backing(struct run *run, const struct pfnbuf_area *area, char *buf)
+{
+	for (size_t i = 0; i < run->nobjects; i++) {
+		const struct object *object = &run->objects[i];
+
+		if (area->buf && object->kind & KIND_BUF && object->buf == area->buf)
+			return object->name;
+		if (!area->buf && object->kind == KIND_MEMORY &&
+		    area->offset >= (uintptr_t)object->addr &&
+		    area->offset - (uintptr_t)object->addr < object->length)
+			return object->name;
+	}
+	if (area->buf)
+		snprintf(buf, 64, "a %s (closed here)",
+			 pfnbuf_kind_name(pfnbuf_buf_get_kind(area->buf)));
+	else
+		snprintf(buf, 64, "process memory");
+	return buf;
+}
+
+static void heading(struct run *run, const struct object *object, const char *kind)
+{
+	struct output *output = run->output;
+
+	say_more(output, "%s%s%s  %s", style_on(output->colour, STYLE_BOLD), object->name,
+		 style_off(output->colour), kind);
+	json_string(&output->fields, "name", object->name);
+	json_string(&output->fields, "kind", kind);
+}
+
+/* ---------------------------------------------------------------- device --------------------------------------------- */
+
+static void show_bars(struct run *run, struct pfnbuf_device *device)
+{
+	struct text *json = &run->output->fields;
+	struct pfnbuf_bar bar;
+	char words[64];
+
+	json_open(json, "bars", '[');
+	for (unsigned i = 0; i < 6; i++) {
+		if (pfnbuf_device_get_bar(device, i, &bar) || !bar.size)
+			continue;
+		say_more(run->output, "    BAR %u  %-6s%s%s%s%s%s\n", i,
+			 length_words(bar.size, words), bar.flags & PFNBUF_BAR_IO ? "  I/O" : "",
+			 bar.flags & PFNBUF_BAR_64 ? "  64 bit" : "",
+			 bar.flags & PFNBUF_BAR_PREFETCHABLE ? "  prefetchable" : "",
+			 bar.flags & PFNBUF_BAR_MMAP ? "  mmap" : "",
+			 bar.flags & PFNBUF_BAR_HAS_MSIX ? "  MSI-X table" : "");
+		json_open(json, NULL, '{');
+		json_number(json, "bar", i);
+		json_number(json, "size", bar.size);
+		json_bool(json, "io", bar.flags & PFNBUF_BAR_IO);
+		json_bool(json, "64", bar.flags & PFNBUF_BAR_64);
+		json_bool(json, "prefetchable", bar.flags & PFNBUF_BAR_PREFETCHABLE);
+		json_bool(json, "mmap", bar.flags & PFNBUF_BAR_MMAP);
+		json_bool(json, "msix", bar.flags & PFNBUF_BAR_HAS_MSIX);
+		json_close(json, '}');
+	}
+	json_close(json, ']');
+}
+
+static void show_reset_set(struct run *run, struct pfnbuf_device *device)
+{
+	struct pfnbuf_hot_reset_device set[32];
+	struct text *json = &run->output->fields;
+	int n = pfnbuf_device_hot_reset_set(device, set, 32);
+
+	if (n <= 0)
+		return;
+	say_more(run->output, "    hot reset reaches");
+	json_open(json, "hot-reset-set", '[');
+	for (int i = 0; i < n && i < 32; i++) {
+		say_more(run->output, " %s", set[i].bdf);
+		json_string(json, NULL, set[i].bdf);
+	}
+	json_close(json, ']');
+	say_more(run->output, "\n");
+}
+
+static void show_device(struct run *run, struct object *object)
+{
+	struct output *output = run->output;
+	struct text *json = &output->fields;
+	struct pfnbuf_device_info info;
+
+	heading(run, object, "device");
+	if (pfnbuf_device_get_info(object->device, &info))
+		return;
+	say_more(output, " %s %04x:%04x, memory %s%s%s, %s, generation %" PRIu64 "%s%s\n", info.bdf,
+		 info.vendor, info.device,
+		 style_on(output->colour, info.memory_enabled ? STYLE_GOOD : STYLE_WARN),
+		 info.memory_enabled ? "on" : "off", style_off(output->colour),
+		 info.ioas_id ? "attached" : "not attached", info.generation,
+		 info.can_reset ? ", can be reset" : "", info.low_power ? ", in low power" : "");
+	json_string(json, "bdf", info.bdf);
+	json_string(json, "cdev", info.cdev);
+	json_number(json, "vendor", info.vendor);
+	json_number(json, "device", info.device);
+	json_number(json, "generation", info.generation);
+	json_number(json, "ioas-id", info.ioas_id);
+	json_bool(json, "memory", info.memory_enabled);
+	json_bool(json, "can-reset", info.can_reset);
+	json_bool(json, "low-power", info.low_power);
+	json_bool(json, "vf", info.is_vf);
+	show_bars(run, object->device);
+	show_reset_set(run, object->device);
+}
+
+/* ---------------------------------------------------------------- buffers -------------------------------------------- */
+
+static void show_slices(struct run *run, struct pfnbuf_buf *buf)
+{
+	struct pfnbuf_range slices[64];
+	struct text *json = &run->output->fields;
+	unsigned bar;
+	int n = pfnbuf_buf_get_slices(buf, &bar, slices, 64);
+	char words[64];
+
+	if (n <= 0)
+		return;
+	say_more(run->output, ", BAR %u", bar);
+	json_number(json, "bar", bar);
+	json_open(json, "slices", '[');
+	for (int i = 0; i < n && i < 64; i++) {
+		say_more(run->output, " %s",
+			 range_words(slices[i].offset, slices[i].length, words));
+		json_open(json, NULL, '{');
+		json_number(json, "offset", slices[i].offset);
+		json_number(json, "length", slices[i].length);
+		json_close(json, '}');
+	}
+	json_close(json, ']');
+}
+
+static void show_buf(struct run *run, struct object *object)
+{
+	struct output *output = run->output;
+	struct pfnbuf_identity id = pfnbuf_buf_get_identity(object->buf);
+	enum pfnbuf_state state = pfnbuf_buf_get_state(object->buf);
+	uint64_t length = pfnbuf_buf_get_length(object->buf);
+	char words[64];
+
+	heading(run, object, pfnbuf_kind_name(pfnbuf_buf_get_kind(object->buf)));
+	say_more(output, " of %s, %s%s%s, generation %" PRIu64, length_words(length, words),
+		 style_on(output->colour, state_style(state)), pfnbuf_state_name(state),
+		 style_off(output->colour), pfnbuf_buf_get_generation(object->buf));
+	json_number(&output->fields, "length", length);
+	json_string(&output->fields, "state", pfnbuf_state_name(state));
+	json_number(&output->fields, "generation", pfnbuf_buf_get_generation(object->buf));
+	json_number(&output->fields, "st_dev", id.dev);
+	json_number(&output->fields, "st_ino", id.ino);
+	show_slices(run, object->buf);
+	say_more(output, "\n");
+}
+
+static void show_memory(struct run *run, struct object *object)
+{
+	char words[64];
+
+	heading(run, object, "process memory");
+	say_more(run->output, " of %s\n", length_words(object->length, words));
+	json_number(&run->output->fields, "length", object->length);
+}
+
+/* ---------------------------------------------------------------- IOAS ----------------------------------------------- */
+
+static void show_area_words(struct run *run, const struct pfnbuf_area *area)
+{
+	struct output *output = run->output;
+	struct text *json = &output->fields;
+	char words[64], backing[64];
+
+	say_more(output, "    %-22s %s%s  %s 0x%" PRIx64 "  %s%s%s\n",
+		 range_words(area->iova, area->length, words),
+		 area->flags & PFNBUF_MAP_READ ? "r" : "-",
+		 area->flags & PFNBUF_MAP_WRITE ? "w" : "-", area_backing(run, area, backing),
+		 area->buf ? area->offset : 0,
+		 style_on(output->colour, area->dead ? STYLE_BAD : STYLE_GOOD),
+		 area->dead ? "dead" : "works", style_off(output->colour));
+	json_number(json, "iova", area->iova);
+	json_number(json, "length", area->length);
+	json_bool(json, "read", area->flags & PFNBUF_MAP_READ);
+	json_bool(json, "write", area->flags & PFNBUF_MAP_WRITE);
+	json_string(json, "backing", area_backing(run, area, backing));
+	json_number(json, "generation", area->generation);
+	json_bool(json, "dead", area->dead);
+}
+
+static void show_ranges(struct run *run, struct pfnbuf_ioas *ioas)
+{
+	struct pfnbuf_range ranges[16];
+	struct text *json = &run->output->fields;
+	uint64_t alignment = 0;
+	int n = pfnbuf_ioas_get_iova_ranges(ioas, ranges, 16, &alignment);
+	char words[64];
+
+	if (n < 0)
+		return;
+	say_more(run->output, "    usable");
+	json_number(json, "alignment", alignment);
+	json_open(json, "ranges", '[');
+	for (int i = 0; i < n && i < 16; i++) {
+		say_more(run->output, " %s",
+			 range_words(ranges[i].offset, ranges[i].length, words));
+		json_open(json, NULL, '{');
+		json_number(json, "offset", ranges[i].offset);
+		json_number(json, "length", ranges[i].length);
+		json_close(json, '}');
+	}
+	json_close(json, ']');
+	say_more(run->output, ", aligned to 0x%" PRIx64 "\n", alignment);
+}
+
+static void show_ioas(struct run *run, struct object *object)
+{
+	struct text *json = &run->output->fields;
+	struct pfnbuf_area area;
+	size_t dead, n = count_areas(object->ioas, &dead);
+	uint64_t at = 0;
+
+	heading(run, object, "IOAS");
+	say_more(run->output, " id %" PRIu32 ", %zu area%s, %zu dead\n",
+		 pfnbuf_ioas_get_id(object->ioas), n, n == 1 ? "" : "s", dead);
+	json_number(json, "id", pfnbuf_ioas_get_id(object->ioas));
+	show_ranges(run, object->ioas);
+	json_open(json, "areas", '[');
+	while (pfnbuf_ioas_next_area(object->ioas, at, &area) == 1) {
+		json_open(json, NULL, '{');
+		show_area_words(run, &area);
+		json_close(json, '}');
+		if (__builtin_add_overflow(area.iova, area.length, &at))
+			break;
+	}
+	json_close(json, ']');
+}
+
+static void show_area(struct run *run, struct object *object)
+{
+	struct object *ioas = object_by_index(run, object->parent);
+	struct pfnbuf_area area;
+
+	heading(run, object, "area");
+	say_more(run->output, " in %s\n", ioas ? ioas->name : "?");
+	if (ioas && pfnbuf_ioas_next_area(ioas->ioas, object->iova, &area) == 1)
+		show_area_words(run, &area);
+}
+
+/* ---------------------------------------------------------------- VM ------------------------------------------------- */
+
+static void show_slot(struct run *run, struct object *object)
+{
+	struct object *backing = object_by_index(run, object->backing);
+	struct object *private = object_by_index(run, object->private_backing);
+	struct text *json = &run->output->fields;
+	char words[64];
+
+	heading(run, object, "slot");
+	say_more(run->output, " %" PRIu32 ", %s over %s%s%s\n", object->slot,
+		 range_words(object->gpa, object->length, words), backing ? backing->name : "?",
+		 private ? ", private pages in " : "", private ? private->name : "");
+	json_number(json, "slot", object->slot);
+	json_number(json, "gpa", object->gpa);
+	json_number(json, "length", object->length);
+	json_string(json, "backing", backing ? backing->name : "");
+	json_string(json, "private", private ? private->name : "");
+}
+
+static void show_vm(struct run *run, struct object *object)
+{
+	struct text *json = &run->output->fields;
+	uint32_t left = pfnbuf_vm_get_free_slots(object->vm);
+	char words[64];
+
+	heading(run, object, "VM");
+	say_more(run->output, " %" PRIu32 " slots free\n", left);
+	json_number(json, "free-slots", left);
+	json_open(json, "private", '[');
+	for (size_t i = 0; i < object->spans.n; i++) {
+		struct span span = object->spans.list[i];
+
+		say_more(run->output, "    private %s\n",
+			 range_words(span.start, span.end - span.start, words));
+		json_open(json, NULL, '{');
+		json_number(json, "offset", span.start);
+		json_number(json, "length", span.end - span.start);
+		json_close(json, '}');
+	}
+	json_close(json, ']');
+}
+
+void show_object(struct run *run, struct object *object)
+{
+	json_open(&run->output->fields, NULL, '{');
+	switch (object->kind) {
+	case KIND_DEVICE:
+		show_device(run, object);
+		break;
+	case KIND_IOAS:
+		show_ioas(run, object);
+		break;
+	case KIND_AREA:
+		show_area(run, object);
+		break;
+	case KIND_VM:
+		show_vm(run, object);
+		break;
+	case KIND_SLOT:
+		show_slot(run, object);
+		break;
+	case KIND_MEMORY:
+		show_memory(run, object);
+		break;
+	default:
+		show_buf(run, object);
+		break;
+	}
+	json_close(&run->output->fields, '}');
+}

@@ -1,0 +1,678 @@
+/* SPDX-License-Identifier: MIT */
+/* Every verb of the language: its arguments, and what `help` says about it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "script.h"
+
+static const char *const event_words[] = {
+	"lost", "revoked", "live", "dead", "removal-request", "device-error", NULL,
+};
+static const char *const state_words[] = { "live", "suspended", "dead", NULL };
+static const char *const bracket_words[] = { "begin", "end", NULL };
+static const char *const power_words[] = { "enter", "exit", NULL };
+static const char *const cause_words[] = {
+	"reset", "hot-reset", "flr", "decode-off", "power", "close", "foreign", NULL,
+};
+static const char *const access_words[] = { "r", "w", "rw", NULL };
+static const char *const attribute_words[] = { "shared", "private", NULL };
+static const char *const view_words[] = { "shared", "private", NULL };
+static const char *const vm_words[] = {
+	"default", "sw-protected", "sev", "sev-es", "snp", "tdx", NULL,
+};
+static const char *const gmem_words[] = { "mmap", "init-shared", NULL };
+static const char *const slot_words[] = { "log-dirty", "readonly", NULL };
+static const char *const trait_words[] = {
+	"flr",	    "af-flr",	 "pm",	      "vf",	     "no-driver", "no-cdev",
+	"no-group", "no-access", "no-dmabuf", "reset-fails", NULL,
+};
+static const char *const call_words[] = {
+	"VFIO_DEVICE_BIND_IOMMUFD",
+	"VFIO_DEVICE_ATTACH_IOMMUFD_PT",
+	"VFIO_DEVICE_DETACH_IOMMUFD_PT",
+	"VFIO_DEVICE_GET_INFO",
+	"VFIO_DEVICE_GET_REGION_INFO",
+	"VFIO_DEVICE_GET_IRQ_INFO",
+	"VFIO_DEVICE_SET_IRQS",
+	"VFIO_DEVICE_RESET",
+	"VFIO_DEVICE_PCI_HOT_RESET",
+	"VFIO_DEVICE_FEATURE",
+	"IOMMU_DESTROY",
+	"IOMMU_IOAS_ALLOC",
+	"IOMMU_IOAS_ALLOW_IOVAS",
+	"IOMMU_IOAS_COPY",
+	"IOMMU_IOAS_IOVA_RANGES",
+	"IOMMU_IOAS_MAP",
+	"IOMMU_IOAS_MAP_FILE",
+	"IOMMU_IOAS_UNMAP",
+	"IOMMU_OPTION",
+	"KVM_CREATE_VM",
+	"KVM_CHECK_EXTENSION",
+	"KVM_SET_USER_MEMORY_REGION",
+	"KVM_SET_USER_MEMORY_REGION2",
+	"KVM_CREATE_GUEST_MEMFD",
+	"KVM_SET_MEMORY_ATTRIBUTES",
+	"KVM_GET_DIRTY_LOG",
+	NULL,
+};
+
+/* The keys of which one gives the bytes to write or to compare. */
+#define DATA_KEYS                                                                                  \
+	{ "bytes", TYPE_BYTES, PARAM_KEY | PARAM_DATA },                                           \
+		{ "string", TYPE_TEXT, PARAM_KEY | PARAM_DATA },                                   \
+		{ "fill", TYPE_FILL, PARAM_KEY | PARAM_DATA },                                     \
+		{ "u8", TYPE_INTEGER, PARAM_KEY | PARAM_DATA, .max = 1 },                          \
+		{ "u16", TYPE_INTEGER, PARAM_KEY | PARAM_DATA, .max = 2 },                         \
+		{ "u32", TYPE_INTEGER, PARAM_KEY | PARAM_DATA, .max = 4 },                         \
+	{                                                                                          \
+		"u64", TYPE_INTEGER, PARAM_KEY | PARAM_DATA, .max = 8                              \
+	}
+
+#define DEVICE                                                                                     \
+	{                                                                                          \
+		"DEVICE", TYPE_OBJECT, .kinds = KIND_DEVICE                                        \
+	}
+#define IOAS                                                                                       \
+	{                                                                                          \
+		"IOAS", TYPE_OBJECT, .kinds = KIND_IOAS                                            \
+	}
+#define VM                                                                                         \
+	{                                                                                          \
+		"VM", TYPE_OBJECT, .kinds = KIND_VM                                                \
+	}
+#define RANGE                                                                                      \
+	{                                                                                          \
+		"RANGE", TYPE_RANGE                                                                \
+	}
+#define BAR                                                                                        \
+	{                                                                                          \
+		"BAR", TYPE_NUMBER, .max = 5                                                       \
+	}
+#define COUNT(key)                                                                                 \
+	{                                                                                          \
+		key, TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL                                       \
+	}
+
+#define DATA_HELP                                                                                  \
+	"Bytes are given by one of bytes=dead_beef (hex), string=\"text\", fill=BYTE+LENGTH, and " \
+	"u8= u16= u32= u64= (little endian)."
+
+const struct verb verbs[VERB_COUNT] = {
+	[VERB_LET] = {
+		"let", VERB_LET, VERB_MACHINE | VERB_NO_FAIL, "flow",
+		"give a variable its default",
+		"let NAME=VALUE ...: the value stands wherever $NAME or ${NAME} is written further "
+		"down. -D NAME=VALUE on the command line wins over it.",
+	},
+	[VERB_PRINT] = {
+		"print", VERB_PRINT, VERB_NO_FAIL, "flow", "print a line of text", NULL,
+		{ { "TEXT", TYPE_STRING, PARAM_OPTIONAL | PARAM_REPEAT } },
+	},
+	[VERB_TITLE] = {
+		"title", VERB_TITLE, VERB_NO_FAIL, "flow", "print a heading", NULL,
+		{ { "TEXT", TYPE_STRING } },
+	},
+	[VERB_SLEEP] = {
+		"sleep", VERB_SLEEP, VERB_NO_FAIL, "flow", "wait for a time", NULL,
+		{ { "DURATION", TYPE_DURATION } },
+	},
+	[VERB_WAIT] = {
+		"wait", VERB_WAIT, 0, "flow", "wait for an event and take it",
+		"Takes the first event that fits, also one that came before; others stay for later. "
+		"Fails with ETIMEDOUT after timeout= (5s where none is given).",
+		{ { "EVENT", TYPE_WORD, .words = event_words },
+		  { "device", TYPE_OBJECT, PARAM_KEY | PARAM_OPTIONAL, KIND_DEVICE },
+		  { "timeout", TYPE_DURATION, PARAM_KEY | PARAM_OPTIONAL } },
+	},
+	[VERB_EVENTS] = {
+		"events", VERB_EVENTS, VERB_NO_FAIL, "flow", "list and drop the events so far", NULL,
+	},
+	[VERB_BEGIN] = {
+		"begin", VERB_BEGIN, VERB_NO_FAIL, "flow", "begin a transaction",
+		"Up to commit, either everything happens or nothing: when a line fails, what was done "
+		"since begin is undone in reverse order. Verbs that cannot be undone are refused in "
+		"between.",
+	},
+	[VERB_COMMIT] = {
+		"commit", VERB_COMMIT, VERB_NO_FAIL, "flow", "end a transaction: keep what it did", NULL,
+	},
+	[VERB_EXPECT] = {
+		"expect", VERB_EXPECT, 0, "flow", "compare the state of an object; fail where it differs",
+		"Fails with EBADMSG, and says what differs.",
+		{ { "NAME", TYPE_OBJECT, .kinds = KIND_ANY },
+		  { "state", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, KIND_BUF, .words = state_words },
+		  { "generation", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL,
+		    KIND_DEVICE | KIND_BUF | KIND_AREA },
+		  { "length", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL,
+		    KIND_BUF | KIND_MEMORY | KIND_AREA | KIND_SLOT },
+		  { "memory", TYPE_SWITCH, PARAM_KEY | PARAM_OPTIONAL, KIND_DEVICE },
+		  { "attached", TYPE_SWITCH, PARAM_KEY | PARAM_OPTIONAL, KIND_DEVICE },
+		  { "low-power", TYPE_SWITCH, PARAM_KEY | PARAM_OPTIONAL, KIND_DEVICE },
+		  { "can-reset", TYPE_SWITCH, PARAM_KEY | PARAM_OPTIONAL, KIND_DEVICE },
+		  { "areas", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_IOAS },
+		  { "dead-areas", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_IOAS },
+		  { "dead", TYPE_SWITCH, PARAM_KEY | PARAM_OPTIONAL, KIND_AREA },
+		  { "iova", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_AREA },
+		  { "slots", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_VM },
+		  { "gpa", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_SLOT } },
+	},
+	[VERB_SHOW] = {
+		"show", VERB_SHOW, VERB_NO_FAIL, "flow", "show objects in full; without a name, all", NULL,
+		{ { "NAME", TYPE_OBJECT, PARAM_OPTIONAL | PARAM_REPEAT, KIND_ANY } },
+	},
+	[VERB_PICTURE] = {
+		"picture", VERB_PICTURE, VERB_NO_FAIL, "flow",
+		"draw I/O address spaces and guest memory; without a name, all", NULL,
+		{ { "NAME", TYPE_OBJECT, PARAM_OPTIONAL | PARAM_REPEAT, KIND_IOAS | KIND_VM } },
+	},
+	[VERB_CLOSE] = {
+		"close", VERB_CLOSE, VERB_FINAL, "flow", "end objects of any kind",
+		"Closes a device, ends an IOAS or VM with what is in it, unmaps an area, deletes a slot, "
+		"drops a buffer. What is still open when a run ends is closed in the right order.",
+		{ { "NAME", TYPE_OBJECT, PARAM_REPEAT, KIND_ANY } },
+	},
+
+	[VERB_DEVICE] = {
+		"device", VERB_DEVICE, 0, "device", "open a VFIO PCI device and bind it to iommufd",
+		"The device is found by its PCI address, or by the fd of its VFIO cdev that the process "
+		"has inherited. vm= tells KVM of it before it is bound. token= is the VF token, 16 bytes.",
+		{ { "NAME", TYPE_NEW, .kinds = KIND_DEVICE },
+		  { "BDF", TYPE_BDF, PARAM_OPTIONAL },
+		  { "fd", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, .max = INT32_MAX },
+		  { "vm", TYPE_OBJECT, PARAM_KEY | PARAM_OPTIONAL, KIND_VM },
+		  { "token", TYPE_BYTES, PARAM_KEY | PARAM_OPTIONAL } },
+	},
+	[VERB_ATTACH] = {
+		"attach", VERB_ATTACH, 0, "device", "attach a device to an IOAS, or move it there", NULL,
+		{ DEVICE, IOAS },
+	},
+	[VERB_DETACH] = {
+		"detach", VERB_DETACH, 0, "device", "detach a device: its DMA is blocked", NULL,
+		{ DEVICE },
+	},
+	[VERB_DECODE] = {
+		"decode", VERB_DECODE, 0, "device", "switch memory decode (PCI_COMMAND bit 1)",
+		"Off revokes the device's dma-bufs: imports of them are dead until restore.",
+		{ DEVICE, { "STATE", TYPE_SWITCH } },
+	},
+	[VERB_BUSMASTER] = {
+		"busmaster", VERB_BUSMASTER, 0, "device", "switch bus mastering (PCI_COMMAND bit 2)",
+		"Without it no DMA leaves the device. Binding clears it.",
+		{ DEVICE, { "STATE", TYPE_SWITCH } },
+	},
+	[VERB_RESET] = {
+		"reset", VERB_RESET, VERB_FINAL, "device", "reset the function (VFIO_DEVICE_RESET)", NULL,
+		{ DEVICE },
+	},
+	[VERB_HOTRESET] = {
+		"hotreset", VERB_HOTRESET, VERB_FINAL, "device",
+		"reset the slot or bus, with every device on it", NULL, { DEVICE },
+	},
+	[VERB_LOWPOWER] = {
+		"lowpower", VERB_LOWPOWER, VERB_FINAL, "device", "enter or leave runtime low power", NULL,
+		{ DEVICE, { "STEP", TYPE_WORD, .words = power_words } },
+	},
+	[VERB_RESTORE] = {
+		"restore", VERB_RESTORE, VERB_FINAL, "device",
+		"import again every area that died with a revocation of this device", NULL, { DEVICE },
+	},
+	[VERB_BRACKET] = {
+		"bracket", VERB_BRACKET, VERB_FINAL, "device",
+		"tell that somebody else is about to revoke (begin), or has done so (end)", NULL,
+		{ DEVICE, { "STEP", TYPE_WORD, .words = bracket_words },
+		  { "cause", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, .words = cause_words } },
+	},
+	[VERB_CONFIG_READ] = {
+		"config read", VERB_CONFIG_READ, 0, "device", "read configuration space", NULL,
+		{ DEVICE, RANGE },
+	},
+	[VERB_CONFIG_WRITE] = {
+		"config write", VERB_CONFIG_WRITE, VERB_FINAL, "device", "write configuration space",
+		"A write that revokes (memory decode, D3hot, FLR) is recognised. " DATA_HELP,
+		{ DEVICE, { "OFFSET", TYPE_NUMBER }, DATA_KEYS },
+	},
+	[VERB_CONFIG_EXPECT] = {
+		"config expect", VERB_CONFIG_EXPECT, 0, "device", "compare bytes of configuration space",
+		"Fails with EBADMSG and shows both. " DATA_HELP,
+		{ DEVICE, { "OFFSET", TYPE_NUMBER }, DATA_KEYS },
+	},
+	[VERB_BAR_READ] = {
+		"bar read", VERB_BAR_READ, 0, "device", "read bytes of a BAR", NULL,
+		{ DEVICE, BAR, RANGE },
+	},
+	[VERB_BAR_WRITE] = {
+		"bar write", VERB_BAR_WRITE, VERB_FINAL, "device", "write bytes of a BAR", DATA_HELP,
+		{ DEVICE, BAR, { "OFFSET", TYPE_NUMBER }, DATA_KEYS },
+	},
+	[VERB_BAR_EXPECT] = {
+		"bar expect", VERB_BAR_EXPECT, 0, "device", "compare bytes of a BAR",
+		"Fails with EBADMSG and shows both. " DATA_HELP,
+		{ DEVICE, BAR, { "OFFSET", TYPE_NUMBER }, DATA_KEYS },
+	},
+
+	[VERB_EXPORT] = {
+		"export", VERB_EXPORT, 0, "buffer", "export slices of a BAR as one dma-buf",
+		"Linux 7.3 imports a dma-buf of one slice only.",
+		{ { "NAME", TYPE_NEW, .kinds = KIND_DMA_BUF }, DEVICE, BAR,
+		  { "RANGE", TYPE_RANGE, PARAM_REPEAT } },
+	},
+	[VERB_MEMFD] = {
+		"memfd", VERB_MEMFD, 0, "buffer", "make shared memory behind an fd",
+		"huge= is the size of its huge pages: 2M or 1G.",
+		{ { "NAME", TYPE_NEW, .kinds = KIND_MEMFD },
+		  { "LENGTH", TYPE_NUMBER, PARAM_PAGES },
+		  { "huge", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL } },
+	},
+	[VERB_GUEST_MEMFD] = {
+		"guest-memfd", VERB_GUEST_MEMFD, 0, "buffer", "make private memory for a VM", NULL,
+		{ { "NAME", TYPE_NEW, .kinds = KIND_GUEST_MEMFD }, VM,
+		  { "LENGTH", TYPE_NUMBER, PARAM_PAGES },
+		  { "flags", TYPE_SET, PARAM_KEY | PARAM_OPTIONAL, .words = gmem_words } },
+	},
+	[VERB_MEMORY] = {
+		"memory", VERB_MEMORY, 0, "buffer", "allocate memory of this process (no fd behind it)", NULL,
+		{ { "NAME", TYPE_NEW, .kinds = KIND_MEMORY },
+		  { "LENGTH", TYPE_NUMBER, PARAM_PAGES } },
+	},
+	[VERB_IMPORT] = {
+		"import", VERB_IMPORT, 0, "buffer",
+		"take a dma-buf, memfd or guest_memfd by an inherited fd", NULL,
+		{ { "NAME", TYPE_NEW, .kinds = KIND_BUF },
+		  { "fd", TYPE_NUMBER, PARAM_KEY, .max = INT32_MAX } },
+	},
+	[VERB_VERIFY] = {
+		"verify", VERB_VERIFY, 0, "buffer", "ask the kernel whether a dma-buf can be imported now",
+		"Fails with ENODEV where it is revoked.",
+		{ { "BUF", TYPE_OBJECT, .kinds = KIND_BUF } },
+	},
+	[VERB_DISCARD] = {
+		"discard", VERB_DISCARD, VERB_FINAL, "buffer", "give the pages of a range back", NULL,
+		{ { "BUF", TYPE_OBJECT, .kinds = KIND_BUF }, RANGE },
+	},
+	[VERB_BUF_READ] = {
+		"buf read", VERB_BUF_READ, 0, "buffer", "read bytes of a memfd or of process memory", NULL,
+		{ { "BUF", TYPE_OBJECT, .kinds = KIND_BUF | KIND_MEMORY }, RANGE },
+	},
+	[VERB_BUF_WRITE] = {
+		"buf write", VERB_BUF_WRITE, VERB_FINAL, "buffer",
+		"write bytes of a memfd or of process memory", DATA_HELP,
+		{ { "BUF", TYPE_OBJECT, .kinds = KIND_BUF | KIND_MEMORY },
+		  { "OFFSET", TYPE_NUMBER }, DATA_KEYS },
+	},
+	[VERB_BUF_EXPECT] = {
+		"buf expect", VERB_BUF_EXPECT, 0, "buffer",
+		"compare bytes of a memfd or of process memory",
+		"Fails with EBADMSG and shows both. " DATA_HELP,
+		{ { "BUF", TYPE_OBJECT, .kinds = KIND_BUF | KIND_MEMORY },
+		  { "OFFSET", TYPE_NUMBER }, DATA_KEYS },
+	},
+
+	[VERB_IOAS] = {
+		"ioas", VERB_IOAS, 0, "ioas", "make an I/O address space", NULL,
+		{ { "NAME", TYPE_NEW, .kinds = KIND_IOAS } },
+	},
+	[VERB_MAP] = {
+		"map", VERB_MAP, 0, "ioas", "map a buffer, or part of it, into an IOAS",
+		"Without iova= the kernel chooses. flags= is what devices may do; rw where none is given. "
+		"An area of a dma-buf dies when that is revoked.",
+		{ { "NAME", TYPE_NEW, .kinds = KIND_AREA }, IOAS,
+		  { "BUF", TYPE_OBJECT, .kinds = KIND_BUF | KIND_MEMORY },
+		  { "RANGE", TYPE_RANGE, PARAM_OPTIONAL },
+		  { "iova", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL },
+		  { "flags", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, .words = access_words } },
+	},
+	[VERB_COPY] = {
+		"copy", VERB_COPY, 0, "ioas", "map into an IOAS what another one (or itself) maps",
+		"RANGE is in SOURCE. A copy of a dead area is dead.",
+		{ { "NAME", TYPE_NEW, .kinds = KIND_AREA }, IOAS,
+		  { "SOURCE", TYPE_OBJECT, .kinds = KIND_IOAS }, RANGE,
+		  { "iova", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL },
+		  { "flags", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, .words = access_words } },
+	},
+	[VERB_UNMAP] = {
+		"unmap", VERB_UNMAP, 0, "ioas", "unmap an area, or every area in a range of an IOAS",
+		"unmap AREA, unmap IOAS RANGE, or unmap IOAS for everything in it. A range that cuts an "
+		"area is refused.",
+		{ { "NAME", TYPE_OBJECT, .kinds = KIND_AREA | KIND_IOAS },
+		  { "RANGE", TYPE_RANGE, PARAM_OPTIONAL } },
+	},
+	[VERB_ALLOW] = {
+		"allow", VERB_ALLOW, 0, "ioas", "restrict the addresses that the kernel chooses from",
+		"Without a range the restriction is lifted.",
+		{ IOAS, { "RANGE", TYPE_RANGE, PARAM_OPTIONAL | PARAM_REPEAT } },
+	},
+	[VERB_HUGE_PAGES] = {
+		"huge-pages", VERB_HUGE_PAGES, 0, "ioas", "switch huge pages in the IOMMU", NULL,
+		{ IOAS, { "STATE", TYPE_SWITCH } },
+	},
+	[VERB_PHYSICAL] = {
+		"physical", VERB_PHYSICAL, 0, "ioas",
+		"print the physical address behind an IOVA (no-IOMMU devices)", NULL, { IOAS, RANGE },
+	},
+
+	[VERB_VM] = {
+		"vm", VERB_VM, 0, "vm", "make a VM, or use an inherited one by its fd",
+		"With fd=, slots=FIRST+COUNT are the memory slot ids that may be used.",
+		{ { "NAME", TYPE_NEW, .kinds = KIND_VM },
+		  { "type", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, .words = vm_words },
+		  { "fd", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, .max = INT32_MAX },
+		  { "slots", TYPE_RANGE, PARAM_KEY | PARAM_OPTIONAL } },
+	},
+	[VERB_SLOT] = {
+		"slot", VERB_SLOT, 0, "vm", "make a memory slot over a buffer, or part of it",
+		"A dma-buf stands for the slice of the BAR that it exports: the slot is over a mapping of "
+		"that. private= is the guest_memfd for the private pages.",
+		{ { "NAME", TYPE_NEW, .kinds = KIND_SLOT }, VM,
+		  { "BUF", TYPE_OBJECT, .kinds = KIND_BUF | KIND_MEMORY },
+		  { "RANGE", TYPE_RANGE, PARAM_OPTIONAL },
+		  { "gpa", TYPE_NUMBER, PARAM_KEY },
+		  { "private", TYPE_OBJECT, PARAM_KEY | PARAM_OPTIONAL, KIND_GUEST_MEMFD },
+		  { "private-offset", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL },
+		  { "flags", TYPE_SET, PARAM_KEY | PARAM_OPTIONAL, .words = slot_words } },
+	},
+	[VERB_MOVE] = {
+		"move", VERB_MOVE, 0, "vm", "move a slot to another guest physical address", NULL,
+		{ { "SLOT", TYPE_OBJECT, .kinds = KIND_SLOT }, { "GPA", TYPE_NUMBER } },
+	},
+	[VERB_LOG] = {
+		"log", VERB_LOG, 0, "vm", "switch dirty logging of a slot", NULL,
+		{ { "SLOT", TYPE_OBJECT, .kinds = KIND_SLOT }, { "STATE", TYPE_SWITCH } },
+	},
+	[VERB_DIRTY] = {
+		"dirty", VERB_DIRTY, VERB_FINAL, "vm", "print and clear the dirty pages of a slot", NULL,
+		{ { "SLOT", TYPE_OBJECT, .kinds = KIND_SLOT } },
+	},
+	[VERB_ATTRIBUTES] = {
+		"attributes", VERB_ATTRIBUTES, 0, "vm", "make a range of guest memory private or shared",
+		NULL, { VM, RANGE, { "ATTRIBUTE", TYPE_WORD, .words = attribute_words } },
+	},
+	[VERB_EXTENSION] = {
+		"extension", VERB_EXTENSION, 0, "vm", "print the value of a KVM extension (KVM_CAP_*)",
+		NULL, { VM, { "CAP", TYPE_NUMBER, .max = INT32_MAX } },
+	},
+
+	[VERB_DMA_READ] = {
+		"dma read", VERB_DMA_READ, VERB_SIM_ONLY, "sim", "let a device read by DMA", 
+		"RANGE is in the IOAS that the device is attached to.", { DEVICE, RANGE },
+	},
+	[VERB_DMA_WRITE] = {
+		"dma write", VERB_DMA_WRITE, VERB_SIM_ONLY | VERB_FINAL, "sim",
+		"let a device write by DMA", "Fails with EFAULT where it does not land. " DATA_HELP,
+		{ DEVICE, { "IOVA", TYPE_NUMBER }, DATA_KEYS },
+	},
+	[VERB_DMA_EXPECT] = {
+		"dma expect", VERB_DMA_EXPECT, VERB_SIM_ONLY, "sim",
+		"compare what a device reads by DMA", "Fails with EBADMSG and shows both. " DATA_HELP,
+		{ DEVICE, { "IOVA", TYPE_NUMBER }, DATA_KEYS },
+	},
+	[VERB_GUEST_READ] = {
+		"guest read", VERB_GUEST_READ, VERB_SIM_ONLY, "sim", "let the guest read",
+		"as= is how the guest takes the page: shared where it is not given.",
+		{ VM, RANGE, { "as", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, .words = view_words } },
+	},
+	[VERB_GUEST_WRITE] = {
+		"guest write", VERB_GUEST_WRITE, VERB_SIM_ONLY | VERB_FINAL, "sim", "let the guest write",
+		"as= is how the guest takes the page: shared where it is not given. " DATA_HELP,
+		{ VM, { "GPA", TYPE_NUMBER },
+		  { "as", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, .words = view_words }, DATA_KEYS },
+	},
+	[VERB_GUEST_EXPECT] = {
+		"guest expect", VERB_GUEST_EXPECT, VERB_SIM_ONLY, "sim", "compare what the guest reads",
+		"as= is how the guest takes the page: shared where it is not given. Fails with EBADMSG "
+		"and shows both. " DATA_HELP,
+		{ VM, { "GPA", TYPE_NUMBER },
+		  { "as", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, .words = view_words }, DATA_KEYS },
+	},
+	[VERB_SIM_DEVICE] = {
+		"sim device", VERB_SIM_DEVICE, VERB_SIM_ONLY | VERB_FINAL | VERB_MACHINE, "sim",
+		"put a PCI device into the simulated machine",
+		"A BAR is SIZE[,64][,prefetchable][,io]. msix= is the number of vectors; table and "
+		"pending bits are at msix-table= in BAR msix-bar= and at pba= in BAR pba-bar=. Devices "
+		"with the same hot-reset-set= share a slot.",
+		{ { "BDF", TYPE_BDF },
+		  { "vendor", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, .max = UINT16_MAX },
+		  { "device", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, .max = UINT16_MAX },
+		  { "bar0", TYPE_BAR, PARAM_KEY | PARAM_OPTIONAL },
+		  { "bar1", TYPE_BAR, PARAM_KEY | PARAM_OPTIONAL },
+		  { "bar2", TYPE_BAR, PARAM_KEY | PARAM_OPTIONAL },
+		  { "bar3", TYPE_BAR, PARAM_KEY | PARAM_OPTIONAL },
+		  { "bar4", TYPE_BAR, PARAM_KEY | PARAM_OPTIONAL },
+		  { "bar5", TYPE_BAR, PARAM_KEY | PARAM_OPTIONAL },
+		  { "traits", TYPE_SET, PARAM_KEY | PARAM_OPTIONAL, .words = trait_words },
+		  { "msix", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, .max = 2048 },
+		  { "msix-bar", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, .max = 5 },
+		  { "msix-table", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, .max = UINT32_MAX },
+		  { "pba-bar", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, .max = 5 },
+		  { "pba", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, .max = UINT32_MAX },
+		  { "hot-reset-set", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, .max = UINT16_MAX } },
+	},
+	[VERB_SIM_SET] = {
+		"sim set", VERB_SIM_SET, VERB_SIM_ONLY | VERB_FINAL | VERB_MACHINE, "sim",
+		"set what the simulated machine has",
+		"iommufd= and kvm=: whether /dev/iommu and /dev/kvm exist; memlock=: RLIMIT_MEMLOCK.",
+		{ { "iommufd", TYPE_SWITCH, PARAM_KEY | PARAM_OPTIONAL },
+		  { "kvm", TYPE_SWITCH, PARAM_KEY | PARAM_OPTIONAL },
+		  { "memlock", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL } },
+	},
+	[VERB_SIM_FAIL] = {
+		"sim fail", VERB_SIM_FAIL, VERB_SIM_ONLY, "sim", "let a kernel call fail",
+		"The nth= call from now on (1: the next; 0: none any more) fails with errno= (EIO where "
+		"none is given); with call= only ioctls of this name count.",
+		{ { "nth", TYPE_NUMBER, PARAM_KEY },
+		  { "errno", TYPE_ERRNO, PARAM_KEY | PARAM_OPTIONAL },
+		  { "call", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, .words = call_words } },
+	},
+	[VERB_SIM_COUNTS] = {
+		"sim counts", VERB_SIM_COUNTS, VERB_SIM_ONLY, "sim", "count what the simulated kernel holds",
+		NULL,
+	},
+	[VERB_SIM_EXPECT] = {
+		"sim expect", VERB_SIM_EXPECT, VERB_SIM_ONLY, "sim",
+		"compare what the simulated kernel holds", "Fails with EBADMSG, and says what differs.",
+		{ COUNT("fds"), COUNT("ioas"), COUNT("hwpts"), COUNT("areas"), COUNT("dead-areas"),
+		  COUNT("devices"), COUNT("dma-bufs"), COUNT("guest-memfds"), COUNT("vms"),
+		  COUNT("slots"), COUNT("bar-mappings"), COUNT("pinned") },
+	},
+	[VERB_SIM_DUMP] = {
+		"sim dump", VERB_SIM_DUMP, VERB_SIM_ONLY, "sim", "print the state of the simulated kernel",
+		NULL,
+	},
+	[VERB_SIM_PEEK] = {
+		"sim peek", VERB_SIM_PEEK, VERB_SIM_ONLY, "sim",
+		"read the bytes behind a BAR, whatever its state", NULL,
+		{ { "BDF", TYPE_BDF }, BAR, RANGE },
+	},
+	[VERB_SIM_POKE] = {
+		"sim poke", VERB_SIM_POKE, VERB_SIM_ONLY | VERB_FINAL | VERB_MACHINE, "sim",
+		"write the bytes behind a BAR, whatever its state", DATA_HELP,
+		{ { "BDF", TYPE_BDF }, BAR, { "OFFSET", TYPE_NUMBER }, DATA_KEYS },
+	},
+	[VERB_SIM_RESET] = {
+		"sim reset", VERB_SIM_RESET, VERB_SIM_ONLY | VERB_FINAL, "sim",
+		"reset a device behind the library's back", NULL, { { "BDF", TYPE_BDF } },
+	},
+	[VERB_SIM_DECODE] = {
+		"sim decode", VERB_SIM_DECODE, VERB_SIM_ONLY | VERB_FINAL, "sim",
+		"switch memory decode behind the library's back", NULL,
+		{ { "BDF", TYPE_BDF }, { "STATE", TYPE_SWITCH } },
+	},
+	[VERB_SIM_REMOVE] = {
+		"sim request-removal", VERB_SIM_REMOVE, VERB_SIM_ONLY | VERB_FINAL, "sim",
+		"let the kernel ask for a device back", NULL, { { "BDF", TYPE_BDF } },
+	},
+	[VERB_SIM_ERROR] = {
+		"sim raise-error", VERB_SIM_ERROR, VERB_SIM_ONLY | VERB_FINAL, "sim",
+		"report an AER error on a device", NULL, { { "BDF", TYPE_BDF } },
+	},
+};
+
+const struct verb *verb_find(const char *name)
+{
+	for (size_t i = 0; i < VERB_COUNT; i++)
+		if (!strcmp(verbs[i].name, name))
+			return &verbs[i];
+	return NULL;
+}
+
+static const char *value_words(const struct param *param)
+{
+	switch (param->type) {
+	case TYPE_NEW:
+	case TYPE_OBJECT:
+		return param->kinds == KIND_DEVICE	  ? "DEVICE"
+		       : param->kinds == KIND_VM	  ? "VM"
+		       : param->kinds == KIND_GUEST_MEMFD ? "GUEST-MEMFD"
+							  : "NAME";
+	case TYPE_BDF:
+		return "BDF";
+	case TYPE_NUMBER:
+	case TYPE_INTEGER:
+		return "NUMBER";
+	case TYPE_RANGE:
+		return "RANGE";
+	case TYPE_SWITCH:
+		return "on|off";
+	case TYPE_STRING:
+	case TYPE_TEXT:
+		return "TEXT";
+	case TYPE_DURATION:
+		return "DURATION";
+	case TYPE_ERRNO:
+		return "ERRNO";
+	case TYPE_BAR:
+		return "SIZE[,64][,prefetchable][,io]";
+	case TYPE_BYTES:
+		return "BYTES";
+	case TYPE_FILL:
+		return "BYTE+LENGTH";
+	case TYPE_WORD:
+	case TYPE_SET:
+		break;
+	}
+	return NULL;
+}
+
+/* At most this many words of a list are written out; the ioctl names are not. */
+enum { WORDS_SHOWN = 10 };
+
+void param_words(const struct param *param, char *buf, size_t size)
+{
+	const char *what = value_words(param);
+	size_t n = 0, used = 0;
+
+	if (!(param->flags & PARAM_KEY) && what && param->type != TYPE_SWITCH) {
+		snprintf(buf, size, "%s", param->name);
+		return;
+	}
+	if (param->flags & PARAM_KEY)
+		used = (size_t)snprintf(buf, size, "%s=", param->name);
+	if (used >= size)
+		return;
+	if (what) {
+		snprintf(buf + used, size - used, "%s", what);
+		return;
+	}
+	while (param->words[n])
+		n++;
+	if (n > WORDS_SHOWN) {
+		snprintf(buf + used, size - used, "NAME");
+		return;
+	}
+	for (size_t i = 0; i < n && used < size; i++)
+		used += (size_t)snprintf(buf + used, size - used, "%s%s",
+					 i == 0			   ? ""
+					 : param->type == TYPE_SET ? ","
+								   : "|",
+					 param->words[i]);
+}
+
+static bool add_words(char *buf, size_t size, size_t *used, const char *fmt, const char *words)
+{
+	int n = snprintf(buf + *used, size - *used, fmt, words);
+
+	if (n < 0 || (size_t)n >= size - *used)
+		return false;
+	*used += (size_t)n;
+	return true;
+}
+
+void verb_synopsis(const struct verb *verb, char *buf, size_t size)
+{
+	size_t used = 0;
+	bool data = false;
+	char words[256];
+
+	if (!add_words(buf, size, &used, "%s", verb->name))
+		return;
+	if (verb->id == VERB_LET) {
+		add_words(buf, size, &used, " %s", "NAME=VALUE ...");
+		return;
+	}
+	for (const struct param *p = verb->params; p->name; p++) {
+		bool optional = p->flags & PARAM_OPTIONAL;
+
+		if (p->flags & PARAM_DATA) {
+			data = true;
+			continue;
+		}
+		param_words(p, words, sizeof(words));
+		if (!add_words(buf, size, &used, optional ? " [%s" : " %s", words) ||
+		    !add_words(buf, size, &used, "%s", p->flags & PARAM_REPEAT ? " ..." : "") ||
+		    !add_words(buf, size, &used, "%s", optional ? "]" : ""))
+			return;
+	}
+	if (data)
+		add_words(buf, size, &used, " %s", "DATA");
+}
+
+size_t verb_param(const struct verb *verb, const char *name)
+{
+	size_t i = 0;
+
+	while (verb->params[i].name && strcmp(verb->params[i].name, name))
+		i++;
+	return i;
+}
+
+/* Stands for all that have bytes, in messages only. */
+#define KIND_BUFFER (1u << 31)
+
+static const struct {
+	unsigned kind;
+	const char *words;
+} kinds[] = {
+	{ KIND_DEVICE, "device" },
+	{ KIND_IOAS, "IOAS" },
+	{ KIND_DMA_BUF, "dma-buf" },
+	{ KIND_MEMFD, "memfd" },
+	{ KIND_GUEST_MEMFD, "guest_memfd" },
+	{ KIND_MEMORY, "process memory" },
+	{ KIND_BUFFER, "buffer" },
+	{ KIND_AREA, "area" },
+	{ KIND_VM, "VM" },
+	{ KIND_SLOT, "slot" },
+};
+
+const char *kind_words(unsigned mask, char *buf, size_t size)
+{
+	const size_t n = sizeof(kinds) / sizeof(*kinds);
+	size_t used = 0, left = 0;
+
+	if ((mask & KIND_BUF) == KIND_BUF)
+		mask = (mask & ~(unsigned)(KIND_BUF | KIND_MEMORY)) | KIND_BUFFER;
+	for (size_t i = 0; i < n; i++)
+		left += (mask & kinds[i].kind) != 0;
+	buf[0] = '\0';
+	for (size_t i = 0; i < n; i++) {
+		if (!(mask & kinds[i].kind))
+			continue;
+		left--;
+		if (!add_words(buf, size, &used, "%s", kinds[i].words) ||
+		    !add_words(buf, size, &used, "%s",
+			       left > 1 ? ", "
+			       : left	? " or "
+					: ""))
+			break;
+	}
+	return buf;
+}
