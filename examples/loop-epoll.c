@@ -62,6 +62,7 @@ int main(int argc, char **argv)
 	struct pfnbuf_device *device;
 	struct pfnbuf_sim *sim;
 	struct pfnbuf_ctx *ctx;
+	bool running = true;
 	pthread_t thread;
 	int set;
 
@@ -80,9 +81,11 @@ int main(int argc, char **argv)
 	epoll_ctl(set, EPOLL_CTL_ADD, pfnbuf_ctx_get_fd(ctx), &event);
 
 	pthread_create(&thread, NULL, administrator, sim);
-	while (epoll_wait(set, &event, 1, -1) >= 0)
-		if (event.data.ptr == ctx && !handle_events(ctx))
-			break;
+	while (running) {
+		/* Woken by an io_uring of this thread's, epoll_wait() may say EINTR: just go on. */
+		if (epoll_wait(set, &event, 1, -1) == 1 && event.data.ptr == ctx)
+			running = handle_events(ctx);
+	}
 	pthread_join(thread, NULL);
 
 	close(set);

@@ -175,7 +175,11 @@ typedef void pfnbuf_log_fn(void *data, enum pfnbuf_log_level level, const char *
 /** How a context waits. Behaviour is the same; what differs is the price of a wake-up. */
 enum pfnbuf_engine_kind {
 	PFNBUF_ENGINE_EPOLL,
-	PFNBUF_ENGINE_URING, /**< io_uring with multishot reads: Linux 6.7, and built with liburing */
+	/**
+	 * io_uring with multishot reads: Linux 6.7, and built with liburing. The kernel may interrupt
+	 * an epoll_wait(2) of a thread that bound a device, which then says EINTR without a signal.
+	 */
+	PFNBUF_ENGINE_URING,
 };
 
 struct pfnbuf_ctx_opts {
