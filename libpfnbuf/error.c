@@ -155,6 +155,7 @@ static const struct explanation explanations[] = {
 	{ "IOMMU_IOAS_MAP", ENOENT, "the IOAS is gone", "" },
 	{ "IOMMU_IOAS_MAP_FILE", ENOENT, "the IOAS is gone", "" },
 	{ "IOMMU_IOAS_MAP_FILE", EFAULT, "the file's pages cannot be pinned", "" },
+	{ "IOMMU_IOAS_COPY", EFAULT, "memory that the source maps cannot be pinned", "" },
 	{ "IOMMU_IOAS_COPY", ENOSPC, "no free range of this length",
 	  "unmap something, or lift the allow list" },
 	{ "IOMMU_IOAS_COPY", ENOENT, "the source range is not mapped without a gap", "" },

@@ -221,7 +221,7 @@ static bool do_set(struct model *m, const struct op *op)
 	struct span span = op_span(m, op);
 	int ret = library_set(m, a, span, op_vis(op));
 
-	memset(m->arrays[a] + span.first, op_vis(op), span.length);
+	memset(m->arrays[a] + span.first, (int)op_vis(op), span.length);
 	return check(m, ret == 0, "set returned %d", ret) && check_edges(m, a, span);
 }
 
@@ -386,10 +386,10 @@ static bool do_shift(struct model *m, const struct op *op)
 
 	if (op->z & 1) {
 		memmove(m->arrays[a], m->arrays[a] + (m->frames - kept), kept);
-		memset(m->arrays[a] + kept, op_vis(op), m->frames - kept);
+		memset(m->arrays[a] + kept, (int)op_vis(op), m->frames - kept);
 	} else {
 		memmove(m->arrays[a] + (m->frames - kept), m->arrays[a], kept);
-		memset(m->arrays[a], op_vis(op), m->frames - kept);
+		memset(m->arrays[a], (int)op_vis(op), m->frames - kept);
 	}
 	return adopt(m, a, ret, shifted);
 }
@@ -462,7 +462,7 @@ static bool model_begin(struct model *m)
 		enum pfnbuf_vis vis = i ? PFNBUF_SHARED : PFNBUF_HOLE;
 
 		m->arrays[i] = malloc(m->frames);
-		memset(m->arrays[i], vis, m->frames);
+		memset(m->arrays[i], (int)vis, m->frames);
 		if (!check(m,
 			   pfnbuf_layout_new(m->frames * m->page, m->page, vis, &m->layouts[i]) ==
 				   0,
