@@ -210,17 +210,46 @@ static inline unsigned sparse_end(const struct sparse *s, unsigned i)
 	return i + 1 < s->n ? run_first(s->runs[i + 1]) : CHUNK_FRAMES;
 }
 
-/* The run that holds frame @at. No branch depends on what is compared, for it could not be predicted. */
+/* Eight words of runs, wherever they lie. */
+typedef uint16_t words_t __attribute__((vector_size(16), aligned(2), may_alias));
+
+#define WINDOW 32
+
+/* How many of WINDOW ascending words are at most @key. */
+static inline unsigned window_rank(const uint16_t *runs, uint16_t key)
+{
+	const words_t *w = (const words_t *)runs;
+	words_t keys = (words_t){ 0 } + key;
+	words_t count = (words_t)(w[0] <= keys) + (words_t)(w[1] <= keys) +
+			(words_t)(w[2] <= keys) + (words_t)(w[3] <= keys);
+	unsigned sum = 0;
+
+	for (unsigned i = 0; i < 8; i++) /* a true comparison is -1 */
+		sum -= (unsigned)(int16_t)count[i];
+	return sum;
+}
+
+/*
+ * The run that holds frame @at. If runs are spread evenly, as conversions are, it is near where it would be with runs
+ * of one length: one cache line is fetched instead of one for each step of a search. No branch depends on what is
+ * compared, except for whether it is near, for it could not be predicted.
+ */
 static inline unsigned sparse_find(const struct sparse *s, unsigned at)
 {
 	const uint16_t *base = s->runs;
-	unsigned key = at << 2 | 3;
+	uint16_t key = (uint16_t)(at << 2 | 3);
 	unsigned n = s->n;
 
+	if (n > WINDOW) {
+		unsigned guess = (n - WINDOW) * at / CHUNK_FRAMES;
+
+		if (base[guess] <= key && (guess + WINDOW == n || base[guess + WINDOW] > key))
+			return guess + window_rank(base + guess, key) - 1;
+	}
 	while (n > 1) {
 		unsigned half = n / 2;
 
-		base += base[half] <= key ? half : 0;
+		base += half & -(unsigned)(base[half] <= key);
 		n -= half;
 	}
 	return (unsigned)(base - s->runs);
@@ -229,7 +258,7 @@ static inline unsigned sparse_find(const struct sparse *s, unsigned at)
 /* A sparse leaf with room for @n runs and some more, as many as the allocator's next step of 16 bytes leaves room for. */
 static struct sparse *sparse_resize(struct sparse *s, unsigned n)
 {
-	size_t size = sizeof(*s) + (n + n / 4) * sizeof(s->runs[0]);
+	size_t size = sizeof(*s) + (n + n / 2) * sizeof(s->runs[0]);
 
 	size = (size + 7) / 16 * 16 + 8;
 	s = realloc(s, size);
@@ -1096,42 +1125,48 @@ void pfnbuf_layout_count(const struct pfnbuf_layout *layout, struct pfnbuf_layou
 
 /* ---------------------------------------------------------------- iteration --------------------------------------- */
 
-/* Where runs go, and the one that is still open: it begins at @first and ends where another visibility begins. */
+/* Where runs go, and the one that is still open: it begins at @offset and ends where another visibility begins. */
 struct run_writer {
-	struct pfnbuf_run *runs;
-	int n;
-	int max;
-	unsigned page_shift;
+	struct pfnbuf_run *next;
+	struct pfnbuf_run *end;
+	uint64_t page_size;
+	uint64_t offset;
 	enum pfnbuf_vis vis;
-	uint64_t first;
 };
 
-static inline void writer_close_run(struct run_writer *w, uint64_t end)
+static inline void writer_close_run(struct run_writer *w, uint64_t frame)
 {
-	w->runs[w->n].offset = w->first << w->page_shift;
-	w->runs[w->n].length = (end - w->first) << w->page_shift;
-	w->runs[w->n].vis = w->vis;
-	w->n++;
+	uint64_t end = frame * w->page_size;
+
+	w->next->offset = w->offset;
+	w->next->length = end - w->offset;
+	w->next->vis = w->vis;
+	w->next++;
+	w->offset = end;
 }
 
-static inline void writer_begin_run(struct run_writer *w, uint64_t first, enum pfnbuf_vis vis)
+static inline void writer_begin_run(struct run_writer *w, uint64_t frame, enum pfnbuf_vis vis)
 {
 	if (vis == w->vis)
 		return;
-	writer_close_run(w, first);
-	w->first = first;
+	writer_close_run(w, frame);
 	w->vis = vis;
 }
 
-static void write_sparse(struct run_writer *writer, const struct sparse *s, uint64_t base,
-			 unsigned at)
+static inline void write_sparse(struct run_writer *writer, const struct sparse *s, uint64_t base,
+				unsigned at)
 {
 	struct run_writer w = *writer; /* so that it can live in registers */
-	unsigned i = sparse_find(s, at);
+	unsigned i = at ? sparse_find(s, at) : 0;
+	const uint16_t *run = &s->runs[i + 1], *end = &s->runs[s->n];
 
 	writer_begin_run(&w, base + at, run_vis(s->runs[i]));
-	for (i++; i < s->n && w.n < w.max; i++)
-		writer_begin_run(&w, base + run_first(s->runs[i]), run_vis(s->runs[i]));
+	if (end - run > w.end - w.next)
+		end = run + (w.end - w.next);
+	for (; run < end; run++) {
+		writer_close_run(&w, base + run_first(*run));
+		w.vis = run_vis(*run);
+	}
 	*writer = w;
 }
 
@@ -1145,10 +1180,59 @@ static void write_dense(struct run_writer *w, const struct dense *d, uint64_t ba
 		     starts &= starts - 1) {
 			unsigned first = i * 64 + (unsigned)__builtin_ctzll(starts);
 
-			if (w->n == w->max)
+			if (w->next == w->end)
 				return;
 			writer_begin_run(w, base + first, dense_vis(d, first));
 		}
+	}
+}
+
+/*
+ * The slot that covers a frame and those to the right of it in its node, if they are of chunks. @edges has a bit for
+ * each at which a run may begin: not for a uniform one that continues its neighbour. Most are such, and which are is not
+ * to be predicted: looking at all of them would cost more than at the rest.
+ */
+struct row {
+	const slot_t *slots;
+	uint64_t edges;
+	uint64_t first; /* of the first slot */
+	uint64_t end;	/* of the last */
+};
+
+static struct row look_up_row(const struct pfnbuf_layout *l, uint64_t frame)
+{
+	const slot_t *slot = &l->root;
+	unsigned level = l->levels, n = 1;
+	struct row row;
+
+	while (level && !is_uniform(*slot))
+		slot = node_slot(*slot, --level, frame);
+	row.slots = slot;
+	row.edges = 1;
+	row.first = frame & ~(level_span(level) - 1);
+	if (!level && l->levels)
+		n = NODE_SLOTS - (frame >> CHUNK_SHIFT & (NODE_SLOTS - 1));
+	for (unsigned i = 1; i < n; i++)
+		row.edges |= (uint64_t)(!is_uniform(slot[i]) | (slot[i] != slot[i - 1])) << i;
+	row.end = row.first + n * level_span(level);
+	return row;
+}
+
+/* Write the runs of a row from frame @at, which is in its first slot. */
+static void write_row(struct run_writer *w, const struct row *row, uint64_t at)
+{
+	for (uint64_t edges = row->edges; edges && w->next < w->end; edges &= edges - 1) {
+		unsigned i = (unsigned)__builtin_ctzll(edges);
+		uint64_t base = row->first + (uint64_t)i * CHUNK_FRAMES;
+		unsigned from = i ? 0 : chunk_offset(at);
+		slot_t slot = row->slots[i];
+
+		if (is_uniform(slot))
+			writer_begin_run(w, i ? base : at, uniform_vis(slot));
+		else if (is_dense(slot))
+			write_dense(w, slot_dense(slot), base, from);
+		else
+			write_sparse(w, slot_sparse(slot), base, from);
 	}
 }
 
@@ -1165,26 +1249,24 @@ int pfnbuf_layout_next(const struct pfnbuf_layout *layout, uint64_t *pos, struct
 	int ret = check_cursor(layout, *pos, max);
 	uint64_t at = *pos >> layout->page_shift;
 	struct run_writer w = {
-		.runs = runs, .max = max, .page_shift = layout->page_shift, .first = at
+		.next = runs,
+		.end = runs + (ret < 0 ? 0 : max),
+		.page_size = UINT64_C(1) << layout->page_shift,
+		.offset = *pos,
 	};
-	struct spot spot;
+	struct row row;
 
 	if (ret < 0 || at == layout->frames)
 		return ret;
 	w.vis = vis_at(layout, at);
-	for (; at < layout->frames && w.n < max; at = spot.end) {
-		spot = look_up(layout, at);
-		if (is_uniform(spot.slot))
-			writer_begin_run(&w, at, uniform_vis(spot.slot));
-		else if (is_dense(spot.slot))
-			write_dense(&w, slot_dense(spot.slot), spot.first, chunk_offset(at));
-		else
-			write_sparse(&w, slot_sparse(spot.slot), spot.first, chunk_offset(at));
+	for (; at < layout->frames && w.next < w.end; at = row.end) {
+		row = look_up_row(layout, at);
+		write_row(&w, &row, at);
 	}
-	if (w.n < max)
+	if (w.next < w.end)
 		writer_close_run(&w, layout->frames);
-	*pos = runs[w.n - 1].offset + runs[w.n - 1].length;
-	return w.n;
+	*pos = w.next[-1].offset + w.next[-1].length;
+	return (int)(w.next - runs);
 }
 
 /* ---------------------------------------------------------------- two layouts ------------------------------------- */
