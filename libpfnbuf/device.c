@@ -431,6 +431,19 @@ static int check_is_vfio(const struct pfnbuf_device *device)
 }
 
 static int learn(struct pfnbuf_device *device);
+static void unwatch_notices(struct pfnbuf_device *device);
+
+/* The fd stays the caller's on failure, so nothing of ours may stay in it. */
+static int learn_or_leave(struct pfnbuf_device *device)
+{
+	int r = learn(device);
+
+	if (r >= 0)
+		return r;
+	device->borrowed = true;
+	unwatch_notices(device);
+	return r;
+}
 
 int pfnbuf_device_from_fd(struct pfnbuf_ctx *ctx, int fd, unsigned flags, uint32_t devid,
 			  struct pfnbuf_device **devicep)
@@ -458,7 +471,7 @@ int pfnbuf_device_from_fd(struct pfnbuf_ctx *ctx, int fd, unsigned flags, uint32
 		return r;
 	if (flags & PFNBUF_FD_BOUND) {
 		device->devid = devid;
-		r = learn(device);
+		r = learn_or_leave(device);
 		if (r < 0)
 			return r;
 	}
@@ -541,6 +554,12 @@ static void unwatch_notice(struct pfnbuf_device *device, struct notice *notice)
 	pfnbuf_ctx_unwatch(device->ctx, &notice->watch);
 	pfnbuf_ctx_close_fd(device->ctx, notice->watch.fd, device->name);
 	notice->watch.fd = -1;
+}
+
+static void unwatch_notices(struct pfnbuf_device *device)
+{
+	unwatch_notice(device, &device->removal);
+	unwatch_notice(device, &device->error);
 }
 
 static int watch_notices(struct pfnbuf_device *device)
@@ -856,8 +875,7 @@ struct pfnbuf_device *pfnbuf_device_close(struct pfnbuf_device *device)
 	if (!device)
 		return NULL;
 	pfnbuf_ctx_unlink(device->ctx, &device->link);
-	unwatch_notice(device, &device->removal);
-	unwatch_notice(device, &device->error);
+	unwatch_notices(device);
 	die(device);
 	if (device->ioas && detach(device) < 0)
 		pfnbuf_ctx_log(device->ctx, PFNBUF_LOG_WARNING, "%s", pfnbuf_last_error());

@@ -244,6 +244,9 @@ static bool has_multishot_read(struct uring *u)
 
 static int refuse(int r)
 {
+	if (r == -ENOSYS)
+		return pfnbuf_refused(-EOPNOTSUPP, "io_uring_setup", "context", NULL,
+				      "use PFNBUF_ENGINE_EPOLL", "this kernel has no io_uring");
 	return pfnbuf_refused(
 		r, "io_uring_setup", "context", NULL, "use PFNBUF_ENGINE_EPOLL",
 		r == -EOPNOTSUPP ? "this kernel's io_uring has no multishot read (Linux 6.7 has)"

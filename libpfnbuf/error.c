@@ -242,6 +242,7 @@ static const struct explanation explanations[] = {
 	/* fds */
 	{ "fallocate", EOPNOTSUPP, "the file cannot give pages back", "" },
 	{ "memfd_create", EINVAL, "this kernel has no huge pages of that size", "" },
+	{ "munmap", EINVAL, "address or length is not a multiple of the page size", "" },
 	{ "mmap of a buffer", ENODEV, "the guest_memfd was made without PFNBUF_GUEST_MEMFD_MMAP",
 	  "" },
 };
