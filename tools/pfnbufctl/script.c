@@ -1257,7 +1257,36 @@ static void check_line(struct check *c)
 		take_effect(c);
 }
 
-/* The line with variables put in: what really runs. Strings get their quotes and escapes back. */
+/* Whether a word reads as itself without quotes. */
+static bool reads_plain(const struct word *word, size_t skip)
+{
+	static const char plain[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+:.,!=/";
+	const char *text = word->text + skip;
+
+	if (word->quoted || !word->length || strlen(word->text) != word->length)
+		return false;
+	/* An equals sign that came out of a variable makes no key. */
+	if (!skip && strchr(text, '='))
+		return false;
+	return text[strspn(text, plain)] == '\0';
+}
+
+static void quote(struct text *text, const char *bytes, size_t n)
+{
+	text_put(text, "\"", 1);
+	for (size_t i = 0; i < n; i++) {
+		unsigned char byte = (unsigned char)bytes[i];
+
+		if (byte < 0x20 || byte == 0x7f)
+			text_add(text, "\\x%02x", byte);
+		else
+			text_add(text, "%s%c", strchr("\"\\$", byte) ? "\\" : "", byte);
+	}
+	text_put(text, "\"", 1);
+}
+
+/* The line with variables put in: what really runs, and would run again if it were written so. */
 static char *line_words(const struct line *line)
 {
 	struct text text = { NULL, 0, 0, false };
@@ -1267,20 +1296,10 @@ static char *line_words(const struct line *line)
 		size_t skip = word->key ? word->key + 1 : 0;
 
 		text_add(&text, "%s%.*s", i ? " " : "", (int)skip, word->text);
-		if (!word->quoted) {
+		if (reads_plain(word, skip))
 			text_add(&text, "%s", word->text + skip);
-			continue;
-		}
-		text_put(&text, "\"", 1);
-		for (size_t j = skip; j < word->length; j++) {
-			unsigned char byte = (unsigned char)word->text[j];
-
-			if (byte < 0x20 || byte == 0x7f)
-				text_add(&text, "\\x%02x", byte);
-			else
-				text_add(&text, "%s%c", strchr("\"\\", byte) ? "\\" : "", byte);
-		}
-		text_put(&text, "\"", 1);
+		else
+			quote(&text, word->text + skip, word->length - skip);
 	}
 	return text.bytes;
 }
