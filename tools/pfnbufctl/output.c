@@ -200,7 +200,7 @@ static void end_text(struct output *output, enum outcome outcome)
 		say(output, "skipped: for the %s kernel only",
 		    output->st->where == WHERE_SIM ? "simulated" : "running");
 	}
-	if (output->echo && !own)
+	if (output->echo && !output->quiet && !own)
 		echo_statement(output, outcome == OUTCOME_SKIPPED ? STYLE_DIM : STYLE_PLAIN);
 	if (output->detail.length && outcome == OUTCOME_EXPECTED)
 		fprintf(output->out, "%s%s as expected:%s %s\n",

@@ -98,7 +98,7 @@ int session_prompt(struct session *session)
 			break;
 		if (own_line(words))
 			continue;
-		last = run_line(session, line, (size_t)n, number);
+		last = run_line(session, line, strlen(line), number);
 		/* A program that feeds lines learns of a failure; somebody at a terminal has seen it. */
 		if (last && !terminal)
 			code = last;

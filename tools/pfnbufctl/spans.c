@@ -20,6 +20,8 @@ bool spans_find(const struct spans *spans, uint64_t start, uint64_t end, bool on
 	size_t i = first_above(spans, start);
 	uint64_t next;
 
+	if (start >= end)
+		return false;
 	if (!on) { /* a run that is in the set */
 		if (i == spans->n || spans->list[i].start >= end)
 			return false;
