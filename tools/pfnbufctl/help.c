@@ -17,6 +17,8 @@ void help_usage(FILE *file)
 	      "       pfnbufctl [OPTION...] run FILE...      (or -f FILE; - is standard input)\n"
 	      "       pfnbufctl [OPTION...] -c 'VERB ...; VERB ...'\n"
 	      "       pfnbufctl [OPTION...] -i\n"
+	      "       pfnbufctl tdi show|encode|decode ...   (TDISP reports; tdi --help)\n"
+	      "       pfnbufctl layout show|diff|compile ... (page layouts; layout --help)\n"
 	      "       pfnbufctl help [VERB]\n",
 	      file);
 }

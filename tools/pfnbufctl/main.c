@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "help.h"
+#include "report.h"
 #include "session.h"
 
 enum { OPTION_SIM = 256, OPTION_HOLD, OPTION_TRACE, OPTION_LIST };
@@ -127,6 +128,10 @@ static int take_words(struct options *options, int argc, char **argv)
 
 	if (optind < argc && !strcmp(argv[optind], "help"))
 		return print_help(argc - optind - 1, argv + optind + 1);
+	if (optind < argc && !strcmp(argv[optind], "tdi"))
+		return cmd_tdi(argc - optind, argv + optind, options->json);
+	if (optind < argc && !strcmp(argv[optind], "layout"))
+		return cmd_layout(argc - optind, argv + optind, options->json);
 	if (optind < argc && !strcmp(argv[optind], "run")) {
 		optind++;
 		code = take_options(options, argc, argv, false);
