@@ -56,6 +56,7 @@ struct pfnbuf_device;
 struct pfnbuf_buf;
 struct pfnbuf_ioas;
 struct pfnbuf_vm;
+struct pfnbuf_window;
 
 /** A run of bytes: [offset, offset + length). */
 struct pfnbuf_range {
@@ -244,6 +245,12 @@ enum pfnbuf_event_type {
 	PFNBUF_EVENT_REMOVAL_REQUEST,
 	/** AER reported an error on the device (vfio_pci_core_aer_err_detected) */
 	PFNBUF_EVENT_DEVICE_ERROR,
+	/** pfnbuf_device_restore() put back all of a window: areas and withdrawn slots */
+	PFNBUF_EVENT_RESTORED,
+	/** it could not: @range of the window is the first that is not back; call it again */
+	PFNBUF_EVENT_RESTORE_FAILED,
+	/** a plan failed and could not be undone: pfnbuf_window_get_info() says why */
+	PFNBUF_EVENT_QUARANTINED,
 };
 
 /** Why a device's buffers were revoked. */
@@ -264,10 +271,13 @@ struct pfnbuf_event {
 	uint64_t seq; /**< counts up by one for each event that happened, kept or not */
 	enum pfnbuf_event_type type;
 	enum pfnbuf_cause cause;
-	struct pfnbuf_device *device; /**< borrowed; NULL if it has been closed since */
-	void *user;		      /**< the device's user pointer */
-	uint64_t generation;	      /**< the device's generation after what happened */
-	uint64_t count;		      /**< LOST: how many */
+	struct pfnbuf_device *device; /**< borrowed; NULL if it has been closed since, or of RAM */
+	struct pfnbuf_window
+		*window;	   /**< borrowed; NULL if freed since, or of a device as a whole */
+	struct pfnbuf_range range; /**< in @window; empty where there is nothing to name */
+	void *user;		   /**< the device's user pointer */
+	uint64_t generation;	   /**< the device's generation after what happened */
+	uint64_t count;		   /**< LOST: how many */
 };
 
 /** Take the oldest event. Returns 1 and fills *ev, or 0 where there is none. */
@@ -431,6 +441,15 @@ PFNBUF_API int pfnbuf_device_get_bar(struct pfnbuf_device *device, unsigned bar,
  */
 PFNBUF_API int pfnbuf_device_get_bar_sparse(struct pfnbuf_device *device, unsigned bar,
 					    struct pfnbuf_range *ranges, size_t n);
+
+/**
+ * The pages of a BAR that hold its MSI-X table and its pending bits, which a VMM emulates for the
+ * guest: two ranges at most, in ascending order, none that overlap. Up to @n into @ranges; returns
+ * how many there are in all. -EINVAL as above.
+ * Source: PCI Express Base Specification, MSI-X Capability and Table Structure
+ */
+PFNBUF_API int pfnbuf_device_get_bar_msix(struct pfnbuf_device *device, unsigned bar,
+					  struct pfnbuf_range *ranges, size_t n);
 
 /**
  * Read or write bytes of a BAR through the kernel (not through a mapping).
@@ -1721,6 +1740,325 @@ PFNBUF_API size_t pfnbuf_tdi_layouts_print(const struct pfnbuf_tdi_layouts *layo
 /** The same as JSON, on one line. */
 PFNBUF_API size_t pfnbuf_tdi_layouts_print_json(const struct pfnbuf_tdi_layouts *layouts, char *buf,
 						size_t size);
+
+/* ================================================================ plan ======================== */
+
+/**
+ * A plan is the list of kernel calls that lead from what a window is to what it shall be. Making
+ * one enters no kernel. Each step is one call, knows why it is there, and has an inverse: where a
+ * step fails, the inverses of those before it run in reverse order, so that a plan is done or not
+ * done.
+ *
+ * A plan is made by pfnbuf_window_plan() or pfnbuf_window_plan_move() and run by
+ * pfnbuf_window_apply(), once. It keeps its window's memory, and must not be checked or applied
+ * after the window's IOAS or VM has ended.
+ *
+ * Threads: a plan does not lock. It may be read by any number of threads, or applied by one while
+ * no other reads it.
+ */
+struct pfnbuf_plan;
+
+enum pfnbuf_step_kind {
+	/** IOMMU_IOAS_UNMAP of one or more areas. Inverse: map each again */
+	PFNBUF_STEP_AREA_UNMAP = 1,
+	PFNBUF_STEP_AREA_MAP, /**< IOMMU_IOAS_MAP_FILE. Inverse: unmap */
+	/** KVM_SET_USER_MEMORY_REGION, size 0. Inverse: set, perhaps under another id */
+	PFNBUF_STEP_SLOT_DELETE,
+	PFNBUF_STEP_SLOT_SET, /**< KVM_SET_USER_MEMORY_REGION. Inverse: delete */
+	/** KVM_SET_USER_MEMORY_REGION of a slot that is there. Inverse: move back */
+	PFNBUF_STEP_SLOT_MOVE,
+};
+
+enum pfnbuf_step_state {
+	PFNBUF_STEP_PLANNED, /**< has not run */
+	PFNBUF_STEP_DONE,    /**< ran; its effect stands */
+	PFNBUF_STEP_FAILED,  /**< ran and was refused: this is where the plan turned back */
+	PFNBUF_STEP_UNDONE,  /**< ran, and its inverse ran */
+	/** ran, and its inverse was refused: its effect, or part of it, stands */
+	PFNBUF_STEP_UNDO_FAILED,
+};
+
+/** A step, and what became of it. */
+struct pfnbuf_step {
+	enum pfnbuf_step_kind kind;
+	enum pfnbuf_step_state state;
+	const char *object;	   /**< "ioas 3", "vm 7"; lives as long as the plan */
+	struct pfnbuf_range range; /**< I/O virtual or guest physical, as @object has it */
+	uint64_t to;		   /**< SLOT_MOVE: the new guest physical address */
+	uint64_t areas;		   /**< AREA_UNMAP: how many areas go; AREA_MAP: 1 */
+	const char *reason;	   /**< static, in words */
+	int result;  /**< of the call, or of its inverse if UNDO_FAILED: 0 or a negative errno */
+	uint64_t ns; /**< that the call took, in nanoseconds; 0: has not run */
+};
+
+PFNBUF_API size_t pfnbuf_plan_get_nr_steps(const struct pfnbuf_plan *plan);
+
+/** Step @i, from 0. -ERANGE: there are not as many. */
+PFNBUF_API int pfnbuf_plan_get_step(const struct pfnbuf_plan *plan, size_t i,
+				    struct pfnbuf_step *step);
+
+/**
+ * Hold a plan that has not run against the limits that are known: what would fail for certain is
+ * refused here, before anything has run. It asks the kernel for the IOAS's addresses and changes
+ * nothing. That it succeeds promises nothing: others may take slots or addresses meanwhile.
+ *
+ * -ESTALE     the window has changed, or its device was revoked, since the plan was made
+ * -EALREADY   the plan has run
+ * -ENODEV     the window's device is closed
+ * -ENOTRECOVERABLE  the window is quarantined
+ * -ENOSPC     the VM has not that many slot ids free, deletions counted
+ * -E2BIG      a slot would be longer than 2^31 - 1 pages
+ *             (virt/kvm/kvm_main.c:kvm_set_memory_region)
+ * -ERANGE     an area lies outside the addresses that the IOAS's devices allow
+ * -EINVAL     an area is not aligned as the IOAS's devices need it
+ * -EEXIST     somebody else maps something between the areas that go with one call
+ * -ENOMEM     the window's memory alone exceeds RLIMIT_MEMLOCK
+ */
+PFNBUF_API int pfnbuf_plan_check(struct pfnbuf_plan *plan);
+
+/**
+ * Print a plan as text, a line for each step: what, where, why, and once it has run its result and
+ * time. As snprintf does, writes at most @size bytes into @buf, the last a NUL, and returns the
+ * length of the whole text without it.
+ */
+PFNBUF_API size_t pfnbuf_plan_print(const struct pfnbuf_plan *plan, char *buf, size_t size);
+
+/**
+ * Print a plan as JSON on one line: {"steps": [{"kind": "area-map", "object": "ioas 3", "offset":
+ * 4096, "length": 8192, "reason": "...", "state": "planned"}, ...]}; "to" for a slot-move, "areas"
+ * for areas, and "result" (0, or an errno's name) and "ns" for what has run. Buffer and return
+ * value as for pfnbuf_plan_print().
+ */
+PFNBUF_API size_t pfnbuf_plan_print_json(const struct pfnbuf_plan *plan, char *buf, size_t size);
+
+PFNBUF_API struct pfnbuf_plan *pfnbuf_plan_free(struct pfnbuf_plan *plan);
+
+/** "area-unmap", "slot-set", ... and "planned", "done", ...; "?" for an unknown value. */
+PFNBUF_API const char *pfnbuf_step_kind_name(enum pfnbuf_step_kind kind);
+PFNBUF_API const char *pfnbuf_step_state_name(enum pfnbuf_step_state state);
+
+/* ================================================================ window ====================== */
+
+/**
+ * A window is a BAR, part of one, or a block of RAM, placed at a guest physical address in a VM and
+ * at an I/O virtual address in an IOAS, under a layout: what the layout calls shared is reachable
+ * there, a hole is not. It owns the buffers, mappings, slots and areas that make the placement
+ * true, and changes them with as few kernel calls as the difference of two layouts needs.
+ *
+ * After every call the window is what its layout says, or what it was before the call; where
+ * neither can be had, because a call and then its undoing was refused, it is *quarantined*: it can
+ * be looked at and freed, and pfnbuf_window_get_info() says why.
+ *
+ * The window's addresses are its own from end to end, holes included: nobody else maps there.
+ *
+ * Threads: a window serialises on itself; different windows go in parallel. A device's revocation
+ * waits for a window of it that was asked to withdraw its slots. Free windows before their device,
+ * IOAS and VM.
+ */
+enum {
+	/**
+	 * A window of a BAR: delete the memory slots before the device's memory goes off, and set
+	 * them again with pfnbuf_device_restore(). Without it they stay, and a guest that touches
+	 * them meanwhile fails its vCPU's KVM_RUN with EFAULT
+	 * (arch/x86/kvm/mmu/mmu.c:kvm_handle_error_pfn) instead of exiting for MMIO.
+	 */
+	PFNBUF_PLACE_WITHDRAW_SLOTS = 1 << 0,
+};
+
+/** Where a window is. */
+struct pfnbuf_place {
+	size_t size;	      /**< sizeof(struct pfnbuf_place) */
+	struct pfnbuf_vm *vm; /**< NULL: not in a guest */
+	uint64_t gpa; /**< guest physical address of the window's first byte, page aligned */
+	struct pfnbuf_ioas *ioas; /**< NULL: not for devices */
+	uint64_t iova;	     /**< I/O virtual address of the window's first byte, page aligned */
+	unsigned map_flags;  /**< PFNBUF_MAP_READ, PFNBUF_MAP_WRITE; 0: both */
+	unsigned slot_flags; /**< PFNBUF_SLOT_* */
+	/**
+	 * RAM: no area crosses a multiple of this, counted from the window's first byte. An area is
+	 * unmapped whole, so a conversion of less than a granule maps what is left of it anew and
+	 * disturbs its DMA for that moment. 0: an area for each run. A BAR has none.
+	 */
+	uint64_t granule;
+	unsigned flags; /**< PFNBUF_PLACE_* */
+};
+
+/** What a window of RAM shows. */
+struct pfnbuf_ram {
+	struct pfnbuf_buf *memfd; /**< PFNBUF_MEMFD; the window takes a reference */
+	uint64_t offset;	  /**< of the window's first byte, page aligned */
+	uint64_t length;	  /**< of the window, page aligned */
+	/** where the caller has mapped that range, borrowed; NULL: the window maps it, for slots */
+	void *addr;
+};
+
+/**
+ * Make a window of a BAR, or of @part of it (NULL: all). It is a hole from end to end: nothing is
+ * placed. The BAR is exported as one dma-buf for each stretch that can be mapped, and mapped once
+ * for each where a VM is given.
+ *
+ * -EINVAL     not bound, no such BAR or an I/O port BAR; @part, an address or a flag is wrong;
+ *             neither VM nor IOAS; a granule
+ * -ENOTSUP    the BAR is smaller than a page, or cannot be mapped (sub-page BARs share their page
+ *             with others, so that the kernel exports none:
+ *             drivers/vfio/pci/vfio_pci_dmabuf.c:validate_dmabuf_input)
+ * -ERANGE     the window leaves the addresses that the IOAS's devices allow, or wraps around
+ * -ENODEV     the device is closed
+ * and those of pfnbuf_device_export() and pfnbuf_device_bar_map()
+ */
+PFNBUF_API int pfnbuf_window_new_bar(struct pfnbuf_device *device, unsigned bar,
+				     const struct pfnbuf_range *part,
+				     const struct pfnbuf_place *place,
+				     struct pfnbuf_window **windowp);
+
+/**
+ * Make a window of shared RAM. It is a hole from end to end: nothing is placed.
+ *
+ * -EINVAL  not a memfd, or of another context; range, address, granule or flag wrong; neither VM
+ *          nor IOAS
+ * -ERANGE  the window leaves the addresses that the IOAS's devices allow, or wraps around
+ * and those of pfnbuf_buf_map()
+ */
+PFNBUF_API int pfnbuf_window_new_ram(struct pfnbuf_ctx *ctx, const struct pfnbuf_ram *ram,
+				     const struct pfnbuf_place *place,
+				     struct pfnbuf_window **windowp);
+
+/** End it: take away what it has placed, unmap and release what it made. Failures go to the log. */
+PFNBUF_API struct pfnbuf_window *pfnbuf_window_free(struct pfnbuf_window *window);
+
+/**
+ * The layout that suits what the window shows: RAM is shared. A BAR is shared but for the pages of
+ * the MSI-X table and pending bits, which the VMM emulates, and what a sparse BAR does not offer.
+ * The caller frees it.
+ *
+ * -ENOMEM
+ */
+PFNBUF_API int pfnbuf_window_default_layout(const struct pfnbuf_window *window,
+					    struct pfnbuf_layout **layoutp);
+
+/** A copy of the layout that the window has now. The caller frees it. -ENOMEM */
+PFNBUF_API int pfnbuf_window_get_layout(struct pfnbuf_window *window,
+					struct pfnbuf_layout **layoutp);
+
+/**
+ * Plan the way to another layout, which must have the window's size and the system's page size. An
+ * explicit layout is honoured: it may show MSI-X pages, too.
+ *
+ * -EINVAL     another size or page size; shared where a sparse BAR cannot be mapped
+ * -EOPNOTSUPP private somewhere: that takes private memory behind the window (a guest_memfd, or a
+ *             device that is bound to the confidential guest)
+ * -ENODEV     the window's device is closed
+ * -ENOTRECOVERABLE  the window is quarantined
+ * -ENOMEM
+ */
+PFNBUF_API int pfnbuf_window_plan(struct pfnbuf_window *window, const struct pfnbuf_layout *target,
+				  struct pfnbuf_plan **planp);
+
+/** Plan the way to other addresses. Errnos of pfnbuf_window_move() that need no kernel. */
+PFNBUF_API int pfnbuf_window_plan_move(struct pfnbuf_window *window, uint64_t gpa, uint64_t iova,
+				       struct pfnbuf_plan **planp);
+
+/**
+ * Run a plan of this window, once. On failure everything is as before, or the window is
+ * quarantined: the plan's steps say which. What pfnbuf_plan_check() can see without asking the
+ * kernel is refused before anything runs.
+ *
+ * Errnos of pfnbuf_plan_check(), pfnbuf_ioas_map_buf(), pfnbuf_ioas_unmap(), pfnbuf_vm_set_slot();
+ * -EINVAL: a plan of another window
+ */
+PFNBUF_API int pfnbuf_window_apply(struct pfnbuf_window *window, struct pfnbuf_plan *plan);
+
+/**
+ * Plan and apply in one. While the device's memory is off the areas are entered in the IOAS's
+ * ledger only, and pfnbuf_device_restore() maps them.
+ *
+ * Errnos of pfnbuf_window_plan() and pfnbuf_window_apply()
+ */
+PFNBUF_API int pfnbuf_window_set_layout(struct pfnbuf_window *window,
+					const struct pfnbuf_layout *target);
+
+/** The same for one range: -EINVAL misaligned or empty, -ERANGE it leaves the window. */
+PFNBUF_API int pfnbuf_window_convert(struct pfnbuf_window *window, uint64_t offset, uint64_t length,
+				     enum pfnbuf_vis to);
+
+/**
+ * Move the window to other addresses, as a guest does that writes a BAR register. Slots are moved,
+ * areas unmapped with one call and mapped anew. An address of what the window is not in must stay
+ * what it is.
+ *
+ * -EINVAL  misaligned, or of what the window is not in
+ * -ERANGE  it leaves the addresses that the IOAS's devices allow, or wraps around
+ * -EEXIST  something else is there
+ * and those of pfnbuf_window_apply()
+ */
+PFNBUF_API int pfnbuf_window_move(struct pfnbuf_window *window, uint64_t gpa, uint64_t iova);
+
+/**
+ * Take away all that the window has placed, and put it back. In between its layout and addresses
+ * can be changed, which costs no call. -EALREADY: (not) suspended.
+ *
+ * Errnos of pfnbuf_window_apply()
+ */
+PFNBUF_API int pfnbuf_window_suspend(struct pfnbuf_window *window);
+PFNBUF_API int pfnbuf_window_resume(struct pfnbuf_window *window);
+
+/**
+ * Import the window's dead areas again and set its withdrawn slots: what pfnbuf_device_restore()
+ * does for a whole device. Calls no allocator. Of a window of RAM: nothing. Returns 0.
+ *
+ * -ENODEV  the device's memory is off, or it is closed
+ * -ENOTRECOVERABLE  the window is quarantined
+ * and those of pfnbuf_ioas_map_buf() and pfnbuf_vm_set_slot()
+ */
+PFNBUF_API int pfnbuf_window_restore(struct pfnbuf_window *window);
+
+/**
+ * Ask the kernel whether what the ledger says of this window is there: each area is copied into an
+ * IOAS that no device sees (IOMMU_IOAS_COPY), each slot is set to what it should be. Returns 1: all
+ * is there; 0: not, and *missing (may be NULL) is the first range of the window that is not, areas
+ * before slots.
+ *
+ * It cannot tell what is behind an area, nor whether a revoked area is dead (its copy succeeds; the
+ * generation tells), nor whether somebody has mapped something in the window's holes. A slot that
+ * somebody has moved is moved back by it, and where the kernel has no guest_memfd a slot that
+ * somebody has deleted is set again.
+ *
+ * -ENODEV, -ENOTRECOVERABLE  as above
+ * and those of pfnbuf_ioas_new()
+ */
+PFNBUF_API int pfnbuf_window_verify(struct pfnbuf_window *window, struct pfnbuf_range *missing);
+
+enum pfnbuf_window_state {
+	PFNBUF_WINDOW_LIVE = 1, /**< what its layout says is true */
+	/** the caller or a revocation suspended it, or areas wait for their restore */
+	PFNBUF_WINDOW_SUSPENDED,
+	/** its state is not one that anybody asked for; look at it, and free it */
+	PFNBUF_WINDOW_QUARANTINED,
+	PFNBUF_WINDOW_DEAD, /**< the device is closed; free it */
+};
+
+struct pfnbuf_window_info {
+	enum pfnbuf_window_state state;
+	/** why it is QUARANTINED, in words: what is known, and what is not; else "" */
+	char reason[512];
+	bool user_suspended; /**< by pfnbuf_window_suspend() */
+	bool withdrawn;	     /**< its slots are withdrawn because of a revocation */
+	uint64_t length;     /**< of the window */
+	uint64_t gpa;
+	uint64_t iova;
+	uint64_t generation; /**< of the device; 0 for RAM */
+	uint64_t version;    /**< counts the window's changes: a plan of another version is stale */
+	uint64_t areas;	     /**< in the IOAS's ledger */
+	uint64_t dead_areas; /**< of these */
+	uint64_t slots;	     /**< withdrawn ones included */
+};
+
+/** Never enters the kernel; looks at each area. */
+PFNBUF_API void pfnbuf_window_get_info(struct pfnbuf_window *window,
+				       struct pfnbuf_window_info *info);
+
+/** "live", ...; "?" for an unknown value. */
+PFNBUF_API const char *pfnbuf_window_state_name(enum pfnbuf_window_state state);
 
 #ifdef __cplusplus
 }

@@ -426,6 +426,18 @@ void pfnbuf_ctx_forget_device(struct pfnbuf_ctx *ctx, const struct pfnbuf_device
 	}
 }
 
+void pfnbuf_ctx_forget_window(struct pfnbuf_ctx *ctx, const struct pfnbuf_window *window)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->queue);
+
+	for (uint32_t i = 0; i < ctx->nr_events; i++) {
+		struct pfnbuf_event *event = &ctx->events[(ctx->first + i) % ctx->max_events];
+
+		if (event->window == window)
+			event->window = NULL;
+	}
+}
+
 const char *pfnbuf_event_type_name(enum pfnbuf_event_type type)
 {
 	switch (type) {
@@ -441,6 +453,12 @@ const char *pfnbuf_event_type_name(enum pfnbuf_event_type type)
 		return "removal-request";
 	case PFNBUF_EVENT_DEVICE_ERROR:
 		return "device-error";
+	case PFNBUF_EVENT_RESTORED:
+		return "restored";
+	case PFNBUF_EVENT_RESTORE_FAILED:
+		return "restore-failed";
+	case PFNBUF_EVENT_QUARANTINED:
+		return "quarantined";
 	}
 	return "?";
 }

@@ -66,10 +66,11 @@ struct pfnbuf_device {
 	pthread_mutex_t lock; /* what follows, and every call that changes the device */
 	bool low_power;
 	bool bracketed;
-	bool has_live_export;		/* exported live while the others are suspended */
-	const struct pfnbuf_ioas *ioas; /* attached to; only compared */
+	bool has_live_export;	  /* exported live while the others are suspended */
+	struct pfnbuf_ioas *ioas; /* attached to */
 	uint32_t ioas_id;
 	struct pfnbuf_link mappings;
+	struct pfnbuf_link hooks; /* windows that stand on the device */
 	struct notice removal;
 	struct notice error;
 };
@@ -128,6 +129,32 @@ static void tell(struct pfnbuf_device *device, enum pfnbuf_event_type type, enum
 	pfnbuf_ctx_push_event(device->ctx, &event, false);
 }
 
+static struct pfnbuf_revoke_hook *hook_of(struct pfnbuf_link *link)
+{
+	return pfnbuf_container_of(link, struct pfnbuf_revoke_hook, link);
+}
+
+int pfnbuf_device_hook(struct pfnbuf_device *device, struct pfnbuf_revoke_hook *hook)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&device->lock);
+	const enum pfnbuf_state state = pfnbuf_device_revocation(device).state;
+
+	if (state == PFNBUF_DEAD)
+		return pfnbuf_refused(-ENODEV, "pfnbuf_window_new_bar", device->name, NULL, "",
+				      "the device is closed");
+	pfnbuf_list_add_tail(&device->hooks, &hook->link);
+	if (state != PFNBUF_LIVE)
+		hook->suspend(hook);
+	return 0;
+}
+
+void pfnbuf_device_unhook(struct pfnbuf_device *device, struct pfnbuf_revoke_hook *hook)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&device->lock);
+
+	pfnbuf_list_del(&hook->link);
+}
+
 /* Before a call that may revoke. Where nothing is live there is nothing to revoke. */
 static void begin(struct pfnbuf_device *device, enum pfnbuf_cause cause)
 {
@@ -140,6 +167,8 @@ static void begin(struct pfnbuf_device *device, enum pfnbuf_cause cause)
 	device->has_live_export = false;
 	atomic_store(&device->revocation, pack(r));
 	tell(device, PFNBUF_EVENT_REVOKED, cause);
+	for (struct pfnbuf_link *l = device->hooks.next; l != &device->hooks; l = l->next)
+		hook_of(l)->suspend(hook_of(l));
 }
 
 static int read_config(const struct pfnbuf_device *device, uint64_t offset, void *data,
@@ -225,6 +254,7 @@ static struct pfnbuf_device *allocate(struct pfnbuf_ctx *ctx)
 		    pack((struct pfnbuf_revocation){ .generation = 1, .state = PFNBUF_SUSPENDED }));
 	pfnbuf_list_init(&device->link);
 	pfnbuf_list_init(&device->mappings);
+	pfnbuf_list_init(&device->hooks);
 	pthread_mutex_init(&device->lock, NULL);
 	return device;
 }
@@ -791,6 +821,9 @@ int pfnbuf_device_attach(struct pfnbuf_device *device, struct pfnbuf_ioas *ioas)
 	r = device_ioctl(device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
 	if (r < 0)
 		return pfnbuf_failed(r, "VFIO_DEVICE_ATTACH_IOMMUFD_PT", device->name, NULL);
+	if (device->ioas)
+		pfnbuf_ioas_forget_space(device->ioas);
+	pfnbuf_ioas_forget_space(ioas);
 	device->ioas = ioas;
 	device->ioas_id = pfnbuf_ioas_get_id(ioas);
 	return 0;
@@ -803,6 +836,8 @@ static int detach(struct pfnbuf_device *device)
 
 	if (r < 0)
 		return pfnbuf_failed(r, "VFIO_DEVICE_DETACH_IOMMUFD_PT", device->name, NULL);
+	if (device->ioas)
+		pfnbuf_ioas_forget_space(device->ioas);
 	device->ioas = NULL;
 	device->ioas_id = 0;
 	return 0;
@@ -870,6 +905,18 @@ static void die(struct pfnbuf_device *device)
 	pfnbuf_ctx_forget_device(device->ctx, device);
 }
 
+static void close_hooks(struct pfnbuf_device *device)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&device->lock);
+
+	while (device->hooks.next != &device->hooks) {
+		struct pfnbuf_revoke_hook *hook = hook_of(device->hooks.next);
+
+		pfnbuf_list_del(&hook->link);
+		hook->close(hook);
+	}
+}
+
 struct pfnbuf_device *pfnbuf_device_close(struct pfnbuf_device *device)
 {
 	if (!device)
@@ -877,6 +924,7 @@ struct pfnbuf_device *pfnbuf_device_close(struct pfnbuf_device *device)
 	pfnbuf_ctx_unlink(device->ctx, &device->link);
 	unwatch_notices(device);
 	die(device);
+	close_hooks(device);
 	if (device->ioas && detach(device) < 0)
 		pfnbuf_ctx_log(device->ctx, PFNBUF_LOG_WARNING, "%s", pfnbuf_last_error());
 	withdraw_from_vms(device);
@@ -908,6 +956,11 @@ struct pfnbuf_ctx *pfnbuf_device_ctx(const struct pfnbuf_device *device)
 void pfnbuf_device_set_user(struct pfnbuf_device *device, void *user)
 {
 	atomic_store(&device->user, user);
+}
+
+void *pfnbuf_device_get_user(const struct pfnbuf_device *device)
+{
+	return atomic_load(&device->user);
 }
 
 int pfnbuf_device_get_fd(const struct pfnbuf_device *device)
@@ -970,6 +1023,49 @@ int pfnbuf_device_get_bar_sparse(struct pfnbuf_device *device, unsigned bar,
 	if (ranges && nr)
 		memcpy(ranges, device->bars[bar].sparse, (n < nr ? n : nr) * sizeof(*ranges));
 	return (int)nr;
+}
+
+static struct pfnbuf_range round_to_pages(const struct pfnbuf_range *range, uint64_t size)
+{
+	const uint64_t page = pfnbuf_page_size();
+	const uint64_t start = range->offset / page * page;
+	const uint64_t end = (range->offset + range->length + page - 1) / page * page;
+
+	return (struct pfnbuf_range){ start, (end < size ? end : size) - start };
+}
+
+int pfnbuf_device_get_bar_msix(struct pfnbuf_device *device, unsigned bar,
+			       struct pfnbuf_range *ranges, size_t n)
+{
+	struct pfnbuf_range found[2];
+	uint64_t size;
+	int nr = 0, r = check_bar(device, bar, "pfnbuf_device_get_bar_msix");
+
+	if (r < 0)
+		return r;
+	size = device->bars[bar].info.size;
+	for (unsigned i = 0; i < 2; i++) {
+		const struct pfnbuf_pci_part *part = &device->pci.msix[i];
+
+		if (part->range.length && part->bar == bar && part->range.offset < size)
+			found[nr++] = round_to_pages(&part->range, size);
+	}
+	if (nr == 2 && found[1].offset < found[0].offset) {
+		const struct pfnbuf_range swap = found[0];
+
+		found[0] = found[1];
+		found[1] = swap;
+	}
+	if (nr == 2 && found[1].offset < found[0].offset + found[0].length) {
+		const uint64_t end = found[1].offset + found[1].length;
+
+		if (end > found[0].offset + found[0].length)
+			found[0].length = end - found[0].offset;
+		nr = 1;
+	}
+	for (int i = 0; i < nr && (size_t)i < n; i++)
+		ranges[i] = found[i];
+	return nr;
 }
 
 /* ---------------------------------------------------------------- BAR bytes ----------------- */
@@ -1435,18 +1531,46 @@ static int refuse_restore(const struct pfnbuf_device *device)
 			      "the device's memory is off: nothing can be imported");
 }
 
+static int restore_areas(const struct pfnbuf_device *device)
+{
+	const struct pfnbuf_link *ioases = pfnbuf_ctx_list(device->ctx, PFNBUF_LIST_IOASES);
+	struct pfnbuf_saved_error error;
+	int first = 0;
+
+	for (const struct pfnbuf_link *l = ioases->next; l != ioases; l = l->next) {
+		int r = pfnbuf_ioas_restore(pfnbuf_ioas_of_link(l), device, 0, UINT64_MAX);
+
+		if (r < 0 && !first) {
+			first = r;
+			pfnbuf_error_save(&error);
+		}
+	}
+	if (first)
+		pfnbuf_error_restore(&error);
+	return first;
+}
+
+/* Holds the device's lock, so that no revocation begins half-way. */
 int pfnbuf_device_restore(struct pfnbuf_device *device)
 {
-	cleanup_rwunlock pthread_rwlock_t *held = pfnbuf_ctx_hold(device->ctx);
-	const struct pfnbuf_link *ioases = pfnbuf_ctx_list(device->ctx, PFNBUF_LIST_IOASES);
+	cleanup_rwunlock pthread_rwlock_t *topology = pfnbuf_ctx_hold(device->ctx);
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&device->lock);
+	struct pfnbuf_saved_error error;
+	int first;
 
 	if (pfnbuf_device_revocation(device).state != PFNBUF_LIVE)
 		return refuse_restore(device);
-	for (const struct pfnbuf_link *l = ioases->next; l != ioases; l = l->next) {
-		int r = pfnbuf_ioas_restore(pfnbuf_ioas_of_link(l), device);
+	first = restore_areas(device);
+	pfnbuf_error_save(&error);
+	for (struct pfnbuf_link *l = device->hooks.next; l != &device->hooks; l = l->next) {
+		int r = hook_of(l)->restore(hook_of(l), first >= 0);
 
-		if (r < 0)
-			return r;
+		if (r < 0 && !first) {
+			first = r;
+			pfnbuf_error_save(&error);
+		}
 	}
-	return 0;
+	if (first)
+		pfnbuf_error_restore(&error);
+	return first;
 }

@@ -211,7 +211,8 @@ static const struct explanation explanations[] = {
 	{ "KVM_SET_USER_MEMORY_REGION", EFAULT, "beyond the guest's physical addresses", "" },
 	{ "KVM_SET_USER_MEMORY_REGION2", EFAULT, "beyond the guest's physical addresses", "" },
 	{ "KVM_SET_USER_MEMORY_REGION", EIO, "the VM is dead, or was made by another process", "" },
-	{ "KVM_SET_USER_MEMORY_REGION2", EIO, "the VM is dead, or was made by another process", "" },
+	{ "KVM_SET_USER_MEMORY_REGION2", EIO, "the VM is dead, or was made by another process",
+	  "" },
 	{ "KVM_SET_MEMORY_ATTRIBUTES", EIO, "the VM is dead, or was made by another process", "" },
 	{ "KVM_CREATE_GUEST_MEMFD", EINVAL,
 	  "the length is 0 or misaligned, or this VM does not take the flags",
@@ -271,14 +272,10 @@ static const struct explanation common[] = {
 	{ NULL, ENXIO, "there is nothing behind it", "" },
 };
 
-static _Thread_local struct {
-	struct pfnbuf_error record;
-	char call[64];
-	char object[96];
-	char cause[320];
-	char hint[256];
-	char line[1024];
-} last = { .record = { .call = "", .object = "", .cause = "no error", .hint = "" } };
+static _Thread_local struct pfnbuf_saved_error last = {
+	.record = { .call = "", .object = "", .cause = "no error", .hint = "" },
+};
+static _Thread_local char line[1024];
 
 static const struct explanation *find(const struct explanation *table, size_t n, const char *call,
 				      int code)
@@ -336,6 +333,17 @@ int pfnbuf_refused(int code, const char *call, const char *object, const struct 
 	return code;
 }
 
+/* The record points into the strings beside it, which stay where they are: they are the thread's. */
+void pfnbuf_error_save(struct pfnbuf_saved_error *saved)
+{
+	*saved = last;
+}
+
+void pfnbuf_error_restore(const struct pfnbuf_saved_error *saved)
+{
+	last = *saved;
+}
+
 const struct pfnbuf_error *pfnbuf_last_error_record(void)
 {
 	return &last.record;
@@ -351,9 +359,9 @@ const char *pfnbuf_last_error(void)
 	if (e->has_range)
 		snprintf(range, sizeof(range), " at 0x%" PRIx64 "+0x%" PRIx64, e->range.offset,
 			 e->range.length);
-	snprintf(last.line, sizeof(last.line), "%s on %s%s: %s: %s%s%s", e->call, e->object, range,
+	snprintf(line, sizeof(line), "%s on %s%s: %s: %s%s%s", e->call, e->object, range,
 		 pfnbuf_errno_name(e->code), e->cause, *e->hint ? "; " : "", e->hint);
-	return last.line;
+	return line;
 }
 
 static const struct {

@@ -46,6 +46,10 @@ struct pfnbuf_ioas {
 	pthread_mutex_t lock;
 	struct pfnbuf_tree areas;
 	size_t nr_absent;
+	atomic_bool space_known; /* what follows is what the kernel would say now */
+	uint64_t alignment;
+	struct iommu_iova_range *space;
+	uint32_t nr_space;
 	char name[24];
 };
 
@@ -201,6 +205,7 @@ static void free_ioas(struct pfnbuf_ioas *ioas)
 {
 	pthread_mutex_destroy(&ioas->lock);
 	pfnbuf_ctx_unref(ioas->ctx);
+	free(ioas->space);
 	free(ioas);
 }
 
@@ -421,6 +426,64 @@ int pfnbuf_ioas_get_iova_ranges(struct pfnbuf_ioas *ioas, struct pfnbuf_range *r
 	if (alignment)
 		*alignment = align;
 	return total;
+}
+
+void pfnbuf_ioas_forget_space(struct pfnbuf_ioas *ioas)
+{
+	atomic_store(&ioas->space_known, false);
+}
+
+static int learn_space(struct pfnbuf_ioas *ioas)
+{
+	/* Before the question: what changes after it is forgotten again. */
+	atomic_store(&ioas->space_known, true);
+	for (;;) {
+		struct iommu_iova_range *space;
+		int n = query_ranges(ioas, ioas->space, ioas->nr_space, &ioas->alignment);
+
+		if (n < 0 || (uint32_t)n <= ioas->nr_space) {
+			ioas->nr_space = n < 0 ? 0 : (uint32_t)n;
+			if (n < 0)
+				pfnbuf_ioas_forget_space(ioas);
+			return n < 0 ? n : 0;
+		}
+		space = realloc(ioas->space, (size_t)n * sizeof(*space));
+		if (!space) {
+			pfnbuf_ioas_forget_space(ioas);
+			return pfnbuf_failed(-ENOMEM, "IOMMU_IOAS_IOVA_RANGES", ioas->name, NULL);
+		}
+		ioas->space = space;
+		ioas->nr_space = (uint32_t)n;
+	}
+}
+
+static bool is_allowed(const struct pfnbuf_ioas *ioas, uint64_t first, uint64_t last)
+{
+	for (uint32_t i = 0; i < ioas->nr_space; i++)
+		if (first >= ioas->space[i].start && last <= ioas->space[i].last)
+			return true;
+	return false;
+}
+
+int pfnbuf_ioas_check_space(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length)
+{
+	static const char call[] = "IOMMU_IOAS_MAP_FILE";
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+	const struct pfnbuf_range range = { iova, length };
+	int r = atomic_load(&ioas->space_known) ? 0 : learn_space(ioas);
+
+	if (r < 0)
+		return r;
+	if (ioas->alignment && (iova | length) % ioas->alignment)
+		return pfnbuf_refused(-EINVAL, call, ioas->name, &range, "",
+				      "the IOMMU behind it maps multiples of 0x%" PRIx64 " only",
+				      ioas->alignment);
+	if (!is_allowed(ioas, iova, iova + length - 1))
+		return pfnbuf_refused(
+			-ERANGE, call, ioas->name, &range, "see pfnbuf_ioas_get_iova_ranges()",
+			"an attached device reserves part of it, or its IOMMU does not "
+			"reach so far");
+	return 0;
 }
 
 /* The reverse of range_of(), for ranges that a caller made. */
@@ -742,6 +805,68 @@ int pfnbuf_ioas_map_buf(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, uint64
 	return r < 0 ? import_failed(buf, &range, r) : r;
 }
 
+/* Enter an area that the kernel cannot map yet. */
+static int await_restore(struct pfnbuf_ioas *ioas, const struct map_call *call, struct area **list)
+{
+	const struct pfnbuf_range range = { *call->iova, call->length };
+	const uint64_t last = range.offset + range.length - 1;
+
+	if (last < range.offset)
+		return pfnbuf_failed(-EOVERFLOW, call->name, ioas->name, &range);
+	if (up_to(area_from(ioas, range.offset), last))
+		return map_failed(ioas, call, -EEXIST);
+	enter(ioas, *list, range.offset);
+	set_absent(ioas, *list, true);
+	*list = NULL;
+	return 1;
+}
+
+/*
+ * Under the lock, so that a restore that comes after the revocation seen here finds the area. What
+ * the kernel calls revoked although the generation stands was revoked behind the library's back.
+ */
+static int map_or_await(struct pfnbuf_ioas *ioas, const struct map_call *call, struct area *area,
+			bool anyway)
+{
+	cleanup_areas struct area *list = area;
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+	const struct pfnbuf_buf *buf = area->buf;
+	uint64_t iova;
+	int r;
+
+	area->generation = import_generation(buf);
+	r = area->generation ? place(ioas, call, &list, &iova) : -ENODEV;
+	if (r != -ENODEV || pfnbuf_buf_get_kind(buf) != PFNBUF_DMA_BUF)
+		return r;
+	if (!anyway && (pfnbuf_buf_get_state(buf) == PFNBUF_DEAD ||
+			(area->generation && area->generation == import_generation(buf))))
+		return r;
+	return await_restore(ioas, call, &list);
+}
+
+int pfnbuf_ioas_expect_buf(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, uint64_t offset,
+			   uint64_t length, unsigned flags, uint64_t iova, bool anyway)
+{
+	struct iommu_ioas_map_file arg = map_file_arg(ioas, pfnbuf_buf_get_fd(buf), offset, length,
+						      flags | PFNBUF_MAP_FIXED);
+	const struct map_call call = {
+		"IOMMU_IOAS_MAP_FILE",	  IOMMU_IOAS_MAP_FILE, &arg, &arg.iova, length,
+		flags | PFNBUF_MAP_FIXED,
+	};
+	const struct pfnbuf_range range = { offset, length };
+	struct area *area;
+	int r = check_buf(buf, &range);
+
+	if (r < 0)
+		return r;
+	area = new_area(buf, offset, length, flags, 0);
+	if (!area)
+		return pfnbuf_failed(-ENOMEM, call.name, ioas->name, NULL);
+	arg.iova = iova;
+	r = map_or_await(ioas, &call, area, anyway);
+	return r < 0 ? import_failed(buf, &range, r) : r;
+}
+
 /*
  * The areas that a copy of [iova, iova + length) makes: the kernel makes one for each area of the
  * source, which shares that one's fate. What the ledger does not know of is somebody else's.
@@ -997,20 +1122,85 @@ int pfnbuf_ioas_unmap_all(struct pfnbuf_ioas *ioas, uint64_t *unmapped)
 
 /* ---------------------------------------------------------------- revocation ---------------- */
 
-static int restore_area(struct pfnbuf_ioas *ioas, struct area *a)
+/* Whether a restore after a revocation of @device can do something for the area. */
+static bool is_restorable(const struct area *a, const struct pfnbuf_device *device)
+{
+	return a->buf && pfnbuf_buf_get_device(a->buf) == device && is_dead(a) &&
+	       pfnbuf_buf_get_state(a->buf) == PFNBUF_LIVE;
+}
+
+static struct area *next_restorable(const struct pfnbuf_ioas *ioas, struct area *a, uint64_t last,
+				    const struct pfnbuf_device *device)
+{
+	for (a = up_to(a, last); a && !is_restorable(a, device);
+	     a = up_to(area_after(ioas, a), last))
+		;
+	return a;
+}
+
+/* The last of the restorable areas that follow each other from @a on. */
+static struct area *end_of_dead(const struct pfnbuf_ioas *ioas, struct area *a, uint64_t last,
+				const struct pfnbuf_device *device)
+{
+	struct area *next;
+
+	while ((next = up_to(area_after(ioas, a), last)) && is_restorable(next, device))
+		a = next;
+	return a;
+}
+
+static int clear_area(struct pfnbuf_ioas *ioas, struct area *a)
+{
+	const struct pfnbuf_range range = { a->node.key, a->length };
+	uint64_t bytes;
+	int r = a->absent ? 0 : unmap_call(ioas, range.offset, range.length, &bytes);
+
+	/* What somebody else has unmapped is mapped again all the same. */
+	if (r < 0 && r != -ENOENT)
+		return pfnbuf_failed(r, "IOMMU_IOAS_UNMAP", ioas->name, &range);
+	set_absent(ioas, a, true);
+	return 0;
+}
+
+/* What lies between two areas of an IOAS of ours is nobody's: one call unmaps them all. */
+static bool clear_at_once(struct pfnbuf_ioas *ioas, struct area *first, struct area *end)
+{
+	const struct pfnbuf_range range = { first->node.key, last_of(end) - first->node.key + 1 };
+	uint64_t bytes;
+	size_t present;
+
+	if (!ioas->owned || first == end)
+		return false;
+	count_areas(ioas, &range, &present);
+	return !present || unmap_call(ioas, range.offset, range.length, &bytes) >= 0;
+}
+
+static int clear_areas(struct pfnbuf_ioas *ioas, struct area *first, struct area *end)
+{
+	const bool cleared = clear_at_once(ioas, first, end);
+
+	for (struct area *a = first; a; a = up_to(area_after(ioas, a), end->node.key)) {
+		int r = 0;
+
+		if (cleared)
+			set_absent(ioas, a, true);
+		else
+			r = clear_area(ioas, a);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int import_area(struct pfnbuf_ioas *ioas, struct area *a)
 {
 	struct iommu_ioas_map_file arg = map_file_arg(ioas, pfnbuf_buf_get_fd(a->buf), a->offset,
 						      a->length, a->flags | PFNBUF_MAP_FIXED);
 	const struct pfnbuf_range place_of = { a->node.key, a->length };
 	const struct pfnbuf_range source = { a->offset, a->length };
 	uint64_t generation = import_generation(a->buf);
-	uint64_t bytes;
-	int r = a->absent ? 0 : unmap_call(ioas, a->node.key, a->length, &bytes);
+	int r;
 
-	/* What somebody else has unmapped is mapped again all the same. */
-	if (r < 0 && r != -ENOENT)
-		return pfnbuf_failed(r, "IOMMU_IOAS_UNMAP", ioas->name, &place_of);
-	set_absent(ioas, a, true);
 	arg.iova = a->node.key;
 	r = k_ioctl(ioas->kernel, ioas->iommufd, IOMMU_IOAS_MAP_FILE, &arg);
 	if (r < 0) {
@@ -1022,20 +1212,48 @@ static int restore_area(struct pfnbuf_ioas *ioas, struct area *a)
 	return 0;
 }
 
-int pfnbuf_ioas_restore(struct pfnbuf_ioas *ioas, const struct pfnbuf_device *device)
+static int import_areas(struct pfnbuf_ioas *ioas, struct area *first, const struct area *end)
 {
-	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+	for (struct area *a = first; a; a = up_to(area_after(ioas, a), end->node.key)) {
+		int r = import_area(ioas, a);
 
-	for (struct area *a = area_from(ioas, 0); a; a = area_after(ioas, a)) {
-		int r = 0;
-
-		if (a->buf && pfnbuf_buf_get_device(a->buf) == device && is_dead(a) &&
-		    pfnbuf_buf_get_state(a->buf) == PFNBUF_LIVE)
-			r = restore_area(ioas, a);
 		if (r < 0)
 			return r;
 	}
 	return 0;
+}
+
+int pfnbuf_ioas_restore(struct pfnbuf_ioas *ioas, const struct pfnbuf_device *device,
+			uint64_t first, uint64_t last)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+	struct area *a = area_of(pfnbuf_tree_ceil(&ioas->areas, first));
+
+	while ((a = next_restorable(ioas, a, last, device))) {
+		struct area *end = end_of_dead(ioas, a, last, device);
+		int r = clear_areas(ioas, a, end);
+
+		if (r >= 0)
+			r = import_areas(ioas, a, end);
+		if (r < 0)
+			return r;
+		a = area_after(ioas, end);
+	}
+	return 0;
+}
+
+void pfnbuf_ioas_count(struct pfnbuf_ioas *ioas, uint64_t first, uint64_t last, uint64_t *areas,
+		       uint64_t *dead)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+
+	*areas = 0;
+	*dead = 0;
+	for (struct area *a = up_to(area_of(pfnbuf_tree_ceil(&ioas->areas, first)), last); a;
+	     a = up_to(area_after(ioas, a), last)) {
+		++*areas;
+		*dead += is_dead(a);
+	}
 }
 
 /* Of two ranges that do not wrap around. */

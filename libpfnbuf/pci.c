@@ -37,6 +37,26 @@ static uint32_t le32(const uint8_t *p)
 	return (uint32_t)le16(p) | (uint32_t)le16(p + 2) << 16;
 }
 
+/* Table and pending bits: a register each, with the BAR's number in the bits that alignment frees. */
+static void scan_msix(const uint8_t config[PCI_CFG_SPACE_SIZE], unsigned at, struct pfnbuf_pci *pci)
+{
+	uint32_t table, pba, entries;
+
+	if (at + PCI_CAP_MSIX_SIZEOF > PCI_CFG_SPACE_SIZE)
+		return;
+	entries = (le16(config + at + PCI_MSIX_FLAGS) & PCI_MSIX_FLAGS_QSIZE) + 1U;
+	table = le32(config + at + PCI_MSIX_TABLE);
+	pba = le32(config + at + PCI_MSIX_PBA);
+	pci->msix[0] = (struct pfnbuf_pci_part){
+		.bar = table & PCI_MSIX_TABLE_BIR,
+		.range = { table & PCI_MSIX_TABLE_OFFSET, entries * PCI_MSIX_ENTRY_SIZE },
+	};
+	pci->msix[1] = (struct pfnbuf_pci_part){
+		.bar = pba & PCI_MSIX_PBA_BIR,
+		.range = { pba & PCI_MSIX_PBA_OFFSET, (entries + 63) / 64 * 8 },
+	};
+}
+
 void pfnbuf_pci_scan(const uint8_t config[PCI_CFG_SPACE_SIZE], struct pfnbuf_pci *pci)
 {
 	uint8_t at = config[PCI_CAPABILITY_LIST] & 0xfc;
@@ -59,6 +79,9 @@ void pfnbuf_pci_scan(const uint8_t config[PCI_CFG_SPACE_SIZE], struct pfnbuf_pci
 			break;
 		case PCI_CAP_ID_AF:
 			pci->af = at;
+			break;
+		case PCI_CAP_ID_MSIX:
+			scan_msix(config, at, pci);
 			break;
 		}
 		at = config[at + PCI_CAP_LIST_NEXT] & 0xfc;

@@ -3,7 +3,7 @@
  * What the rooms of the library say to each other. Beside kernel.h the only header they share; each
  * noun's struct stays in its own file.
  *
- * Locks, outermost first: topology (ctx), device, IOAS, VM, dispatch (ctx), queue (ctx). A buffer
+ * Locks, outermost first: topology (ctx), device, window, IOAS, VM, dispatch (ctx), queue (ctx). A buffer
  * has none: what of it changes is atomic. The log hook may run while an object's lock is held, so it
  * must not call the library on the same object.
  */
@@ -18,6 +18,7 @@
 
 #include <pfnbuf.h>
 #include "kernel.h"
+#include "tree.h"
 
 #define PFNBUF_NAME_MAX 64
 
@@ -103,7 +104,25 @@ int pfnbuf_failed(int code, const char *call, const char *object, const struct p
 int pfnbuf_refused(int code, const char *call, const char *object, const struct pfnbuf_range *range,
 		   const char *hint, const char *cause, ...) PFNBUF_PRINTF(6, 7);
 
+/* The last-error record of this thread, to be put back after calls whose failure is nobody's news. */
+struct pfnbuf_saved_error {
+	struct pfnbuf_error record;
+	char call[64];
+	char object[96];
+	char cause[320];
+	char hint[256];
+};
+
+void pfnbuf_error_save(struct pfnbuf_saved_error *saved);
+void pfnbuf_error_restore(const struct pfnbuf_saved_error *saved);
+
 /* ---------------------------------------------------------------- pci.c --------------------- */
+
+/* A part of a BAR. */
+struct pfnbuf_pci_part {
+	unsigned bar;
+	struct pfnbuf_range range;
+};
 
 /* What configuration space says once and for all. Offsets of capabilities: 0 where there is none. */
 struct pfnbuf_pci {
@@ -113,6 +132,7 @@ struct pfnbuf_pci {
 	uint8_t pm;
 	uint8_t exp;
 	uint8_t af;
+	struct pfnbuf_pci_part msix[2]; /* table and pending bits; empty: no such capability */
 };
 
 /* "0000:01:00.0" or "01:00.0" into the long form; -EINVAL. */
@@ -198,6 +218,8 @@ void pfnbuf_ctx_push_event(struct pfnbuf_ctx *ctx, const struct pfnbuf_event *ev
 			   bool announced);
 /* The device is going: events that name it name nothing any more. */
 void pfnbuf_ctx_forget_device(struct pfnbuf_ctx *ctx, const struct pfnbuf_device *device);
+/* The same of a window. */
+void pfnbuf_ctx_forget_window(struct pfnbuf_ctx *ctx, const struct pfnbuf_window *window);
 
 /* Close an fd at the end of an object; a failure goes to the log. */
 void pfnbuf_ctx_close_fd(struct pfnbuf_ctx *ctx, int fd, const char *object);
@@ -213,12 +235,32 @@ struct pfnbuf_revocation {
 	enum pfnbuf_state state;
 };
 
+/*
+ * What stands on a device hears of its revocations. Callbacks run with the device's lock held and
+ * must not take a lock that comes before it.
+ */
+struct pfnbuf_revoke_hook {
+	struct pfnbuf_link link;
+	/* Before the call that revokes, with the state SUSPENDED already. Allocates nothing. */
+	void (*suspend)(struct pfnbuf_revoke_hook *hook);
+	/* After the IOASes' areas were imported again; @complete: all of them. Allocates nothing. */
+	int (*restore)(struct pfnbuf_revoke_hook *hook, bool complete);
+	/* The device is closed. The hook is off the list. */
+	void (*close)(struct pfnbuf_revoke_hook *hook);
+};
+
+/* Where the device's memory is off, suspend() is called before it returns. -ENODEV: it is closed. */
+int pfnbuf_device_hook(struct pfnbuf_device *device, struct pfnbuf_revoke_hook *hook);
+/* Also where the hook is off the list. */
+void pfnbuf_device_unhook(struct pfnbuf_device *device, struct pfnbuf_revoke_hook *hook);
+
 struct pfnbuf_device *pfnbuf_device_ref(struct pfnbuf_device *device);
 struct pfnbuf_device *pfnbuf_device_unref(struct pfnbuf_device *device);
 struct pfnbuf_device *pfnbuf_device_of_link(const struct pfnbuf_link *link);
 struct pfnbuf_revocation pfnbuf_device_revocation(const struct pfnbuf_device *device);
 const char *pfnbuf_device_name(const struct pfnbuf_device *device);
 struct pfnbuf_ctx *pfnbuf_device_ctx(const struct pfnbuf_device *device);
+void *pfnbuf_device_get_user(const struct pfnbuf_device *device);
 bool pfnbuf_device_is_bound(const struct pfnbuf_device *device);
 /* Detach it if it is attached to @ioas, which is ending. */
 void pfnbuf_device_leave_ioas(struct pfnbuf_device *device, const struct pfnbuf_ioas *ioas);
@@ -241,8 +283,26 @@ void pfnbuf_buf_count_area(struct pfnbuf_buf *buf, int by);
 
 struct pfnbuf_ioas *pfnbuf_ioas_of_link(const struct pfnbuf_link *link);
 const char *pfnbuf_ioas_name(const struct pfnbuf_ioas *ioas);
-/* Import again the dead areas of @device's buffers. Calls no allocator. */
-int pfnbuf_ioas_restore(struct pfnbuf_ioas *ioas, const struct pfnbuf_device *device);
+/*
+ * Map part of a buffer at a fixed address; where its device's memory is off, enter the area in the
+ * ledger as dead, for a restore to map it. @anyway: also where the kernel says so and the library
+ * knew nothing of it. Returns 1 where the area is entered only.
+ */
+int pfnbuf_ioas_expect_buf(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, uint64_t offset,
+			   uint64_t length, unsigned flags, uint64_t iova, bool anyway);
+/* Import again the dead areas of @device's buffers that begin in [first, last]. Calls no allocator. */
+int pfnbuf_ioas_restore(struct pfnbuf_ioas *ioas, const struct pfnbuf_device *device,
+			uint64_t first, uint64_t last);
+/*
+ * Whether devices that are attached allow an area there: -ERANGE, or -EINVAL for its alignment. Asks
+ * the kernel where a device of this context came or went since the last time, or
+ * pfnbuf_ioas_forget_space() was called.
+ */
+int pfnbuf_ioas_check_space(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length);
+void pfnbuf_ioas_forget_space(struct pfnbuf_ioas *ioas);
+/* How many areas begin in [first, last], and how many of these are dead. */
+void pfnbuf_ioas_count(struct pfnbuf_ioas *ioas, uint64_t first, uint64_t last, uint64_t *areas,
+		       uint64_t *dead);
 /* Whether an area maps part of [offset, offset + length) of the buffer. */
 bool pfnbuf_ioas_maps_buf(struct pfnbuf_ioas *ioas, const struct pfnbuf_buf *buf, uint64_t offset,
 			  uint64_t length);
@@ -254,8 +314,88 @@ struct pfnbuf_ctx *pfnbuf_vm_ctx(const struct pfnbuf_vm *vm);
 const char *pfnbuf_vm_name(const struct pfnbuf_vm *vm);
 /* Whether a slot stands on part of [addr, addr + length) of this process. */
 bool pfnbuf_vm_has_slot_over(struct pfnbuf_vm *vm, const void *addr, uint64_t length);
+/* Take an id for a slot that KVM is not told of yet: a withdrawn one. */
+int pfnbuf_vm_expect_slot(struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot, uint32_t *id);
+/* Delete a slot and keep its id and what it was; and set it again. Neither allocates. */
+int pfnbuf_vm_withdraw_slot(struct pfnbuf_vm *vm, uint32_t id);
+int pfnbuf_vm_put_back_slot(struct pfnbuf_vm *vm, uint32_t id);
+/* Whether KVM has the slot as the ledger says: 1, 0, or a negative errno. A withdrawn one is. */
+int pfnbuf_vm_verify_slot(struct pfnbuf_vm *vm, uint32_t id);
 /* Delete those slots, and drop the device from kvm-vfio: it is being closed. */
 void pfnbuf_vm_drop_slots_over(struct pfnbuf_vm *vm, const void *addr, uint64_t length);
 void pfnbuf_vm_drop_device(struct pfnbuf_vm *vm, struct pfnbuf_device *device);
+
+/* ---------------------------------------------------------------- plan.c -------------------- */
+
+/* A slot in a window's ledger. */
+struct pfnbuf_window_slot {
+	struct pfnbuf_node node; /* by offset into the window */
+	uint64_t length;
+	void *addr; /* what it stands on */
+	uint32_t id;
+	bool held; /* the VM has it under @id, set or withdrawn */
+};
+
+/* An area to be mapped, or one that is. */
+struct pfnbuf_plan_area {
+	struct pfnbuf_buf *buf;
+	uint64_t offset;
+	uint64_t iova;
+	uint64_t length;
+};
+
+/* Who made a plan. */
+struct pfnbuf_plan_owner {
+	int (*check)(struct pfnbuf_plan_owner *owner, struct pfnbuf_plan *plan);
+	void (*release)(struct pfnbuf_plan_owner *owner);
+};
+
+/* What a plan works on, and where its owner is to be afterwards. */
+struct pfnbuf_plan_goal {
+	struct pfnbuf_plan_owner *owner; /* a reference, which the plan releases */
+	struct pfnbuf_ioas *ioas;	 /* or NULL */
+	struct pfnbuf_vm *vm;		 /* or NULL */
+	unsigned map_flags;
+	unsigned slot_flags;
+	struct pfnbuf_layout *layout; /* the plan frees it */
+	uint64_t gpa;
+	uint64_t iova;
+	bool suspended;
+	uint64_t version;    /* of the owner, when the plan was made */
+	uint64_t generation; /* of its device */
+};
+
+/* Takes what @goal refers to, also on failure. */
+int pfnbuf_plan_new(const struct pfnbuf_plan_goal *goal, struct pfnbuf_plan **planp);
+struct pfnbuf_plan_goal *pfnbuf_plan_goal(struct pfnbuf_plan *plan);
+
+/* Append a step. @join: the area may go with the call of the step in front, which unmaps, too. */
+int pfnbuf_plan_unmap(struct pfnbuf_plan *plan, const struct pfnbuf_plan_area *area, bool join,
+		      const char *reason);
+int pfnbuf_plan_map(struct pfnbuf_plan *plan, const struct pfnbuf_plan_area *area,
+		    const char *reason);
+int pfnbuf_plan_delete_slot(struct pfnbuf_plan *plan, struct pfnbuf_window_slot *slot, uint64_t gpa,
+			    const char *reason);
+/* The plan takes @slot and frees it, unless it ran and has been detached; also on failure. */
+int pfnbuf_plan_set_slot(struct pfnbuf_plan *plan, struct pfnbuf_window_slot *slot, uint64_t gpa,
+			 const char *reason);
+int pfnbuf_plan_move_slot(struct pfnbuf_plan *plan, struct pfnbuf_window_slot *slot, uint64_t gpa,
+			  uint64_t to, const char *reason);
+
+/* What can be said of the steps without entering the kernel, but for the IOAS's addresses. */
+int pfnbuf_plan_check_steps(const struct pfnbuf_plan *plan);
+/*
+ * Run it, or undo it. @withdrawn: slots are entered without telling KVM. Returns 0 or the first
+ * failure, of which the last-error record speaks.
+ */
+int pfnbuf_plan_run(struct pfnbuf_plan *plan, bool withdrawn);
+bool pfnbuf_plan_has_run(const struct pfnbuf_plan *plan);
+/* The step that could not be undone, or NULL. */
+bool pfnbuf_plan_get_stuck(const struct pfnbuf_plan *plan, struct pfnbuf_step *step);
+/*
+ * The slot of step @i, NULL where the step has none, and whether it is to be entered in the ledger
+ * or to leave it. The plan forgets it.
+ */
+struct pfnbuf_window_slot *pfnbuf_plan_take_slot(struct pfnbuf_plan *plan, size_t i, bool *enters);
 
 #endif /* PFNBUF_PRIVATE_H */

@@ -20,7 +20,8 @@
 #define FEWEST_SLOTS 32
 
 struct chunk {
-	uint64_t used; /* a bit per slot */
+	uint64_t used;	    /* a bit per slot */
+	uint64_t withdrawn; /* those that KVM does not have: their ids are kept */
 	struct pfnbuf_slot slots[CHUNK];
 };
 
@@ -266,6 +267,21 @@ static struct pfnbuf_slot *slot_at(const struct pfnbuf_vm *vm, uint32_t id)
 	return &chunk->slots[i % CHUNK];
 }
 
+static bool is_withdrawn(const struct pfnbuf_vm *vm, uint32_t id)
+{
+	uint32_t i = id - vm->first;
+
+	return vm->chunks[i / CHUNK]->withdrawn >> (i % CHUNK) & 1;
+}
+
+static void set_withdrawn(struct pfnbuf_vm *vm, uint32_t id, bool withdrawn)
+{
+	struct chunk *chunk = vm->chunks[(id - vm->first) / CHUNK];
+	const uint64_t bit = UINT64_C(1) << ((id - vm->first) % CHUNK);
+
+	chunk->withdrawn = withdrawn ? chunk->withdrawn | bit : chunk->withdrawn & ~bit;
+}
+
 /* The slot with the lowest id from *id on, or NULL; *id becomes its id. */
 static struct pfnbuf_slot *slot_from(const struct pfnbuf_vm *vm, uint32_t *id)
 {
@@ -314,6 +330,7 @@ static void give_id(struct pfnbuf_vm *vm, uint32_t id)
 {
 	uint32_t i = (id - vm->first) / CHUNK;
 
+	set_withdrawn(vm, id, false);
 	vm->chunks[i]->used &= ~(UINT64_C(1) << ((id - vm->first) % CHUNK));
 	vm->nr_used--;
 	if (i < vm->lowest)
@@ -426,7 +443,9 @@ static int check_slot(const struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot
 	return 0;
 }
 
-int pfnbuf_vm_set_slot(struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot, uint32_t *id)
+/* Enter a slot under a free id. @withdrawn: without telling KVM. */
+static int enter_slot(struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot, bool withdrawn,
+		      uint32_t *id)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&vm->lock);
 	int64_t free_id;
@@ -441,15 +460,98 @@ int pfnbuf_vm_set_slot(struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot, uin
 				      "all %" PRIu32 " slot ids are in use", vm->nr);
 	if (free_id < 0)
 		return pfnbuf_failed((int)free_id, region_call(vm), vm->name, NULL);
-	r = set_region(vm, (uint32_t)free_id, slot);
+	r = withdrawn ? 0 : set_region(vm, (uint32_t)free_id, slot);
 	if (r < 0)
 		return region_failed(vm, r, (uint32_t)free_id, slot);
 	take_id(vm, (uint32_t)free_id, slot);
+	set_withdrawn(vm, (uint32_t)free_id, withdrawn);
 	if (slot->guest_memfd)
 		pfnbuf_buf_ref(slot->guest_memfd);
 	if (id)
 		*id = (uint32_t)free_id;
 	return 0;
+}
+
+int pfnbuf_vm_set_slot(struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot, uint32_t *id)
+{
+	return enter_slot(vm, slot, false, id);
+}
+
+int pfnbuf_vm_expect_slot(struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot, uint32_t *id)
+{
+	return enter_slot(vm, slot, true, id);
+}
+
+int pfnbuf_vm_withdraw_slot(struct pfnbuf_vm *vm, uint32_t id)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&vm->lock);
+	const struct pfnbuf_slot *slot = slot_at(vm, id);
+	int r;
+
+	if (!slot)
+		return no_such_slot(vm, region_call(vm), id);
+	r = is_withdrawn(vm, id) ? 0 : delete_region(vm, id, slot);
+	if (r < 0)
+		return region_failed(vm, r, id, slot);
+	set_withdrawn(vm, id, true);
+	return 0;
+}
+
+int pfnbuf_vm_put_back_slot(struct pfnbuf_vm *vm, uint32_t id)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&vm->lock);
+	const struct pfnbuf_slot *slot = slot_at(vm, id);
+	int r;
+
+	if (!slot)
+		return no_such_slot(vm, region_call(vm), id);
+	r = is_withdrawn(vm, id) ? set_region(vm, id, slot) : 0;
+	if (r < 0)
+		return region_failed(vm, r, id, slot);
+	set_withdrawn(vm, id, false);
+	return 0;
+}
+
+/*
+ * KVM refuses a guest_memfd for a slot that it has, before it looks at the fd; for one that it does
+ * not have it looks for what overlaps, and then at the fd (virt/kvm/kvm_main.c:
+ * kvm_set_memory_region). So an fd that is none asks whether the slot is there, and makes none.
+ */
+static bool lacks_slot(const struct pfnbuf_vm *vm, uint32_t id, const struct pfnbuf_slot *slot)
+{
+	struct kvm_userspace_memory_region2 probe = {
+		.slot = id,
+		.flags = (uint32_t)KVM_MEM_GUEST_MEMFD,
+		.guest_phys_addr = slot->gpa,
+		.memory_size = slot->length,
+		.userspace_addr = (uintptr_t)slot->addr,
+		.guest_memfd = UINT32_MAX,
+	};
+	int r;
+
+	if (!vm->has_region2)
+		return false;
+	r = k_ioctl(vm->kernel, vm->fd, KVM_SET_USER_MEMORY_REGION2, &probe);
+	return r == -EBADF || r == -EEXIST;
+}
+
+int pfnbuf_vm_verify_slot(struct pfnbuf_vm *vm, uint32_t id)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&vm->lock);
+	const struct pfnbuf_slot *slot = slot_at(vm, id);
+	int r;
+
+	if (!slot)
+		return no_such_slot(vm, region_call(vm), id);
+	if (is_withdrawn(vm, id))
+		return 1;
+	if (lacks_slot(vm, id, slot))
+		return 0;
+	/* A slot with a guest_memfd cannot be set twice; that it is there is all that can be asked. */
+	r = slot->guest_memfd ? 0 : set_region(vm, id, slot);
+	if (r == -EINVAL || r == -EEXIST)
+		return 0;
+	return r < 0 ? region_failed(vm, r, id, slot) : 1;
 }
 
 int pfnbuf_vm_move_slot(struct pfnbuf_vm *vm, uint32_t id, uint64_t gpa)
@@ -468,7 +570,7 @@ int pfnbuf_vm_move_slot(struct pfnbuf_vm *vm, uint32_t id, uint64_t gpa)
 				      &(struct pfnbuf_range){ gpa, slot->length },
 				      "delete it and make another",
 				      "a slot with a guest_memfd cannot be moved");
-	r = set_region(vm, id, &moved);
+	r = is_withdrawn(vm, id) ? 0 : set_region(vm, id, &moved);
 	if (r < 0)
 		return region_failed(vm, r, id, &moved);
 	*slot = moved;
@@ -494,7 +596,7 @@ int pfnbuf_vm_set_slot_flags(struct pfnbuf_vm *vm, uint32_t id, unsigned flags)
 				      "guest_memfd nothing");
 	changed = *slot;
 	changed.flags = flags;
-	r = set_region(vm, id, &changed);
+	r = is_withdrawn(vm, id) ? 0 : set_region(vm, id, &changed);
 	if (r < 0)
 		return region_failed(vm, r, id, &changed);
 	*slot = changed;
@@ -509,7 +611,7 @@ static int delete_slot(struct pfnbuf_vm *vm, uint32_t id, struct pfnbuf_buf **go
 
 	if (!slot)
 		return no_such_slot(vm, region_call(vm), id);
-	r = delete_region(vm, id, slot);
+	r = is_withdrawn(vm, id) ? 0 : delete_region(vm, id, slot);
 	if (r < 0)
 		return region_failed(vm, r, id, slot);
 	*gone = slot->guest_memfd;
@@ -534,6 +636,10 @@ int pfnbuf_vm_next_slot(struct pfnbuf_vm *vm, uint32_t id, uint32_t *idp, struct
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&vm->lock);
 	const struct pfnbuf_slot *found = slot_from(vm, &id);
 
+	while (found && is_withdrawn(vm, id)) {
+		id++;
+		found = slot_from(vm, &id);
+	}
 	if (!found)
 		return 0;
 	*idp = id;
@@ -915,7 +1021,7 @@ static void end_slots(struct pfnbuf_vm *vm)
 
 	for (slot = slot_from(vm, &id); slot; id++, slot = slot_from(vm, &id)) {
 		struct pfnbuf_buf *guest_memfd = slot->guest_memfd;
-		int r = delete_region(vm, id, slot);
+		int r = is_withdrawn(vm, id) ? 0 : delete_region(vm, id, slot);
 
 		if (r < 0 && !failed++) {
 			region_failed(vm, r, id, slot);

@@ -1,0 +1,614 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A plan: kernel calls in order, each with what it takes to undo it, and a journal of what ran.
+ *
+ * Undoing goes from the step that failed to the first one and stops where an inverse is refused: what
+ * comes before may rest on it. The ledgers of IOAS and VM are right all the same, for each call keeps
+ * its own.
+ */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "private.h"
+
+/* An inverse that is refused for such a reason may well succeed in a moment. */
+#define UNDO_TRIES 3
+
+/* KVM counts a slot's pages in 31 bits (KVM_MEM_MAX_NR_PAGES, include/linux/kvm_host.h). */
+#define SLOT_MAX_PAGES ((UINT64_C(1) << 31) - 1)
+
+struct step {
+	uint64_t start; /* I/O virtual or guest physical */
+	uint64_t length;
+	const char *reason;
+	union {
+		size_t first; /* of @nr_areas in the plan's array */
+		struct pfnbuf_window_slot *slot;
+	};
+	union {
+		uint64_t nr_areas;
+		uint64_t to; /* SLOT_MOVE */
+	};
+	uint64_t ns;
+	int result;
+	uint8_t kind;
+	uint8_t state;
+};
+
+struct pfnbuf_plan {
+	struct pfnbuf_plan_goal goal;
+	char ioas_name[24];
+	char vm_name[24];
+	struct step *steps;
+	size_t nr_steps;
+	size_t max_steps;
+	struct pfnbuf_plan_area *areas;
+	size_t nr_areas;
+	size_t max_areas;
+	bool has_run;
+};
+
+/* ---------------------------------------------------------------- its life ------------------ */
+
+int pfnbuf_plan_new(const struct pfnbuf_plan_goal *goal, struct pfnbuf_plan **planp)
+{
+	struct pfnbuf_plan *plan = calloc(1, sizeof(*plan));
+
+	if (!plan) {
+		pfnbuf_layout_free(goal->layout);
+		goal->owner->release(goal->owner);
+		return pfnbuf_failed(-ENOMEM, "pfnbuf_window_plan", "plan", NULL);
+	}
+	plan->goal = *goal;
+	if (goal->ioas)
+		pfnbuf_copy_text(plan->ioas_name, sizeof(plan->ioas_name),
+				 pfnbuf_ioas_name(goal->ioas));
+	if (goal->vm)
+		pfnbuf_copy_text(plan->vm_name, sizeof(plan->vm_name), pfnbuf_vm_name(goal->vm));
+	*planp = plan;
+	return 0;
+}
+
+struct pfnbuf_plan *pfnbuf_plan_free(struct pfnbuf_plan *plan)
+{
+	if (!plan)
+		return NULL;
+	for (size_t i = 0; i < plan->nr_steps; i++)
+		if (plan->steps[i].kind == PFNBUF_STEP_SLOT_SET)
+			free(plan->steps[i].slot);
+	pfnbuf_layout_free(plan->goal.layout);
+	plan->goal.owner->release(plan->goal.owner);
+	free(plan->areas);
+	free(plan->steps);
+	free(plan);
+	return NULL;
+}
+
+struct pfnbuf_plan_goal *pfnbuf_plan_goal(struct pfnbuf_plan *plan)
+{
+	return &plan->goal;
+}
+
+/* ---------------------------------------------------------------- steps --------------------- */
+
+/* Room for one more in an array of @n elements; NULL where there is no memory. */
+static void *grow(void *array, size_t n, size_t *max, size_t size)
+{
+	size_t more = *max ? *max * 2 : 8;
+	void *p;
+
+	if (n < *max)
+		return array;
+	p = reallocarray(array, more, size);
+	if (p)
+		*max = more;
+	return p;
+}
+
+static int append(struct pfnbuf_plan *plan, const struct step *step)
+{
+	struct step *steps =
+		grow(plan->steps, plan->nr_steps, &plan->max_steps, sizeof(*plan->steps));
+
+	if (!steps)
+		return pfnbuf_failed(-ENOMEM, "pfnbuf_window_plan", "plan", NULL);
+	plan->steps = steps;
+	steps[plan->nr_steps++] = *step;
+	return 0;
+}
+
+static int append_area(struct pfnbuf_plan *plan, const struct pfnbuf_plan_area *area)
+{
+	struct pfnbuf_plan_area *areas =
+		grow(plan->areas, plan->nr_areas, &plan->max_areas, sizeof(*plan->areas));
+
+	if (!areas)
+		return pfnbuf_failed(-ENOMEM, "pfnbuf_window_plan", "plan", NULL);
+	plan->areas = areas;
+	areas[plan->nr_areas++] = *area;
+	return 0;
+}
+
+static int append_area_step(struct pfnbuf_plan *plan, const struct pfnbuf_plan_area *area,
+			    enum pfnbuf_step_kind kind, const char *reason)
+{
+	const struct step step = {
+		.kind = (uint8_t)kind,
+		.start = area->iova,
+		.length = area->length,
+		.first = plan->nr_areas,
+		.nr_areas = 1,
+		.reason = reason,
+	};
+	int r = append_area(plan, area);
+
+	return r < 0 ? r : append(plan, &step);
+}
+
+int pfnbuf_plan_unmap(struct pfnbuf_plan *plan, const struct pfnbuf_plan_area *area, bool join,
+		      const char *reason)
+{
+	struct step *last = plan->nr_steps ? &plan->steps[plan->nr_steps - 1] : NULL;
+	int r;
+
+	if (!join || !last || last->kind != PFNBUF_STEP_AREA_UNMAP)
+		return append_area_step(plan, area, PFNBUF_STEP_AREA_UNMAP, reason);
+	r = append_area(plan, area);
+	if (r < 0)
+		return r;
+	last->length = area->iova + area->length - last->start;
+	last->nr_areas++;
+	return 0;
+}
+
+int pfnbuf_plan_map(struct pfnbuf_plan *plan, const struct pfnbuf_plan_area *area,
+		    const char *reason)
+{
+	return append_area_step(plan, area, PFNBUF_STEP_AREA_MAP, reason);
+}
+
+static int append_slot_step(struct pfnbuf_plan *plan, struct pfnbuf_window_slot *slot,
+			    enum pfnbuf_step_kind kind, uint64_t gpa, uint64_t to,
+			    const char *reason)
+{
+	const struct step step = {
+		.kind = (uint8_t)kind,
+		.start = gpa,
+		.length = slot->length,
+		.slot = slot,
+		.to = to,
+		.reason = reason,
+	};
+
+	return append(plan, &step);
+}
+
+int pfnbuf_plan_delete_slot(struct pfnbuf_plan *plan, struct pfnbuf_window_slot *slot, uint64_t gpa,
+			    const char *reason)
+{
+	return append_slot_step(plan, slot, PFNBUF_STEP_SLOT_DELETE, gpa, 0, reason);
+}
+
+int pfnbuf_plan_set_slot(struct pfnbuf_plan *plan, struct pfnbuf_window_slot *slot, uint64_t gpa,
+			 const char *reason)
+{
+	int r = append_slot_step(plan, slot, PFNBUF_STEP_SLOT_SET, gpa, 0, reason);
+
+	if (r < 0)
+		free(slot);
+	return r;
+}
+
+int pfnbuf_plan_move_slot(struct pfnbuf_plan *plan, struct pfnbuf_window_slot *slot, uint64_t gpa,
+			  uint64_t to, const char *reason)
+{
+	return append_slot_step(plan, slot, PFNBUF_STEP_SLOT_MOVE, gpa, to, reason);
+}
+
+struct pfnbuf_window_slot *pfnbuf_plan_take_slot(struct pfnbuf_plan *plan, size_t i, bool *enters)
+{
+	struct step *step = &plan->steps[i];
+	struct pfnbuf_window_slot *slot = step->slot;
+
+	if (step->kind != PFNBUF_STEP_SLOT_SET && step->kind != PFNBUF_STEP_SLOT_DELETE)
+		return NULL;
+	*enters = step->kind == PFNBUF_STEP_SLOT_SET;
+	step->slot = NULL;
+	return slot;
+}
+
+static bool is_area_step(const struct step *step)
+{
+	return step->kind == PFNBUF_STEP_AREA_UNMAP || step->kind == PFNBUF_STEP_AREA_MAP;
+}
+
+static const char *object_of(const struct pfnbuf_plan *plan, const struct step *step)
+{
+	return is_area_step(step) ? plan->ioas_name : plan->vm_name;
+}
+
+/* ---------------------------------------------------------------- checking ------------------ */
+
+static int check_slot_ids(const struct pfnbuf_plan *plan)
+{
+	uint64_t sets = 0, deletes = 0;
+	uint32_t free_ids;
+
+	for (size_t i = 0; i < plan->nr_steps; i++) {
+		sets += plan->steps[i].kind == PFNBUF_STEP_SLOT_SET;
+		deletes += plan->steps[i].kind == PFNBUF_STEP_SLOT_DELETE;
+	}
+	if (sets <= deletes)
+		return 0;
+	free_ids = pfnbuf_vm_get_free_slots(plan->goal.vm);
+	if (sets - deletes <= free_ids)
+		return 0;
+	return pfnbuf_refused(-ENOSPC, "pfnbuf_plan_check", plan->vm_name, NULL,
+			      "make the layout coarser, or give the library more slot ids",
+			      "the plan needs %" PRIu64 " more slot ids and %" PRIu32 " are free",
+			      sets - deletes, free_ids);
+}
+
+/* What goes with one call must be all that is there. */
+static int check_unmap(const struct pfnbuf_plan *plan, const struct step *step)
+{
+	const struct pfnbuf_range range = { step->start, step->length };
+	uint64_t areas, dead;
+
+	if (step->nr_areas == 1)
+		return 0;
+	pfnbuf_ioas_count(plan->goal.ioas, range.offset, range.offset + range.length - 1, &areas,
+			  &dead);
+	if (areas <= step->nr_areas)
+		return 0;
+	return pfnbuf_refused(-EEXIST, "pfnbuf_plan_check", plan->ioas_name, &range,
+			      "a window's addresses are its own, holes included",
+			      "%" PRIu64 " areas are there, of which %" PRIu64 " are the window's",
+			      areas, step->nr_areas);
+}
+
+static int check_step(const struct pfnbuf_plan *plan, const struct step *step)
+{
+	const struct pfnbuf_range range = { step->start, step->length };
+
+	switch (step->kind) {
+	case PFNBUF_STEP_AREA_UNMAP:
+		return check_unmap(plan, step);
+	case PFNBUF_STEP_AREA_MAP:
+		return pfnbuf_ioas_check_space(plan->goal.ioas, step->start, step->length);
+	case PFNBUF_STEP_SLOT_SET:
+		if (step->length / pfnbuf_page_size() <= SLOT_MAX_PAGES)
+			return 0;
+		return pfnbuf_refused(-E2BIG, "pfnbuf_plan_check", plan->vm_name, &range,
+				      "make two windows of it",
+				      "a memory slot has at most 2^31 - 1 pages");
+	default:
+		return 0;
+	}
+}
+
+int pfnbuf_plan_check_steps(const struct pfnbuf_plan *plan)
+{
+	int r = check_slot_ids(plan);
+
+	for (size_t i = 0; r >= 0 && i < plan->nr_steps; i++)
+		r = check_step(plan, &plan->steps[i]);
+	return r;
+}
+
+int pfnbuf_plan_check(struct pfnbuf_plan *plan)
+{
+	return plan->goal.owner->check(plan->goal.owner, plan);
+}
+
+/* ---------------------------------------------------------------- running ------------------- */
+
+static uint64_t now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
+}
+
+static int map_area(const struct pfnbuf_plan *plan, const struct pfnbuf_plan_area *area,
+		    bool anyway)
+{
+	int r = pfnbuf_ioas_expect_buf(plan->goal.ioas, area->buf, area->offset, area->length,
+				       plan->goal.map_flags, area->iova, anyway);
+
+	return r < 0 ? r : 0;
+}
+
+static int set_slot(const struct pfnbuf_plan *plan, const struct step *step, bool withdrawn)
+{
+	const struct pfnbuf_slot slot = {
+		.gpa = step->start,
+		.length = step->length,
+		.addr = step->slot->addr,
+		.flags = plan->goal.slot_flags,
+	};
+	int r = withdrawn ? pfnbuf_vm_expect_slot(plan->goal.vm, &slot, &step->slot->id)
+			  : pfnbuf_vm_set_slot(plan->goal.vm, &slot, &step->slot->id);
+
+	step->slot->held = r >= 0;
+	return r;
+}
+
+static int delete_slot(const struct pfnbuf_plan *plan, const struct step *step)
+{
+	int r = pfnbuf_vm_delete_slot(plan->goal.vm, step->slot->id);
+
+	step->slot->held = r < 0;
+	return r;
+}
+
+static int run_step(const struct pfnbuf_plan *plan, const struct step *step, bool withdrawn)
+{
+	switch (step->kind) {
+	case PFNBUF_STEP_AREA_UNMAP:
+		return pfnbuf_ioas_unmap(plan->goal.ioas, step->start, step->length, NULL);
+	case PFNBUF_STEP_AREA_MAP:
+		return map_area(plan, &plan->areas[step->first], false);
+	case PFNBUF_STEP_SLOT_DELETE:
+		return delete_slot(plan, step);
+	case PFNBUF_STEP_SLOT_SET:
+		return set_slot(plan, step, withdrawn);
+	default:
+		return pfnbuf_vm_move_slot(plan->goal.vm, step->slot->id, step->to);
+	}
+}
+
+/* Map again what an UNMAP took away: all of it, or where it failed half-way, what is missing. */
+static int map_again(const struct pfnbuf_plan *plan, const struct step *step)
+{
+	for (uint64_t i = 0; i < step->nr_areas; i++) {
+		const struct pfnbuf_plan_area *area = &plan->areas[step->first + i];
+		struct pfnbuf_area there;
+		int r;
+
+		if (pfnbuf_ioas_next_area(plan->goal.ioas, area->iova, &there) &&
+		    there.iova == area->iova)
+			continue;
+		r = map_area(plan, area, true);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int run_inverse(const struct pfnbuf_plan *plan, const struct step *step, bool withdrawn)
+{
+	switch (step->kind) {
+	case PFNBUF_STEP_AREA_UNMAP:
+		return map_again(plan, step);
+	case PFNBUF_STEP_AREA_MAP:
+		return pfnbuf_ioas_unmap(plan->goal.ioas, step->start, step->length, NULL);
+	case PFNBUF_STEP_SLOT_DELETE:
+		return set_slot(plan, step, withdrawn);
+	case PFNBUF_STEP_SLOT_SET:
+		return delete_slot(plan, step);
+	default:
+		return pfnbuf_vm_move_slot(plan->goal.vm, step->slot->id, step->start);
+	}
+}
+
+static bool may_pass(int code)
+{
+	return code == -EINTR || code == -EAGAIN || code == -EBUSY;
+}
+
+static int undo_step(const struct pfnbuf_plan *plan, struct step *step, bool withdrawn)
+{
+	int r = -EAGAIN;
+
+	for (int i = 0; i < UNDO_TRIES && may_pass(r); i++)
+		r = run_inverse(plan, step, withdrawn);
+	if (r < 0) {
+		step->state = PFNBUF_STEP_UNDO_FAILED;
+		step->result = r;
+	} else if (step->state == PFNBUF_STEP_DONE) {
+		step->state = PFNBUF_STEP_UNDONE;
+	}
+	return r;
+}
+
+/* Of the steps, @failed is the one that was refused. An UNMAP may have taken part of its areas. */
+static void undo(const struct pfnbuf_plan *plan, size_t failed, bool withdrawn)
+{
+	int r = 0;
+
+	if (plan->steps[failed].kind == PFNBUF_STEP_AREA_UNMAP)
+		r = undo_step(plan, &plan->steps[failed], withdrawn);
+	for (size_t i = failed; r >= 0 && i-- > 0;)
+		r = undo_step(plan, &plan->steps[i], withdrawn);
+}
+
+int pfnbuf_plan_run(struct pfnbuf_plan *plan, bool withdrawn)
+{
+	struct pfnbuf_saved_error error;
+	uint64_t before = now();
+
+	plan->has_run = true;
+	for (size_t i = 0; i < plan->nr_steps; i++) {
+		struct step *step = &plan->steps[i];
+		uint64_t after;
+
+		step->result = run_step(plan, step, withdrawn);
+		after = now();
+		step->ns = after > before ? after - before : 1;
+		before = after;
+		step->state = step->result < 0 ? PFNBUF_STEP_FAILED : PFNBUF_STEP_DONE;
+		if (step->result < 0) {
+			int r = step->result;
+
+			pfnbuf_error_save(&error);
+			undo(plan, i, withdrawn);
+			pfnbuf_error_restore(&error);
+			return r;
+		}
+	}
+	return 0;
+}
+
+bool pfnbuf_plan_has_run(const struct pfnbuf_plan *plan)
+{
+	return plan->has_run;
+}
+
+/* ---------------------------------------------------------------- looking ------------------- */
+
+size_t pfnbuf_plan_get_nr_steps(const struct pfnbuf_plan *plan)
+{
+	return plan->nr_steps;
+}
+
+int pfnbuf_plan_get_step(const struct pfnbuf_plan *plan, size_t i, struct pfnbuf_step *out)
+{
+	const struct step *step = &plan->steps[i];
+
+	if (i >= plan->nr_steps)
+		return pfnbuf_refused(-ERANGE, "pfnbuf_plan_get_step", "plan", NULL, "",
+				      "the plan has %zu steps", plan->nr_steps);
+	*out = (struct pfnbuf_step){
+		.kind = (enum pfnbuf_step_kind)step->kind,
+		.state = (enum pfnbuf_step_state)step->state,
+		.object = object_of(plan, step),
+		.range = { step->start, step->length },
+		.to = step->kind == PFNBUF_STEP_SLOT_MOVE ? step->to : 0,
+		.areas = is_area_step(step) ? step->nr_areas : 0,
+		.reason = step->reason,
+		.result = step->result,
+		.ns = step->ns,
+	};
+	return 0;
+}
+
+bool pfnbuf_plan_get_stuck(const struct pfnbuf_plan *plan, struct pfnbuf_step *step)
+{
+	for (size_t i = 0; i < plan->nr_steps; i++)
+		if (plan->steps[i].state == PFNBUF_STEP_UNDO_FAILED)
+			return pfnbuf_plan_get_step(plan, i, step) == 0;
+	return false;
+}
+
+const char *pfnbuf_step_kind_name(enum pfnbuf_step_kind kind)
+{
+	switch (kind) {
+	case PFNBUF_STEP_AREA_UNMAP:
+		return "area-unmap";
+	case PFNBUF_STEP_AREA_MAP:
+		return "area-map";
+	case PFNBUF_STEP_SLOT_DELETE:
+		return "slot-delete";
+	case PFNBUF_STEP_SLOT_SET:
+		return "slot-set";
+	case PFNBUF_STEP_SLOT_MOVE:
+		return "slot-move";
+	}
+	return "?";
+}
+
+const char *pfnbuf_step_state_name(enum pfnbuf_step_state state)
+{
+	switch (state) {
+	case PFNBUF_STEP_PLANNED:
+		return "planned";
+	case PFNBUF_STEP_DONE:
+		return "done";
+	case PFNBUF_STEP_FAILED:
+		return "failed";
+	case PFNBUF_STEP_UNDONE:
+		return "undone";
+	case PFNBUF_STEP_UNDO_FAILED:
+		return "undo-failed";
+	}
+	return "?";
+}
+
+/* Text that grows past its buffer and is only counted there. */
+struct text {
+	char *buf;
+	size_t size;
+	size_t length;
+};
+
+static void say(struct text *text, const char *format, ...) PFNBUF_PRINTF(2, 3);
+
+static void say(struct text *text, const char *format, ...)
+{
+	const size_t room = text->length < text->size ? text->size - text->length : 0;
+	va_list ap;
+	int n;
+
+	va_start(ap, format);
+	n = vsnprintf(room ? text->buf + text->length : NULL, room, format, ap);
+	va_end(ap);
+	text->length += n > 0 ? (size_t)n : 0;
+}
+
+static void say_step(struct text *text, size_t i, const struct pfnbuf_step *step)
+{
+	say(text, "%zu %s %s 0x%" PRIx64 "+0x%" PRIx64, i + 1, pfnbuf_step_kind_name(step->kind),
+	    step->object, step->range.offset, step->range.length);
+	if (step->kind == PFNBUF_STEP_SLOT_MOVE)
+		say(text, " to 0x%" PRIx64, step->to);
+	if (step->areas > 1)
+		say(text, " (%" PRIu64 " areas)", step->areas);
+	say(text, ": %s", step->reason);
+	if (step->state != PFNBUF_STEP_PLANNED)
+		say(text, "; %s, %s, %" PRIu64 " ns", pfnbuf_step_state_name(step->state),
+		    step->result ? pfnbuf_errno_name(step->result) : "0", step->ns);
+	say(text, "\n");
+}
+
+static void say_step_json(struct text *text, const struct pfnbuf_step *step)
+{
+	say(text,
+	    "{\"kind\": \"%s\", \"object\": \"%s\", \"offset\": %" PRIu64 ", \"length\": %" PRIu64,
+	    pfnbuf_step_kind_name(step->kind), step->object, step->range.offset,
+	    step->range.length);
+	if (step->kind == PFNBUF_STEP_SLOT_MOVE)
+		say(text, ", \"to\": %" PRIu64, step->to);
+	if (step->areas)
+		say(text, ", \"areas\": %" PRIu64, step->areas);
+	say(text, ", \"reason\": \"%s\", \"state\": \"%s\"", step->reason,
+	    pfnbuf_step_state_name(step->state));
+	if (step->state != PFNBUF_STEP_PLANNED && step->result)
+		say(text, ", \"result\": \"%s\"", pfnbuf_errno_name(step->result));
+	else if (step->state != PFNBUF_STEP_PLANNED)
+		say(text, ", \"result\": 0");
+	if (step->state != PFNBUF_STEP_PLANNED)
+		say(text, ", \"ns\": %" PRIu64, step->ns);
+	say(text, "}");
+}
+
+size_t pfnbuf_plan_print(const struct pfnbuf_plan *plan, char *buf, size_t size)
+{
+	struct text text = { buf, size, 0 };
+	struct pfnbuf_step step;
+
+	say(&text, "%s", "");
+	for (size_t i = 0; i < plan->nr_steps; i++) {
+		pfnbuf_plan_get_step(plan, i, &step);
+		say_step(&text, i, &step);
+	}
+	return text.length;
+}
+
+size_t pfnbuf_plan_print_json(const struct pfnbuf_plan *plan, char *buf, size_t size)
+{
+	struct text text = { buf, size, 0 };
+	struct pfnbuf_step step;
+
+	say(&text, "{\"steps\": [");
+	for (size_t i = 0; i < plan->nr_steps; i++) {
+		say(&text, "%s", i ? ", " : "");
+		pfnbuf_plan_get_step(plan, i, &step);
+		say_step_json(&text, &step);
+	}
+	say(&text, "]}");
+	return text.length;
+}

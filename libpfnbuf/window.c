@@ -1,0 +1,1658 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A window: a BAR or a block of RAM, placed in a VM and an IOAS under a layout.
+ *
+ * What stands behind a layout are *pieces*: each shared run, cut where a sparse BAR is interrupted
+ * and, for areas of RAM, at multiples of the granule. So the way from one layout to another is a
+ * matter of two sets of pieces: those only the old one has go, those only the new one has come, and
+ * where the layouts agree nobody looks.
+ *
+ * The window keeps its slots, because their ids may change; its areas are in the IOAS's ledger.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "private.h"
+
+#define ALL_SLOT_FLAGS (PFNBUF_SLOT_LOG_DIRTY | PFNBUF_SLOT_READONLY)
+
+/* A part of the window that is one range of one buffer, and one mapping. */
+struct stretch {
+	uint64_t offset; /* into the window */
+	uint64_t length;
+	struct pfnbuf_buf *buf; /* NULL: a BAR that is not for devices */
+	uint64_t buf_offset;
+	void *addr;  /* NULL: not in a guest */
+	bool mapped; /* here */
+};
+
+struct pfnbuf_window {
+	struct pfnbuf_plan_owner owner;
+	struct pfnbuf_revoke_hook hook;
+	atomic_uint refs; /* plans hold one each */
+	struct pfnbuf_ctx *ctx;
+	struct pfnbuf_device *device; /* NULL: RAM */
+	unsigned bar;
+	uint64_t bar_offset;
+	struct pfnbuf_vm *vm;
+	struct pfnbuf_ioas *ioas;
+	unsigned map_flags;
+	unsigned slot_flags;
+	uint64_t length;
+	uint64_t granule; /* 0: none */
+	bool withdraws;
+	struct stretch *stretches; /* in order */
+	size_t nr_stretches;
+	char name[PFNBUF_NAME_MAX];
+
+	pthread_mutex_t lock; /* what follows */
+	struct pfnbuf_layout *layout;
+	uint64_t gpa;
+	uint64_t iova;
+	uint64_t other_iova; /* where a move that could not be undone may have left areas */
+	uint64_t version;
+	bool suspended;	  /* by the caller */
+	bool withdrawn;	  /* slots, because of a revocation */
+	bool dead;	  /* the device is closed */
+	bool ended;	  /* freed; a plan keeps the memory */
+	bool quarantined; /* @reason says why */
+	struct pfnbuf_tree slots;
+	uint64_t nr_slots;
+	struct pfnbuf_window_slot
+		*strays; /* slots of a plan that could not be undone, by node.right */
+	char reason[512];
+};
+
+static struct pfnbuf_window *of_owner(struct pfnbuf_plan_owner *owner)
+{
+	return pfnbuf_container_of(owner, struct pfnbuf_window, owner);
+}
+
+static struct pfnbuf_window *of_hook(struct pfnbuf_revoke_hook *hook)
+{
+	return pfnbuf_container_of(hook, struct pfnbuf_window, hook);
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t end_of(const struct pfnbuf_range *range)
+{
+	return range->offset + range->length;
+}
+
+static int no_memory(const struct pfnbuf_window *w, const char *call)
+{
+	return pfnbuf_failed(-ENOMEM, call, w->name, NULL);
+}
+
+static const struct stretch *stretch_at(const struct pfnbuf_window *w, uint64_t offset)
+{
+	const struct stretch *s = w->stretches;
+
+	while (offset - s->offset >= s->length)
+		s++;
+	return s;
+}
+
+/* ---------------------------------------------------------------- slots --------------------- */
+
+static struct pfnbuf_window_slot *slot_of(struct pfnbuf_node *node)
+{
+	return node ? pfnbuf_container_of(node, struct pfnbuf_window_slot, node) : NULL;
+}
+
+/* The first slot from @offset on, and the last one up to there. */
+static struct pfnbuf_window_slot *slot_from(const struct pfnbuf_window *w, uint64_t offset)
+{
+	return slot_of(pfnbuf_tree_ceil(&w->slots, offset));
+}
+
+static struct pfnbuf_window_slot *slot_up_to(const struct pfnbuf_window *w, uint64_t offset)
+{
+	return slot_of(pfnbuf_tree_floor(&w->slots, offset));
+}
+
+static struct pfnbuf_window_slot *slot_after(const struct pfnbuf_window *w,
+					     const struct pfnbuf_window_slot *slot)
+{
+	return slot_from(w, slot->node.key + 1);
+}
+
+static struct pfnbuf_window_slot *slot_before(const struct pfnbuf_window *w,
+					      const struct pfnbuf_window_slot *slot)
+{
+	return slot->node.key ? slot_up_to(w, slot->node.key - 1) : NULL;
+}
+
+static struct pfnbuf_range slot_range(const struct pfnbuf_window_slot *slot)
+{
+	return (struct pfnbuf_range){ slot->node.key, slot->length };
+}
+
+static void enter_slot(struct pfnbuf_window *w, struct pfnbuf_window_slot *slot)
+{
+	pfnbuf_tree_insert(&w->slots, &slot->node);
+	w->nr_slots++;
+}
+
+static void remove_slot(struct pfnbuf_window *w, struct pfnbuf_window_slot *slot)
+{
+	pfnbuf_tree_remove(&w->slots, &slot->node);
+	w->nr_slots--;
+	free(slot);
+}
+
+static void log_last(const struct pfnbuf_window *w)
+{
+	pfnbuf_ctx_log(w->ctx, PFNBUF_LOG_ERROR, "%s: %s", w->name, pfnbuf_last_error());
+}
+
+static void delete_slot(const struct pfnbuf_window *w, struct pfnbuf_window_slot *slot)
+{
+	if (slot->held && pfnbuf_vm_delete_slot(w->vm, slot->id) < 0)
+		log_last(w);
+	slot->held = false;
+}
+
+static void delete_slots(const struct pfnbuf_window *w)
+{
+	struct pfnbuf_window_slot *s;
+
+	for (s = slot_from(w, 0); s; s = slot_after(w, s))
+		delete_slot(w, s);
+	for (s = w->strays; s; s = slot_of(s->node.right))
+		delete_slot(w, s);
+}
+
+/* ---------------------------------------------------------------- state --------------------- */
+
+static void tell(struct pfnbuf_window *w, enum pfnbuf_event_type type, struct pfnbuf_range range)
+{
+	struct pfnbuf_event event = { .type = type, .window = w, .range = range };
+
+	if (w->device) {
+		event.device = w->dead ? NULL : w->device;
+		event.user = pfnbuf_device_get_user(w->device);
+		event.generation = pfnbuf_device_get_generation(w->device);
+	}
+	pfnbuf_ctx_push_event(w->ctx, &event);
+}
+
+static uint64_t generation(const struct pfnbuf_window *w)
+{
+	return w->device ? pfnbuf_device_get_generation(w->device) : 0;
+}
+
+static bool memory_is_on(const struct pfnbuf_window *w)
+{
+	return !w->device || pfnbuf_device_revocation(w->device).state == PFNBUF_LIVE;
+}
+
+static int check_usable(const struct pfnbuf_window *w, const char *call)
+{
+	if (w->dead)
+		return pfnbuf_refused(-ENODEV, call, w->name, NULL, "free the window",
+				      "its device is closed");
+	if (w->quarantined)
+		return pfnbuf_refused(-ENOTRECOVERABLE, call, w->name, NULL,
+				      "look at it with pfnbuf_window_get_info() and free it",
+				      "the window is quarantined");
+	return 0;
+}
+
+static int check_fresh(const struct pfnbuf_window *w, struct pfnbuf_plan *plan, const char *call)
+{
+	const struct pfnbuf_plan_goal *goal = pfnbuf_plan_goal(plan);
+
+	if (w->ended || goal->version != w->version)
+		return pfnbuf_refused(-ESTALE, call, w->name, NULL, "make a new plan",
+				      "the window has changed since the plan was made");
+	if (goal->generation != generation(w))
+		return pfnbuf_refused(-ESTALE, call, w->name, NULL, "make a new plan",
+				      "the device was revoked since the plan was made");
+	if (pfnbuf_plan_has_run(plan))
+		return pfnbuf_refused(-EALREADY, call, w->name, NULL, "make a new plan",
+				      "the plan has run");
+	return 0;
+}
+
+static int check_plan(const struct pfnbuf_window *w, struct pfnbuf_plan *plan, const char *call)
+{
+	int r = check_fresh(w, plan, call);
+
+	if (r >= 0)
+		r = check_usable(w, call);
+	return r < 0 ? r : pfnbuf_plan_check_steps(plan);
+}
+
+static int check_owned_plan(struct pfnbuf_plan_owner *owner, struct pfnbuf_plan *plan)
+{
+	struct pfnbuf_window *w = of_owner(owner);
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+
+	/* Somebody else may have attached a device. */
+	if (w->ioas && !w->ended)
+		pfnbuf_ioas_forget_space(w->ioas);
+	return check_plan(w, plan, "pfnbuf_plan_check");
+}
+
+/* ---------------------------------------------------------------- its end ------------------- */
+
+static void unref(struct pfnbuf_window *w)
+{
+	if (atomic_fetch_sub(&w->refs, 1) != 1)
+		return;
+	pthread_mutex_destroy(&w->lock);
+	pfnbuf_device_unref(w->device);
+	pfnbuf_ctx_unref(w->ctx);
+	free(w);
+}
+
+static void release_by_plan(struct pfnbuf_plan_owner *owner)
+{
+	unref(of_owner(owner));
+}
+
+static bool owns_area(const struct pfnbuf_window *w, const struct pfnbuf_area *area)
+{
+	for (size_t i = 0; i < w->nr_stretches; i++)
+		if (area->buf && w->stretches[i].buf == area->buf)
+			return true;
+	return false;
+}
+
+/* The next areas of the window in [*iova, last] that follow each other, as one range. */
+static bool next_areas(const struct pfnbuf_window *w, uint64_t iova, uint64_t last,
+		       struct pfnbuf_range *range)
+{
+	struct pfnbuf_area area;
+	uint64_t end = 0;
+	bool any = false;
+
+	while (iova <= last && pfnbuf_ioas_next_area(w->ioas, iova, &area) && area.iova <= last) {
+		end = area.iova + area.length - 1;
+		if (owns_area(w, &area)) {
+			range->offset = any ? range->offset : area.iova;
+			range->length = end - range->offset + 1;
+			any = true;
+		} else if (any) {
+			return true;
+		}
+		if (end == UINT64_MAX)
+			break;
+		iova = end + 1;
+	}
+	return any;
+}
+
+static void unmap_areas(const struct pfnbuf_window *w, uint64_t iova)
+{
+	const uint64_t last = iova + w->length - 1;
+	struct pfnbuf_range range = { 0, 0 };
+
+	while (next_areas(w, iova, last, &range)) {
+		if (pfnbuf_ioas_unmap(w->ioas, range.offset, range.length, NULL) < 0)
+			log_last(w);
+		iova = range.offset + range.length;
+		if (!iova)
+			break;
+	}
+}
+
+static void release_stretch(const struct pfnbuf_window *w, struct stretch *s)
+{
+	int r = 0;
+
+	/* Closing the device has unmapped its BARs. */
+	if (s->mapped && w->device && !w->dead)
+		r = pfnbuf_device_bar_unmap(w->device, s->addr);
+	else if (s->mapped && !w->device)
+		r = pfnbuf_buf_unmap(s->buf, s->addr, s->length);
+	if (r < 0)
+		log_last(w);
+	pfnbuf_buf_unref(s->buf);
+}
+
+static void release_slots(struct pfnbuf_window *w)
+{
+	while (w->slots.root)
+		remove_slot(w, slot_of(w->slots.root));
+	while (w->strays) {
+		struct pfnbuf_window_slot *s = w->strays;
+
+		w->strays = slot_of(s->node.right);
+		free(s);
+	}
+}
+
+static void end(struct pfnbuf_window *w)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+
+	if (w->ioas)
+		unmap_areas(w, w->iova);
+	if (w->ioas && w->other_iova != w->iova)
+		unmap_areas(w, w->other_iova);
+	if (w->vm)
+		delete_slots(w);
+	release_slots(w);
+	w->layout = pfnbuf_layout_free(w->layout);
+	w->ended = true;
+}
+
+struct pfnbuf_window *pfnbuf_window_free(struct pfnbuf_window *w)
+{
+	if (!w)
+		return NULL;
+	if (w->device)
+		pfnbuf_device_unhook(w->device, &w->hook);
+	end(w);
+	for (size_t i = 0; i < w->nr_stretches; i++)
+		release_stretch(w, &w->stretches[i]);
+	free(w->stretches);
+	w->stretches = NULL;
+	pfnbuf_ctx_forget_window(w->ctx, w);
+	unref(w);
+	return NULL;
+}
+
+static void cleanup_window_free(struct pfnbuf_window **w)
+{
+	pfnbuf_window_free(*w);
+}
+
+#define cleanup_window __attribute__((cleanup(cleanup_window_free)))
+
+/* ---------------------------------------------------------------- revocation ---------------- */
+
+static void suspend_hook(struct pfnbuf_revoke_hook *hook)
+{
+	struct pfnbuf_window *w = of_hook(hook);
+	struct pfnbuf_window_slot *s;
+
+	if (!w->withdraws)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->withdrawn = true;
+	for (s = slot_from(w, 0); s; s = slot_after(w, s))
+		if (s->held && pfnbuf_vm_withdraw_slot(w->vm, s->id) < 0)
+			log_last(w);
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* Where some cannot be set the rest is all the same; *missing is the first. */
+static int put_back_slots(struct pfnbuf_window *w, struct pfnbuf_range *missing)
+{
+	struct pfnbuf_saved_error error;
+	struct pfnbuf_window_slot *s;
+	int first = 0;
+
+	if (!w->withdrawn)
+		return 0;
+	for (s = slot_from(w, 0); s; s = slot_after(w, s)) {
+		int r = s->held ? pfnbuf_vm_put_back_slot(w->vm, s->id) : 0;
+
+		if (r < 0 && !first) {
+			first = r;
+			*missing = slot_range(s);
+			pfnbuf_error_save(&error);
+		}
+	}
+	w->withdrawn = first < 0;
+	if (first)
+		pfnbuf_error_restore(&error);
+	return first;
+}
+
+static bool has_dead_area(const struct pfnbuf_window *w, struct pfnbuf_range *where)
+{
+	const uint64_t last = w->iova + w->length - 1;
+	struct pfnbuf_area area = { .iova = w->iova };
+
+	while (pfnbuf_ioas_next_area(w->ioas, area.iova + area.length, &area) &&
+	       area.iova <= last) {
+		if (area.dead && owns_area(w, &area)) {
+			*where = (struct pfnbuf_range){ area.iova - w->iova, area.length };
+			return true;
+		}
+		if (area.iova + area.length - 1 >= last)
+			break;
+	}
+	return false;
+}
+
+/* The window's part of a restore, when the areas are done. */
+static int finish_restore(struct pfnbuf_window *w, bool complete)
+{
+	struct pfnbuf_range missing = { 0, 0 };
+	int r = put_back_slots(w, &missing);
+
+	if (!complete && w->ioas)
+		complete = !has_dead_area(w, &missing);
+	if (r >= 0 && complete)
+		tell(w, PFNBUF_EVENT_RESTORED, (struct pfnbuf_range){ 0, w->length });
+	else
+		tell(w, PFNBUF_EVENT_RESTORE_FAILED, missing);
+	return r;
+}
+
+static int restore_hook(struct pfnbuf_revoke_hook *hook, bool complete)
+{
+	struct pfnbuf_window *w = of_hook(hook);
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+
+	return w->quarantined ? 0 : finish_restore(w, complete);
+}
+
+static void close_hook(struct pfnbuf_revoke_hook *hook)
+{
+	struct pfnbuf_window *w = of_hook(hook);
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+
+	w->dead = true;
+	if (w->vm)
+		delete_slots(w);
+}
+
+int pfnbuf_window_restore(struct pfnbuf_window *w)
+{
+	static const char call[] = "pfnbuf_window_restore";
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+	struct pfnbuf_saved_error error;
+	int areas = 0, slots, r = check_usable(w, call);
+
+	if (r < 0 || !w->device)
+		return r;
+	if (!memory_is_on(w))
+		return pfnbuf_refused(-ENODEV, call, w->name, NULL,
+				      "turn memory decode on, or leave low power, first",
+				      "the device's memory is off: nothing can be imported");
+	if (w->ioas)
+		areas = pfnbuf_ioas_restore(w->ioas, w->device, w->iova, w->iova + w->length - 1);
+	pfnbuf_error_save(&error);
+	slots = finish_restore(w, areas >= 0);
+	if (areas < 0)
+		pfnbuf_error_restore(&error);
+	return areas < 0 ? areas : slots;
+}
+
+/* ---------------------------------------------------------------- pieces -------------------- */
+
+/* Walks the pieces of a layout in [at, end). */
+struct cursor {
+	const struct pfnbuf_window *w;
+	const struct pfnbuf_layout *layout;
+	uint64_t granule;
+	uint64_t at;
+	uint64_t end;
+	uint64_t next; /* the first offset behind @runs */
+	struct pfnbuf_run runs[8];
+	int nr;
+	int i;
+};
+
+static struct cursor cursor(const struct pfnbuf_window *w, const struct pfnbuf_layout *layout,
+			    uint64_t granule, const struct pfnbuf_range *span)
+{
+	return (struct cursor){
+		.w = w,
+		.layout = layout,
+		.granule = granule,
+		.at = span->offset,
+		.end = end_of(span),
+		.next = span->offset,
+	};
+}
+
+/* The shared run that holds @at, or the next one; cut off in front of @at. */
+static const struct pfnbuf_run *shared_run(struct cursor *c)
+{
+	for (;;) {
+		const struct pfnbuf_run *run = &c->runs[c->i];
+
+		if (c->i == c->nr) {
+			if (c->next >= c->end)
+				return NULL;
+			c->nr = pfnbuf_layout_next(c->layout, &c->next, c->runs,
+						   sizeof(c->runs) / sizeof(*c->runs));
+			c->i = 0;
+			if (c->nr <= 0)
+				return NULL;
+		} else if (run->vis == PFNBUF_SHARED && run->offset + run->length > c->at) {
+			return run->offset < c->end ? run : NULL;
+		} else {
+			c->i++;
+		}
+	}
+}
+
+/* Where a piece that begins at @at ends at the latest. */
+static uint64_t next_cut(const struct cursor *c, uint64_t at)
+{
+	const struct stretch *s = stretch_at(c->w, at);
+	uint64_t cut = min_u64(s->offset + s->length, c->end);
+
+	if (c->granule)
+		cut = min_u64(cut, at - at % c->granule + c->granule);
+	return cut;
+}
+
+static bool next_piece(struct cursor *c, struct pfnbuf_range *piece)
+{
+	const struct pfnbuf_run *run = shared_run(c);
+	uint64_t at;
+
+	if (!run)
+		return false;
+	at = run->offset > c->at ? run->offset : c->at;
+	c->at = min_u64(run->offset + run->length, next_cut(c, at));
+	*piece = (struct pfnbuf_range){ at, c->at - at };
+	return true;
+}
+
+struct piece {
+	struct pfnbuf_range range;
+	bool joins;    /* what goes: nothing that stays lies between it and the one in front */
+	bool replaced; /* part of what it shows is shown before and after */
+};
+
+struct pieces {
+	struct piece *list;
+	size_t nr;
+	size_t max;
+};
+
+/* The pieces that go and those that come on the way from one layout to another. */
+struct difference {
+	const struct pfnbuf_window *w;
+	const struct pfnbuf_layout *from;
+	const struct pfnbuf_layout *to;
+	uint64_t granule;
+	bool areas;
+	struct pieces gone;
+	struct pieces made;
+	bool kept;     /* a piece that stays was seen after the last that goes */
+	uint64_t seen; /* up to where */
+};
+
+static void cleanup_difference_free(struct difference *d)
+{
+	free(d->gone.list);
+	free(d->made.list);
+}
+
+#define cleanup_difference __attribute__((cleanup(cleanup_difference_free)))
+
+static int push(const struct pfnbuf_window *w, struct pieces *pieces,
+		const struct pfnbuf_range *range, bool joins, bool replaced)
+{
+	if (pieces->nr == pieces->max) {
+		const size_t more = pieces->max ? pieces->max * 2 : 16;
+		struct piece *list = reallocarray(pieces->list, more, sizeof(*list));
+
+		if (!list)
+			return no_memory(w, "pfnbuf_window_plan");
+		pieces->list = list;
+		pieces->max = more;
+	}
+	pieces->list[pieces->nr++] = (struct piece){ *range, joins, replaced };
+	return 0;
+}
+
+static bool has_shared(const struct pfnbuf_layout *layout, uint64_t from, uint64_t to)
+{
+	struct pfnbuf_run run;
+
+	while (from < to && pfnbuf_layout_next(layout, &from, &run, 1) > 0)
+		if (run.vis == PFNBUF_SHARED && run.offset < to)
+			return true;
+	return false;
+}
+
+/* Whether the IOAS maps nothing of anybody else's between two areas of the window's. */
+static bool gap_is_free(const struct pfnbuf_window *w, const struct pfnbuf_range *a,
+			const struct pfnbuf_range *b)
+{
+	struct pfnbuf_area area;
+
+	if (end_of(a) == b->offset)
+		return true;
+	return !pfnbuf_ioas_next_area(w->ioas, w->iova + end_of(a), &area) ||
+	       area.iova >= w->iova + b->offset;
+}
+
+static int add_gone(struct difference *d, const struct pfnbuf_range *range, bool replaced)
+{
+	const struct pieces *gone = &d->gone;
+	const bool joins = d->areas && gone->nr && !d->kept &&
+			   gap_is_free(d->w, &gone->list[gone->nr - 1].range, range);
+
+	d->kept = false;
+	return push(d->w, &d->gone, range, joins, replaced);
+}
+
+static bool last_reaches(const struct pieces *pieces, uint64_t offset)
+{
+	return pieces->nr && end_of(&pieces->list[pieces->nr - 1].range) > offset;
+}
+
+/* Compare the pieces of both layouts in a span that cuts none of either. */
+static int compare(struct difference *d, const struct pfnbuf_range *span)
+{
+	struct cursor old_at = cursor(d->w, d->from, d->granule, span);
+	struct cursor new_at = cursor(d->w, d->to, d->granule, span);
+	struct pfnbuf_range old, new;
+	bool has_old = next_piece(&old_at, &old), has_new = next_piece(&new_at, &new);
+	int r = 0;
+
+	if (d->gone.nr && !d->kept)
+		d->kept = has_shared(d->from, d->seen, span->offset);
+	d->seen = end_of(span);
+	while (r >= 0 && (has_old || has_new)) {
+		if (has_old && has_new && old.offset == new.offset &&old.length == new.length) {
+			d->kept = true;
+			has_old = next_piece(&old_at, &old);
+			has_new = next_piece(&new_at, &new);
+		} else if (has_old && (!has_new || old.offset <= new.offset)) {
+			r = add_gone(d, &old,
+				     (has_new && new.offset < end_of(&old)) ||
+					     last_reaches(&d->made, old.offset));
+			has_old = next_piece(&old_at, &old);
+		} else {
+			r = push(d->w, &d->made, &new, false,
+				 (has_old && old.offset < end_of(&new)) ||
+					 last_reaches(&d->gone, new.offset));
+			has_new = next_piece(&new_at, &new);
+		}
+	}
+	return r;
+}
+
+/*
+ * What a change reaches: the granules that it touches, or without one the shared run that it is part
+ * of. It is shared in one of the layouts, and what is left of that run in the other lies inside.
+ */
+static struct pfnbuf_range reach(const struct difference *d, const struct pfnbuf_change *c)
+{
+	const struct pfnbuf_layout *shared = c->from == PFNBUF_SHARED ? d->from : d->to;
+	struct pfnbuf_run run;
+	uint64_t start, last;
+
+	if (d->granule) {
+		start = c->offset - c->offset % d->granule;
+		last = c->offset + c->length + d->granule - 1;
+		last = min_u64(last - last % d->granule, d->w->length);
+		return (struct pfnbuf_range){ start, last - start };
+	}
+	pfnbuf_layout_get(shared, c->offset, &run);
+	return (struct pfnbuf_range){ run.offset, run.length };
+}
+
+/* Later changes never reach further to the front, so spans that overlap are neighbours. */
+static int find_difference(struct difference *d)
+{
+	struct pfnbuf_range span = { 0, 0 };
+	struct pfnbuf_change changes[64];
+	uint64_t pos = 0;
+	int n, r = 0;
+
+	while ((n = pfnbuf_layout_diff(d->from, d->to, &pos, changes, 64)) > 0) {
+		for (int i = 0; r >= 0 && i < n; i++) {
+			struct pfnbuf_range next;
+
+			if ((changes[i].from == PFNBUF_SHARED) == (changes[i].to == PFNBUF_SHARED))
+				continue;
+			next = reach(d, &changes[i]);
+			if (next.offset >= end_of(&span)) {
+				r = compare(d, &span);
+				span = next;
+			} else if (end_of(&next) > end_of(&span)) {
+				span.length = end_of(&next) - span.offset;
+			}
+		}
+		if (r < 0)
+			return r;
+	}
+	return n < 0 ? n : compare(d, &span);
+}
+
+/* ---------------------------------------------------------------- planning ------------------ */
+
+static struct pfnbuf_plan_area plan_area(const struct pfnbuf_window *w,
+					 const struct pfnbuf_range *piece, uint64_t iova)
+{
+	const struct stretch *s = stretch_at(w, piece->offset);
+
+	return (struct pfnbuf_plan_area){
+		.buf = s->buf,
+		.offset = s->buf_offset + piece->offset - s->offset,
+		.iova = iova + piece->offset,
+		.length = piece->length,
+	};
+}
+
+static int plan_unmaps(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
+		       const struct pieces *pieces, const char *reason, const char *replaced)
+{
+	for (size_t i = 0; i < pieces->nr; i++) {
+		const struct piece *p = &pieces->list[i];
+		const struct pfnbuf_plan_area area = plan_area(w, &p->range, w->iova);
+		int r = pfnbuf_plan_unmap(plan, &area, p->joins, p->replaced ? replaced : reason);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int plan_maps(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
+		     const struct pieces *pieces, const char *reason, const char *replaced)
+{
+	const uint64_t iova = pfnbuf_plan_goal(plan)->iova;
+
+	for (size_t i = 0; i < pieces->nr; i++) {
+		const struct piece *p = &pieces->list[i];
+		const struct pfnbuf_plan_area area = plan_area(w, &p->range, iova);
+		int r = pfnbuf_plan_map(plan, &area, p->replaced ? replaced : reason);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int plan_slot_deletes(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
+			     const struct pieces *pieces)
+{
+	for (size_t i = 0; i < pieces->nr; i++) {
+		const struct piece *p = &pieces->list[i];
+		int r = pfnbuf_plan_delete_slot(
+			plan, slot_from(w, p->range.offset), w->gpa + p->range.offset,
+			p->replaced ? "its run changes, and a slot cannot" : "not shared any more");
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static struct pfnbuf_window_slot *new_slot(const struct pfnbuf_window *w,
+					   const struct pfnbuf_range *piece)
+{
+	const struct stretch *s = stretch_at(w, piece->offset);
+	struct pfnbuf_window_slot *slot = calloc(1, sizeof(*slot));
+
+	if (!slot)
+		return NULL;
+	slot->node.key = piece->offset;
+	slot->length = piece->length;
+	slot->addr = (char *)s->addr + (piece->offset - s->offset);
+	return slot;
+}
+
+static int plan_slot_sets(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
+			  const struct pieces *pieces)
+{
+	for (size_t i = 0; i < pieces->nr; i++) {
+		const struct piece *p = &pieces->list[i];
+		struct pfnbuf_window_slot *slot = new_slot(w, &p->range);
+		int r;
+
+		if (!slot)
+			return no_memory(w, "pfnbuf_window_plan");
+		r = pfnbuf_plan_set_slot(plan, slot, w->gpa + p->range.offset,
+					 p->replaced ? "the run as it is now"
+						     : "shared from now on");
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Devices lose what goes before the guest does, and get what comes after the guest has it. */
+static int plan_difference(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
+			   const struct pfnbuf_layout *from, const struct pfnbuf_layout *to)
+{
+	cleanup_difference struct difference areas = {
+		.w = w,
+		.from = from,
+		.to = to,
+		.granule = w->granule,
+		.areas = true,
+	};
+	cleanup_difference struct difference slots = { .w = w, .from = from, .to = to };
+	int r = w->ioas ? find_difference(&areas) : 0;
+
+	if (r >= 0 && w->vm)
+		r = find_difference(&slots);
+	if (r >= 0)
+		r = plan_unmaps(w, plan, &areas.gone, "not shared any more",
+				"its run changes, and an area cannot");
+	if (r >= 0)
+		r = plan_slot_deletes(w, plan, &slots.gone);
+	if (r >= 0)
+		r = plan_slot_sets(w, plan, &slots.made);
+	if (r >= 0)
+		r = plan_maps(w, plan, &areas.made, "shared from now on", "the run as it is now");
+	return r;
+}
+
+/* In the direction in which no slot's new place is where another one still is. */
+static int plan_slot_moves(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+{
+	const uint64_t gpa = pfnbuf_plan_goal(plan)->gpa;
+	const bool up = gpa > w->gpa;
+	struct pfnbuf_window_slot *s = up ? slot_up_to(w, UINT64_MAX) : slot_from(w, 0);
+	int r = 0;
+
+	for (; r >= 0 && s; s = up ? slot_before(w, s) : slot_after(w, s))
+		r = pfnbuf_plan_move_slot(plan, s, w->gpa + s->node.key, gpa + s->node.key,
+					  "the window moves");
+	return r;
+}
+
+static int plan_way(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+{
+	const struct pfnbuf_plan_goal *goal = pfnbuf_plan_goal(plan);
+	const struct pfnbuf_range all = { 0, w->length };
+	cleanup_difference struct difference areas = {
+		.w = w,
+		.from = w->layout,
+		.granule = w->granule,
+		.areas = true,
+	};
+	struct cursor c = cursor(w, w->layout, w->granule, &all);
+	struct pfnbuf_range piece;
+	int r = 0;
+
+	while (r >= 0 && w->ioas && goal->iova != w->iova && next_piece(&c, &piece))
+		r = add_gone(&areas, &piece, false);
+	if (r >= 0)
+		r = plan_unmaps(w, plan, &areas.gone, "the window moves", "");
+	if (r >= 0 && w->vm && goal->gpa != w->gpa)
+		r = plan_slot_moves(w, plan);
+	if (r >= 0)
+		r = plan_maps(w, plan, &areas.gone, "the window moves", "");
+	return r;
+}
+
+/* What the window places: nothing, while it is suspended. */
+static int copy_placed(const struct pfnbuf_window *w, bool suspended,
+		       const struct pfnbuf_layout *layout, struct pfnbuf_layout **placed)
+{
+	if (suspended)
+		return pfnbuf_layout_new(w->length, pfnbuf_page_size(), PFNBUF_HOLE, placed);
+	return pfnbuf_layout_copy(layout, placed);
+}
+
+static void cleanup_layout_free(struct pfnbuf_layout **layout)
+{
+	pfnbuf_layout_free(*layout);
+}
+
+#define cleanup_layout __attribute__((cleanup(cleanup_layout_free)))
+
+static int plan_steps(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+{
+	const struct pfnbuf_plan_goal *goal = pfnbuf_plan_goal(plan);
+	cleanup_layout struct pfnbuf_layout *from = NULL, *to = NULL;
+
+	if (goal->gpa != w->gpa || goal->iova != w->iova)
+		return w->suspended ? 0 : plan_way(w, plan);
+	if (copy_placed(w, w->suspended, w->layout, &from) < 0 ||
+	    copy_placed(w, goal->suspended, goal->layout, &to) < 0)
+		return no_memory(w, "pfnbuf_window_plan");
+	return plan_difference(w, plan, from, to);
+}
+
+static void cleanup_plan_free(struct pfnbuf_plan **plan)
+{
+	pfnbuf_plan_free(*plan);
+}
+
+#define cleanup_plan __attribute__((cleanup(cleanup_plan_free)))
+
+/* What the window is, as the start of what it shall be; the layout is the caller's to fill in. */
+static struct pfnbuf_plan_goal goal_of(struct pfnbuf_window *w)
+{
+	return (struct pfnbuf_plan_goal){
+		.ioas = w->ioas,
+		.vm = w->vm,
+		.map_flags = w->map_flags,
+		.slot_flags = w->slot_flags,
+		.gpa = w->gpa,
+		.iova = w->iova,
+		.suspended = w->suspended,
+		.version = w->version,
+		.generation = generation(w),
+	};
+}
+
+/* Takes a copy of @layout, or of the window's own where it is NULL. */
+static int make_plan(struct pfnbuf_window *w, struct pfnbuf_plan_goal *goal,
+		     const struct pfnbuf_layout *layout, struct pfnbuf_plan **planp)
+{
+	cleanup_plan struct pfnbuf_plan *plan = NULL;
+	int r;
+
+	if (pfnbuf_layout_copy(layout ? layout : w->layout, &goal->layout) < 0)
+		return no_memory(w, "pfnbuf_window_plan");
+	goal->owner = &w->owner;
+	atomic_fetch_add(&w->refs, 1);
+	r = pfnbuf_plan_new(goal, &plan);
+	if (r >= 0)
+		r = plan_steps(w, plan);
+	if (r < 0)
+		return r;
+	*planp = plan;
+	plan = NULL;
+	return 0;
+}
+
+/* ---------------------------------------------------------------- applying ------------------ */
+
+static void commit(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+{
+	struct pfnbuf_plan_goal *goal = pfnbuf_plan_goal(plan);
+	struct pfnbuf_layout *old = w->layout;
+	const size_t n = pfnbuf_plan_get_nr_steps(plan);
+
+	for (size_t i = 0; i < n; i++) {
+		bool enters = false;
+		struct pfnbuf_window_slot *slot = pfnbuf_plan_take_slot(plan, i, &enters);
+
+		if (slot && enters)
+			enter_slot(w, slot);
+		else if (slot)
+			remove_slot(w, slot);
+	}
+	w->layout = goal->layout;
+	goal->layout = old;
+	w->gpa = goal->gpa;
+	w->iova = goal->iova;
+	w->other_iova = goal->iova;
+	w->suspended = goal->suspended;
+	w->version++;
+}
+
+/* Slots that the plan has set, and nobody could delete, stay the window's to free. */
+static void keep_strays(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+{
+	const size_t n = pfnbuf_plan_get_nr_steps(plan);
+
+	for (size_t i = 0; i < n; i++) {
+		bool enters = false;
+		struct pfnbuf_window_slot *slot = pfnbuf_plan_take_slot(plan, i, &enters);
+
+		if (!slot || !enters)
+			continue;
+		slot->node.right = w->strays ? &w->strays->node : NULL;
+		w->strays = slot;
+	}
+}
+
+static void quarantine(struct pfnbuf_window *w, struct pfnbuf_plan *plan,
+		       const struct pfnbuf_step *stuck)
+{
+	const size_t n = pfnbuf_plan_get_nr_steps(plan);
+	struct pfnbuf_step step;
+	size_t standing = 0;
+
+	for (size_t i = 0; i < n; i++)
+		standing +=
+			pfnbuf_plan_get_step(plan, i, &step) == 0 && step.state == PFNBUF_STEP_DONE;
+	snprintf(w->reason, sizeof(w->reason),
+		 "a plan of %zu steps failed (%.240s), and undoing its %s of %s at 0x%" PRIx64
+		 "+0x%" PRIx64
+		 " failed with %s: %zu steps before that stand, those after it do not. "
+		 "The ledgers of IOAS and VM say what is there",
+		 n, pfnbuf_last_error(), pfnbuf_step_kind_name(stuck->kind), stuck->object,
+		 stuck->range.offset, stuck->range.length, pfnbuf_errno_name(stuck->result),
+		 standing);
+	keep_strays(w, plan);
+	w->other_iova = pfnbuf_plan_goal(plan)->iova;
+	w->quarantined = true;
+	w->version++;
+	tell(w, PFNBUF_EVENT_QUARANTINED, (struct pfnbuf_range){ 0, w->length });
+}
+
+static int run_plan(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+{
+	struct pfnbuf_step stuck;
+	int r = pfnbuf_plan_check_steps(plan);
+
+	if (r < 0)
+		return r;
+	r = pfnbuf_plan_run(plan, w->withdrawn);
+	if (r >= 0)
+		commit(w, plan);
+	else if (pfnbuf_plan_get_stuck(plan, &stuck))
+		quarantine(w, plan, &stuck);
+	return r;
+}
+
+int pfnbuf_window_apply(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+{
+	static const char call[] = "pfnbuf_window_apply";
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+	int r;
+
+	if (pfnbuf_plan_goal(plan)->owner != &w->owner)
+		return pfnbuf_refused(-EINVAL, call, w->name, NULL, "",
+				      "the plan is another window's");
+	r = check_fresh(w, plan, call);
+	if (r >= 0)
+		r = check_usable(w, call);
+	return r < 0 ? r : run_plan(w, plan);
+}
+
+/* ---------------------------------------------------------------- layouts ------------------- */
+
+static int check_stretches(const struct pfnbuf_window *w, const struct pfnbuf_layout *layout)
+{
+	uint64_t at = 0;
+
+	for (size_t i = 0; i <= w->nr_stretches; i++) {
+		const bool last = i == w->nr_stretches;
+		const uint64_t start = last ? w->length : w->stretches[i].offset;
+		const struct pfnbuf_range gap = { at, start - at };
+
+		if (has_shared(layout, at, start))
+			return pfnbuf_refused(
+				-EINVAL, "pfnbuf_window_plan", w->name, &gap,
+				"make it a hole: accesses exit to the VMM",
+				"the layout is shared where the BAR cannot be mapped");
+		if (!last)
+			at = start + w->stretches[i].length;
+	}
+	return 0;
+}
+
+static int check_layout(const struct pfnbuf_window *w, const struct pfnbuf_layout *layout)
+{
+	static const char call[] = "pfnbuf_window_plan";
+	struct pfnbuf_layout_count count;
+
+	if (pfnbuf_layout_get_size(layout) != w->length ||
+	    pfnbuf_layout_get_page_size(layout) != pfnbuf_page_size())
+		return pfnbuf_refused(-EINVAL, call, w->name, NULL, "",
+				      "the layout has 0x%" PRIx64 " bytes in pages of 0x%" PRIx64
+				      ", the window 0x%" PRIx64 " in pages of 0x%" PRIx64,
+				      pfnbuf_layout_get_size(layout),
+				      pfnbuf_layout_get_page_size(layout), w->length,
+				      pfnbuf_page_size());
+	pfnbuf_layout_count(layout, &count);
+	if (count.runs[PFNBUF_PRIVATE])
+		return pfnbuf_refused(-EOPNOTSUPP, call, w->name, NULL,
+				      w->device ? "bind the device to the confidential guest"
+						: "put a guest_memfd behind the window",
+				      "nothing private stands behind this window");
+	return check_stretches(w, layout);
+}
+
+static int plan_layout(struct pfnbuf_window *w, const struct pfnbuf_layout *target,
+		       struct pfnbuf_plan **planp)
+{
+	struct pfnbuf_plan_goal goal = goal_of(w);
+	int r = check_usable(w, "pfnbuf_window_plan");
+
+	if (r >= 0)
+		r = check_layout(w, target);
+	return r < 0 ? r : make_plan(w, &goal, target, planp);
+}
+
+static int set_layout(struct pfnbuf_window *w, const struct pfnbuf_layout *target)
+{
+	cleanup_plan struct pfnbuf_plan *plan = NULL;
+	int r = plan_layout(w, target, &plan);
+
+	return r < 0 ? r : run_plan(w, plan);
+}
+
+int pfnbuf_window_plan(struct pfnbuf_window *w, const struct pfnbuf_layout *target,
+		       struct pfnbuf_plan **planp)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+
+	return plan_layout(w, target, planp);
+}
+
+int pfnbuf_window_set_layout(struct pfnbuf_window *w, const struct pfnbuf_layout *target)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+
+	return set_layout(w, target);
+}
+
+int pfnbuf_window_convert(struct pfnbuf_window *w, uint64_t offset, uint64_t length,
+			  enum pfnbuf_vis to)
+{
+	static const char call[] = "pfnbuf_window_convert";
+	cleanup_layout struct pfnbuf_layout *target = NULL;
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+	const struct pfnbuf_range range = { offset, length };
+	int r = check_usable(w, call);
+
+	if (r < 0)
+		return r;
+	r = pfnbuf_layout_copy(w->layout, &target);
+	if (r >= 0)
+		r = pfnbuf_layout_set(target, offset, length, to);
+	if (r == -ENOMEM)
+		return no_memory(w, call);
+	if (r < 0)
+		return pfnbuf_refused(r, call, w->name, &range, "",
+				      r == -ERANGE
+					      ? "the range leaves the window"
+					      : "the range is empty or misaligned, or there is "
+						"no such visibility");
+	return set_layout(w, target);
+}
+
+int pfnbuf_window_get_layout(struct pfnbuf_window *w, struct pfnbuf_layout **layoutp)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+
+	if (pfnbuf_layout_copy(w->layout, layoutp) < 0)
+		return no_memory(w, "pfnbuf_window_get_layout");
+	return 0;
+}
+
+/* The MSI-X pages of the window's BAR, as far as the window has them. */
+static int hide_msix(const struct pfnbuf_window *w, struct pfnbuf_layout *layout)
+{
+	struct pfnbuf_range pages[2];
+	int n = w->device ? pfnbuf_device_get_bar_msix(w->device, w->bar, pages, 2) : 0;
+	int r = 0;
+
+	for (int i = 0; r >= 0 && i < n; i++) {
+		const uint64_t from =
+			pages[i].offset > w->bar_offset ? pages[i].offset : w->bar_offset;
+		const uint64_t to = min_u64(end_of(&pages[i]), w->bar_offset + w->length);
+
+		if (from < to)
+			r = pfnbuf_layout_set(layout, from - w->bar_offset, to - from, PFNBUF_HOLE);
+	}
+	return r;
+}
+
+int pfnbuf_window_default_layout(const struct pfnbuf_window *w, struct pfnbuf_layout **layoutp)
+{
+	cleanup_layout struct pfnbuf_layout *layout = NULL;
+	int r = pfnbuf_layout_new(w->length, pfnbuf_page_size(), PFNBUF_HOLE, &layout);
+
+	for (size_t i = 0; r >= 0 && i < w->nr_stretches; i++)
+		r = pfnbuf_layout_set(layout, w->stretches[i].offset, w->stretches[i].length,
+				      PFNBUF_SHARED);
+	if (r >= 0)
+		r = hide_msix(w, layout);
+	if (r < 0)
+		return no_memory(w, "pfnbuf_window_default_layout");
+	*layoutp = layout;
+	layout = NULL;
+	return 0;
+}
+
+/* ---------------------------------------------------------------- places -------------------- */
+
+static int check_address(const char *object, const char *what, uint64_t address, uint64_t length)
+{
+	const struct pfnbuf_range range = { address, length };
+
+	if (address % pfnbuf_page_size())
+		return pfnbuf_refused(-EINVAL, "pfnbuf_place", object, &range, "",
+				      "the %s is no multiple of the page size", what);
+	if (length - 1 > UINT64_MAX - address)
+		return pfnbuf_refused(-ERANGE, "pfnbuf_place", object, &range, "",
+				      "from this %s on the window wraps around", what);
+	return 0;
+}
+
+static int plan_move(struct pfnbuf_window *w, uint64_t gpa, uint64_t iova,
+		     struct pfnbuf_plan **planp)
+{
+	static const char call[] = "pfnbuf_window_move";
+	struct pfnbuf_plan_goal goal = goal_of(w);
+	int r = check_usable(w, call);
+
+	if (r >= 0)
+		r = check_address(w->name, "guest physical address", gpa, w->length);
+	if (r >= 0)
+		r = check_address(w->name, "I/O virtual address", iova, w->length);
+	if (r < 0)
+		return r;
+	if ((!w->vm && gpa != w->gpa) || (!w->ioas && iova != w->iova))
+		return pfnbuf_refused(-EINVAL, call, w->name, NULL, "", "the window is not in a %s",
+				      w->vm ? "IOAS" : "VM");
+	goal.gpa = gpa;
+	goal.iova = iova;
+	return make_plan(w, &goal, NULL, planp);
+}
+
+int pfnbuf_window_plan_move(struct pfnbuf_window *w, uint64_t gpa, uint64_t iova,
+			    struct pfnbuf_plan **planp)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+
+	return plan_move(w, gpa, iova, planp);
+}
+
+int pfnbuf_window_move(struct pfnbuf_window *w, uint64_t gpa, uint64_t iova)
+{
+	cleanup_plan struct pfnbuf_plan *plan = NULL;
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+	int r = plan_move(w, gpa, iova, &plan);
+
+	return r < 0 ? r : run_plan(w, plan);
+}
+
+static int set_suspended(struct pfnbuf_window *w, bool suspended, const char *call)
+{
+	cleanup_plan struct pfnbuf_plan *plan = NULL;
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+	struct pfnbuf_plan_goal goal = goal_of(w);
+	int r = check_usable(w, call);
+
+	if (r < 0)
+		return r;
+	if (w->suspended == suspended)
+		return pfnbuf_refused(-EALREADY, call, w->name, NULL, "", "the window is %s",
+				      suspended ? "suspended" : "not suspended");
+	goal.suspended = suspended;
+	r = make_plan(w, &goal, NULL, &plan);
+	return r < 0 ? r : run_plan(w, plan);
+}
+
+int pfnbuf_window_suspend(struct pfnbuf_window *w)
+{
+	return set_suspended(w, true, "pfnbuf_window_suspend");
+}
+
+int pfnbuf_window_resume(struct pfnbuf_window *w)
+{
+	return set_suspended(w, false, "pfnbuf_window_resume");
+}
+
+/* ---------------------------------------------------------------- making -------------------- */
+
+static int check_place(const struct pfnbuf_place *place, uint64_t length, const char *object)
+{
+	const char *wrong = NULL;
+	int r;
+
+	if (place->size < sizeof(*place))
+		wrong = "place->size is not sizeof(struct pfnbuf_place)";
+	else if (!place->vm && !place->ioas)
+		wrong = "neither a VM nor an IOAS";
+	else if (place->map_flags & ~(unsigned)(PFNBUF_MAP_READ | PFNBUF_MAP_WRITE))
+		wrong = "unknown map_flags";
+	else if (place->slot_flags & ~(unsigned)ALL_SLOT_FLAGS)
+		wrong = "unknown slot_flags";
+	else if (place->flags & ~(unsigned)PFNBUF_PLACE_WITHDRAW_SLOTS)
+		wrong = "unknown flags";
+	else if (place->granule % pfnbuf_page_size())
+		wrong = "the granule is no multiple of the page size";
+	if (wrong)
+		return pfnbuf_refused(-EINVAL, "pfnbuf_place", object, NULL, "", "%s", wrong);
+	r = place->vm ? check_address(object, "guest physical address", place->gpa, length) : 0;
+	if (r >= 0 && place->ioas)
+		r = check_address(object, "I/O virtual address", place->iova, length);
+	return r;
+}
+
+static struct pfnbuf_window *allocate(struct pfnbuf_ctx *ctx, const struct pfnbuf_place *place,
+				      uint64_t length, size_t nr_stretches)
+{
+	struct pfnbuf_window *w = calloc(1, sizeof(*w));
+	const unsigned both = PFNBUF_MAP_READ | PFNBUF_MAP_WRITE;
+
+	if (!w)
+		return NULL;
+	w->stretches = calloc(nr_stretches, sizeof(*w->stretches));
+	if (!w->stretches ||
+	    pfnbuf_layout_new(length, pfnbuf_page_size(), PFNBUF_HOLE, &w->layout) < 0) {
+		free(w->stretches);
+		free(w);
+		return NULL;
+	}
+	w->owner = (struct pfnbuf_plan_owner){ check_owned_plan, release_by_plan };
+	w->hook = (struct pfnbuf_revoke_hook){
+		.suspend = suspend_hook,
+		.restore = restore_hook,
+		.close = close_hook,
+	};
+	pfnbuf_list_init(&w->hook.link);
+	w->refs = 1;
+	w->ctx = pfnbuf_ctx_ref(ctx);
+	w->vm = place->vm;
+	w->gpa = place->vm ? place->gpa : 0;
+	w->ioas = place->ioas;
+	w->iova = place->ioas ? place->iova : 0;
+	w->other_iova = w->iova;
+	w->map_flags = place->map_flags ? place->map_flags : both;
+	w->slot_flags = place->slot_flags;
+	w->length = length;
+	w->granule = place->granule;
+	w->withdraws = place->vm && place->flags & PFNBUF_PLACE_WITHDRAW_SLOTS;
+	w->version = 1;
+	pthread_mutex_init(&w->lock, NULL);
+	return w;
+}
+
+static int check_bar(const struct pfnbuf_bar *bar, unsigned index, const struct pfnbuf_range *part,
+		     const char *object)
+{
+	static const char call[] = "pfnbuf_window_new_bar";
+	const uint64_t page = pfnbuf_page_size();
+
+	if (!bar->size)
+		return pfnbuf_refused(-EINVAL, call, object, NULL, "lspci -v shows the BARs",
+				      "BAR %u is not implemented", index);
+	if (bar->flags & PFNBUF_BAR_IO)
+		return pfnbuf_refused(-EINVAL, call, object, NULL, "",
+				      "BAR %u is I/O ports, not memory", index);
+	if (bar->size < page)
+		return pfnbuf_refused(-EOPNOTSUPP, call, object, NULL,
+				      "leave it a hole and emulate it with "
+				      "pfnbuf_device_bar_read() and pfnbuf_device_bar_write()",
+				      "BAR %u has 0x%" PRIx64 " bytes, less than a page: what else "
+				      "is in that page would be shown with it",
+				      index, bar->size);
+	if (!(bar->flags & PFNBUF_BAR_MMAP))
+		return pfnbuf_refused(-EOPNOTSUPP, call, object, NULL, "",
+				      "BAR %u cannot be mapped", index);
+	if (part && (!part->length || (part->offset | part->length) % page ||
+		     part->offset > bar->size || part->length > bar->size - part->offset))
+		return pfnbuf_refused(-EINVAL, call, object, part, "",
+				      "the part is empty, misaligned or leaves BAR %u, which has "
+				      "0x%" PRIx64 " bytes",
+				      index, bar->size);
+	return 0;
+}
+
+/* Of a range in the BAR, the pages that are in the window. */
+static bool clip(const struct pfnbuf_range *range, const struct pfnbuf_range *part,
+		 struct stretch *out)
+{
+	const uint64_t page = pfnbuf_page_size();
+	uint64_t from = (range->offset + page - 1) / page * page;
+	uint64_t to = end_of(range) / page * page;
+
+	from = from > part->offset ? from : part->offset;
+	to = min_u64(to, end_of(part));
+	if (from >= to)
+		return false;
+	*out = (struct stretch){ .offset = from - part->offset, .length = to - from };
+	return true;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+	const struct pfnbuf_range *x = a, *y = b;
+
+	return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+static int find_stretches(struct pfnbuf_window *w, const struct pfnbuf_bar *bar,
+			  const struct pfnbuf_range *part)
+{
+	const size_t n = bar->nr_sparse ? bar->nr_sparse : 1;
+	cleanup_free struct pfnbuf_range *ranges = calloc(n, sizeof(*ranges));
+
+	if (!ranges)
+		return no_memory(w, "pfnbuf_window_new_bar");
+	ranges[0] = *part;
+	if (bar->nr_sparse)
+		pfnbuf_device_get_bar_sparse(w->device, w->bar, ranges, n);
+	qsort(ranges, n, sizeof(*ranges), by_offset);
+	for (size_t i = 0; i < n; i++)
+		w->nr_stretches += clip(&ranges[i], part, &w->stretches[w->nr_stretches]);
+	if (!w->nr_stretches)
+		return pfnbuf_refused(-EOPNOTSUPP, "pfnbuf_window_new_bar", w->name, part, "",
+				      "no page of it can be mapped");
+	return 0;
+}
+
+static int open_stretch(const struct pfnbuf_window *w, struct stretch *s)
+{
+	const struct pfnbuf_range slice = { w->bar_offset + s->offset, s->length };
+	int r = 0;
+
+	if (w->ioas)
+		r = pfnbuf_device_export(w->device, w->bar, &slice, 1, &s->buf);
+	if (r >= 0 && w->vm) {
+		r = pfnbuf_device_bar_map(w->device, w->bar, slice.offset, slice.length, &s->addr);
+		s->mapped = r >= 0;
+	}
+	return r;
+}
+
+int pfnbuf_window_new_bar(struct pfnbuf_device *device, unsigned bar,
+			  const struct pfnbuf_range *part, const struct pfnbuf_place *place,
+			  struct pfnbuf_window **windowp)
+{
+	const char *object = pfnbuf_device_name(device);
+	cleanup_window struct pfnbuf_window *w = NULL;
+	struct pfnbuf_range all = { 0, 0 };
+	struct pfnbuf_bar info;
+	int r = pfnbuf_device_get_bar(device, bar, &info);
+
+	if (r >= 0)
+		r = check_bar(&info, bar, part, object);
+	if (r < 0)
+		return r;
+	all.length = info.size;
+	part = part ? part : &all;
+	r = check_place(place, part->length, object);
+	if (r < 0)
+		return r;
+	if (place->granule)
+		return pfnbuf_refused(-EINVAL, "pfnbuf_place", object, NULL, "",
+				      "a BAR has no granule");
+	w = allocate(pfnbuf_device_ctx(device), place, part->length,
+		     info.nr_sparse ? info.nr_sparse : 1);
+	if (!w)
+		return pfnbuf_failed(-ENOMEM, "pfnbuf_window_new_bar", object, NULL);
+	w->device = pfnbuf_device_ref(device);
+	w->bar = bar;
+	w->bar_offset = part->offset;
+	snprintf(w->name, sizeof(w->name), "window of %.32s BAR %u", object, bar);
+	r = find_stretches(w, &info, part);
+	for (size_t i = 0; r >= 0 && i < w->nr_stretches; i++)
+		r = open_stretch(w, &w->stretches[i]);
+	if (r >= 0)
+		r = pfnbuf_device_hook(device, &w->hook);
+	if (r < 0)
+		return r;
+	*windowp = w;
+	w = NULL;
+	return 0;
+}
+
+static int check_ram(const struct pfnbuf_ctx *ctx, const struct pfnbuf_ram *ram)
+{
+	static const char call[] = "pfnbuf_window_new_ram";
+	const struct pfnbuf_range range = { ram->offset, ram->length };
+	const uint64_t page = pfnbuf_page_size();
+	const char *name;
+	uint64_t size;
+
+	if (!ram->memfd || pfnbuf_buf_get_kind(ram->memfd) != PFNBUF_MEMFD)
+		return pfnbuf_refused(-EINVAL, call, "RAM", NULL, "", "the buffer is not a memfd");
+	name = pfnbuf_buf_name(ram->memfd);
+	if (pfnbuf_buf_ctx(ram->memfd) != ctx)
+		return pfnbuf_refused(-EINVAL, call, name, NULL, "",
+				      "the memfd is another context's");
+	size = pfnbuf_buf_get_length(ram->memfd);
+	if (!ram->length || (ram->offset | ram->length | (uintptr_t)ram->addr) % page ||
+	    ram->offset > size || ram->length > size - ram->offset)
+		return pfnbuf_refused(
+			-EINVAL, call, name, &range, "",
+			"the range is empty, misaligned or leaves the memfd, which has "
+			"0x%" PRIx64 " bytes",
+			size);
+	return 0;
+}
+
+int pfnbuf_window_new_ram(struct pfnbuf_ctx *ctx, const struct pfnbuf_ram *ram,
+			  const struct pfnbuf_place *place, struct pfnbuf_window **windowp)
+{
+	cleanup_window struct pfnbuf_window *w = NULL;
+	struct stretch *s;
+	int r = check_ram(ctx, ram);
+
+	if (r >= 0)
+		r = check_place(place, ram->length, pfnbuf_buf_name(ram->memfd));
+	if (r < 0)
+		return r;
+	w = allocate(ctx, place, ram->length, 1);
+	if (!w)
+		return pfnbuf_failed(-ENOMEM, "pfnbuf_window_new_ram", pfnbuf_buf_name(ram->memfd),
+				     NULL);
+	snprintf(w->name, sizeof(w->name), "window of %.40s", pfnbuf_buf_name(ram->memfd));
+	s = &w->stretches[w->nr_stretches++];
+	*s = (struct stretch){
+		.length = ram->length,
+		.buf = pfnbuf_buf_ref(ram->memfd),
+		.buf_offset = ram->offset,
+		.addr = ram->addr,
+	};
+	if (w->vm && !s->addr) {
+		r = pfnbuf_buf_map(s->buf, s->buf_offset, s->length, &s->addr);
+		if (r < 0)
+			return r;
+		s->mapped = true;
+	}
+	*windowp = w;
+	w = NULL;
+	return 0;
+}
+
+/* ---------------------------------------------------------------- looking ------------------- */
+
+/* 1, or 0 where the kernel does not have it; a dead area is not asked for: the ledger says so. */
+static int verify_area(const struct pfnbuf_window *w, struct pfnbuf_ioas *scratch,
+		       const struct pfnbuf_range *piece)
+{
+	struct pfnbuf_area area;
+	uint64_t iova;
+	int r;
+
+	if (!pfnbuf_ioas_next_area(w->ioas, w->iova + piece->offset, &area) ||
+	    area.iova != w->iova + piece->offset || area.length != piece->length ||
+	    !owns_area(w, &area))
+		return 0;
+	if (area.dead)
+		return 1;
+	r = pfnbuf_ioas_copy(scratch, w->ioas, area.iova, area.length, area.flags, &iova);
+	if (r == -ENOENT)
+		return 0;
+	return r < 0 ? r : 1;
+}
+
+static int verify_areas(const struct pfnbuf_window *w, struct pfnbuf_ioas *scratch,
+			struct pfnbuf_range *missing)
+{
+	const struct pfnbuf_range all = { 0, w->length };
+	struct cursor c = cursor(w, w->layout, w->granule, &all);
+	int r = 1;
+
+	while (r > 0 && next_piece(&c, missing))
+		r = verify_area(w, scratch, missing);
+	return r;
+}
+
+static int verify_slots(const struct pfnbuf_window *w, struct pfnbuf_range *missing)
+{
+	int r = 1;
+
+	for (struct pfnbuf_window_slot *s = slot_from(w, 0); r > 0 && s; s = slot_after(w, s)) {
+		*missing = slot_range(s);
+		r = pfnbuf_vm_verify_slot(w->vm, s->id);
+	}
+	return r;
+}
+
+static int verify(struct pfnbuf_window *w, struct pfnbuf_ioas *scratch,
+		  struct pfnbuf_range *missing)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+	int r = check_usable(w, "pfnbuf_window_verify");
+
+	if (r < 0)
+		return r;
+	r = 1;
+	if (scratch && !w->suspended)
+		r = verify_areas(w, scratch, missing);
+	if (r > 0 && w->vm)
+		r = verify_slots(w, missing);
+	return r;
+}
+
+int pfnbuf_window_verify(struct pfnbuf_window *w, struct pfnbuf_range *missing)
+{
+	struct pfnbuf_ioas *scratch = NULL;
+	struct pfnbuf_range first = { 0, 0 };
+	/* Made and ended without the window's lock: both take the topology lock, which comes before. */
+	int r = w->ioas ? pfnbuf_ioas_new(w->ctx, &scratch) : 0;
+
+	if (r < 0)
+		return r;
+	r = verify(w, scratch, &first);
+	pfnbuf_ioas_free(scratch);
+	if (r == 0 && missing)
+		*missing = first;
+	return r;
+}
+
+static enum pfnbuf_window_state state_of(const struct pfnbuf_window *w,
+					 const struct pfnbuf_window_info *info)
+{
+	if (w->dead)
+		return PFNBUF_WINDOW_DEAD;
+	if (w->quarantined)
+		return PFNBUF_WINDOW_QUARANTINED;
+	if (w->suspended || w->withdrawn || !memory_is_on(w) || info->dead_areas)
+		return PFNBUF_WINDOW_SUSPENDED;
+	return PFNBUF_WINDOW_LIVE;
+}
+
+void pfnbuf_window_get_info(struct pfnbuf_window *w, struct pfnbuf_window_info *info)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+
+	*info = (struct pfnbuf_window_info){
+		.user_suspended = w->suspended,
+		.withdrawn = w->withdrawn,
+		.length = w->length,
+		.gpa = w->gpa,
+		.iova = w->iova,
+		.generation = generation(w),
+		.version = w->version,
+		.slots = w->nr_slots,
+	};
+	if (w->ioas)
+		pfnbuf_ioas_count(w->ioas, w->iova, w->iova + w->length - 1, &info->areas,
+				  &info->dead_areas);
+	info->state = state_of(w, info);
+	pfnbuf_copy_text(info->reason, sizeof(info->reason), w->reason);
+}
+
+const char *pfnbuf_window_state_name(enum pfnbuf_window_state state)
+{
+	switch (state) {
+	case PFNBUF_WINDOW_LIVE:
+		return "live";
+	case PFNBUF_WINDOW_SUSPENDED:
+		return "suspended";
+	case PFNBUF_WINDOW_QUARANTINED:
+		return "quarantined";
+	case PFNBUF_WINDOW_DEAD:
+		return "dead";
+	}
+	return "?";
+}
