@@ -179,7 +179,7 @@ static void tell(struct pfnbuf_window *w, enum pfnbuf_event_type type, struct pf
 		event.user = pfnbuf_device_get_user(w->device);
 		event.generation = pfnbuf_device_get_generation(w->device);
 	}
-	pfnbuf_ctx_push_event(w->ctx, &event);
+	pfnbuf_ctx_push_event(w->ctx, &event, false);
 }
 
 static uint64_t generation(const struct pfnbuf_window *w)
