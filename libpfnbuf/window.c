@@ -511,7 +511,7 @@ static struct cursor cursor(const struct pfnbuf_window *w, const struct pfnbuf_l
 /* The shared run that holds @at, or the next one; cut off in front of @at. */
 static const struct pfnbuf_run *shared_run(struct cursor *c)
 {
-	for (;;) {
+	while (c->at < c->end) {
 		const struct pfnbuf_run *run = &c->runs[c->i];
 
 		if (c->i == c->nr) {
@@ -528,6 +528,7 @@ static const struct pfnbuf_run *shared_run(struct cursor *c)
 			c->i++;
 		}
 	}
+	return NULL;
 }
 
 /* Where a piece that begins at @at ends at the latest. */

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A machine to try windows in: a simulated kernel with devices behind it, a door that can be told
+ * which calls to fail, and a judge that asks what a device and a guest would really reach.
+ */
+#ifndef RIG_H
+#define RIG_H
+
+#include <pfnbuf-sim.h>
+
+#include <stdio.h>
+
+#define PAGE UINT64_C(4096)
+
+#define RIG_CARD   "0000:01:00.0" /* whose BARs are placed */
+#define RIG_OTHER  "0000:01:00.1" /* a function of the same slot: a hot reset reaches both */
+#define RIG_ENGINE "0000:02:00.0" /* does DMA */
+
+/* BARs of the card and the other function. */
+#define RIG_BAR	       0 /* plain memory */
+#define RIG_BAR_PAGES  32
+#define RIG_MSIX_BAR   2 /* with an MSI-X table in page 2 and pending bits in page 3 */
+#define RIG_MSIX_PAGES 16
+#define RIG_SMALL_BAR  4 /* below a page */
+#define RIG_IO_BAR     5
+
+#define RIG_MAX_FAULTS 4
+
+/* A call that the library made: an ioctl, or one of the others by its name. */
+struct rig_call {
+	unsigned long request; /* 0: not an ioctl */
+	const char *name;
+};
+
+struct rig {
+	struct pfnbuf_sim *sim;
+	struct pfnbuf_kernel door;
+	struct pfnbuf_ctx *ctx;
+	struct pfnbuf_device *card;
+	struct pfnbuf_device *other;
+	struct pfnbuf_device *engine;
+	struct pfnbuf_ioas *ioas;
+	struct pfnbuf_vm *vm;
+
+	/* Calls since rig_count(), those that can fail; and which of them shall. */
+	uint64_t calls;
+	uint64_t changes; /* those that map, unmap, or set a slot */
+	struct {
+		uint64_t at;
+		int error;
+	} faults[RIG_MAX_FAULTS];
+	unsigned failed; /* how many did */
+	struct rig_call *log;
+	size_t log_room;
+
+	const struct pfnbuf_range *sparse; /* RIG_BAR shall offer these only */
+	uint32_t nr_sparse;
+};
+
+/* Everything but windows. @locked: RLIMIT_MEMLOCK, 0: none. */
+void rig_open(struct rig *rig);
+/* The devices again, after some were closed. */
+void rig_open_devices(struct rig *rig);
+void rig_close(struct rig *rig);
+
+/* Start counting calls from 1, with no faults; @log may be NULL. */
+void rig_count(struct rig *rig, struct rig_call *log, size_t room);
+void rig_fail(struct rig *rig, unsigned i, uint64_t at, int error);
+
+/* Print what failed and where, and abort. */
+void rig_die(const char *file, int line, const char *what) __attribute__((noreturn));
+
+#define REQUIRE(condition)                                                                         \
+	do {                                                                                       \
+		if (!(condition))                                                                  \
+			rig_die(__FILE__, __LINE__, #condition);                                   \
+	} while (0)
+
+/* Memory with the page's number in each page. */
+struct pfnbuf_buf *rig_memfd(struct rig *rig, uint64_t pages);
+
+/* What is in page @page of a BAR or memfd, and of which @what. */
+uint64_t rig_tag(uint64_t what, uint64_t page);
+#define RIG_TAG_CARD  UINT64_C(0x0ca4d000)
+#define RIG_TAG_OTHER UINT64_C(0x07e40000)
+#define RIG_TAG_RAM   UINT64_C(0x4a300000)
+
+/* What a device, or the guest, finds there: the tag, or a negative errno. */
+int64_t rig_dma(struct rig *rig, uint64_t iova);
+int64_t rig_guest(struct rig *rig, uint64_t gpa);
+
+/* The kernel's state as text; the caller frees it. */
+char *rig_dump(struct rig *rig);
+
+/* A layout from a picture: a character per page, 's' shared, 'p' private, anything else a hole. */
+struct pfnbuf_layout *rig_layout(const char *picture);
+
+#endif /* RIG_H */

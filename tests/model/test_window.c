@@ -1,0 +1,827 @@
+/* SPDX-License-Identifier: MIT */
+/* Windows: the steps that plans are made of, and flows on the simulated kernel judged by what they reach. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "libpfnbuf/uapi/iommufd.h"
+#include "libpfnbuf/uapi/kvm.h"
+#include "rig.h"
+
+#define GPA  UINT64_C(0x100000000)
+#define IOVA UINT64_C(0x40000000)
+
+static struct pfnbuf_place place_of(const struct rig *rig)
+{
+	return (struct pfnbuf_place){
+		.size = sizeof(struct pfnbuf_place),
+		.vm = rig->vm,
+		.gpa = GPA,
+		.ioas = rig->ioas,
+		.iova = IOVA,
+	};
+}
+
+static struct pfnbuf_window *new_bar(struct rig *rig, unsigned flags)
+{
+	struct pfnbuf_place place = place_of(rig);
+	struct pfnbuf_window *w;
+
+	place.flags = flags;
+	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), 0);
+	return w;
+}
+
+static struct pfnbuf_window *new_ram(struct rig *rig, uint64_t pages, uint64_t granule)
+{
+	struct pfnbuf_place place = place_of(rig);
+	struct pfnbuf_ram ram = { .memfd = rig_memfd(rig, pages), .length = pages * PAGE };
+	struct pfnbuf_window *w;
+
+	place.granule = granule;
+	assert_int_equal(pfnbuf_window_new_ram(rig->ctx, &ram, &place, &w), 0);
+	pfnbuf_buf_unref(ram.memfd);
+	return w;
+}
+
+static void set_layout(struct pfnbuf_window *w, const char *picture)
+{
+	struct pfnbuf_layout *layout = rig_layout(picture);
+
+	if (pfnbuf_window_set_layout(w, layout) != 0)
+		fail_msg("%s: %s", picture, pfnbuf_last_error());
+	pfnbuf_layout_free(layout);
+}
+
+/* The steps of a plan, a short word each: "U1+2:2" is an UNMAP of pages 1 and 2 that takes two areas. */
+static char *steps_of(const struct pfnbuf_plan *plan)
+{
+	static char text[4096];
+	static const char letter[] = "?UMDSV";
+	size_t n = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; i < pfnbuf_plan_get_nr_steps(plan); i++) {
+		struct pfnbuf_step s;
+		uint64_t base;
+
+		assert_int_equal(pfnbuf_plan_get_step(plan, i, &s), 0);
+		base = s.object[0] == 'i' ? IOVA : GPA;
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%c%d+%d", i ? " " : "",
+				      letter[s.kind],
+				      (int)((int64_t)(s.range.offset - base) / 4096),
+				      (int)(s.range.length / PAGE));
+		if (s.areas > 1)
+			n += (size_t)snprintf(text + n, sizeof(text) - n, ":%d", (int)s.areas);
+		if (s.kind == PFNBUF_STEP_SLOT_MOVE)
+			n += (size_t)snprintf(text + n, sizeof(text) - n, ">%d",
+					      (int)((int64_t)(s.to - base) / 4096));
+	}
+	return text;
+}
+
+static void plan_is(struct pfnbuf_window *w, const char *from, const char *to, const char *steps)
+{
+	struct pfnbuf_layout *target = rig_layout(to);
+	struct pfnbuf_plan *plan;
+
+	if (from)
+		set_layout(w, from);
+	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
+	assert_string_equal(steps_of(plan), steps);
+	assert_int_equal(pfnbuf_plan_check(plan), 0);
+	pfnbuf_plan_free(plan);
+	pfnbuf_layout_free(target);
+}
+
+/* What the picture says is what device and guest reach, and the library says that it is so. */
+static void reaches(struct rig *rig, struct pfnbuf_window *w, uint64_t what, const char *picture)
+{
+	struct pfnbuf_window_info info;
+
+	pfnbuf_window_get_info(w, &info);
+	for (uint64_t page = 0; picture[page]; page++) {
+		const int64_t tag = (int64_t)rig_tag(what, page);
+		const bool shared = picture[page] == 's';
+
+		assert_int_equal(rig_dma(rig, info.iova + page * PAGE), shared ? tag : -EFAULT);
+		assert_int_equal(rig_guest(rig, info.gpa + page * PAGE), shared ? tag : -ENXIO);
+	}
+	assert_int_equal(info.state, PFNBUF_WINDOW_LIVE);
+	assert_int_equal(pfnbuf_window_verify(w, NULL), 1);
+}
+
+/* ---------------------------------------------------------------- plans --------------------- */
+
+static void plans_of_runs(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_ram(rig, 16, 0);
+
+	plan_is(w, NULL, "................", "");
+	plan_is(w, NULL, "ssssssssssssssss", "S0+16 M0+16");
+	plan_is(w, "ssssssssssssssss", "................", "U0+16 D0+16");
+	plan_is(w, NULL, "ssss....ssssssss", "U0+16 D0+16 S0+4 S8+8 M0+4 M8+8");
+	/* Runs that the difference does not touch stay. */
+	plan_is(w, "ss..ss..ss..ss..", "ss..ss..ss......", "U12+2 D12+2");
+	plan_is(w, NULL, "ss......ss......", "U4+2 U12+2 D4+2 D12+2");
+	pfnbuf_window_free(w);
+}
+
+static void plans_join_unmaps(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_ram(rig, 16, 0);
+
+	/* Nothing that stays lies between them. */
+	plan_is(w, "ss..ss..ss..ss..", "................", "U0+14:4 D0+2 D4+2 D8+2 D12+2");
+	plan_is(w, NULL, "ss..........ss..", "U4+6:2 D4+2 D8+2");
+	/* The one at 4 stays. */
+	plan_is(w, NULL, "....ss..........", "U0+2 U8+6:2 D0+2 D8+2 D12+2");
+	/* A run that grows takes its neighbours in. */
+	plan_is(w, NULL, "ssssss..ss..ss..", "U0+6:2 D0+2 D4+2 S0+6 M0+6");
+	plan_is(w, NULL, "ssssssssssssssss", "U0+14:4 D0+2 D4+2 D8+2 D12+2 S0+16 M0+16");
+	/* A change next to one: the run of both layouts shrinks at one end and grows at the other. */
+	plan_is(w, "..ssss..........", "...ssss.........", "U2+4 D2+4 S3+4 M3+4");
+	pfnbuf_window_free(w);
+}
+
+static void plans_with_a_granule(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_ram(rig, 16, 4 * PAGE);
+
+	plan_is(w, NULL, "ssssssssssssssss", "S0+16 M0+4 M4+4 M8+4 M12+4");
+	plan_is(w, "ssssssssssssssss", "ssssssss..ssssss", "U8+4 D0+16 S0+8 S10+6 M10+2");
+	plan_is(w, NULL, "ssss....ssssssss", "U4+4 D0+16 S0+4 S8+8");
+	plan_is(w, "s.s.s.s.ssssssss", "s...s.s.ssssssss", "U2+1 D2+1");
+	plan_is(w, NULL, "s.s.s.s.sss.ssss", "U8+4 D8+8 S8+3 S12+4 M8+3");
+	/* In granules that change, areas that do not stay where they are. */
+	plan_is(w, NULL, "s.ss....ssssssss", "U2+5:3 D2+1 D4+1 D6+1 S2+2 M2+2");
+	pfnbuf_window_free(w);
+}
+
+static void plans_to_move(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_ram(rig, 16, 0);
+	struct pfnbuf_plan *plan;
+
+	set_layout(w, "ss..ss..ss......");
+	assert_int_equal(pfnbuf_window_plan_move(w, GPA + 4 * PAGE, IOVA, &plan), 0);
+	assert_string_equal(steps_of(plan), "V8+2>12 V4+2>8 V0+2>4");
+	pfnbuf_plan_free(plan);
+	assert_int_equal(pfnbuf_window_plan_move(w, GPA - 4 * PAGE, IOVA + PAGE, &plan), 0);
+	assert_string_equal(steps_of(plan), "U0+10:3 V0+2>-4 V4+2>0 V8+2>4 M1+2 M5+2 M9+2");
+	pfnbuf_plan_free(plan);
+	assert_int_equal(pfnbuf_window_plan_move(w, GPA, IOVA, &plan), 0);
+	assert_string_equal(steps_of(plan), "");
+	pfnbuf_plan_free(plan);
+	assert_int_equal(pfnbuf_window_plan_move(w, GPA + 1, IOVA, &plan), -EINVAL);
+	assert_int_equal(pfnbuf_window_plan_move(w, GPA, -PAGE, &plan), -ERANGE);
+	pfnbuf_window_free(w);
+}
+
+static void plans_are_printed(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_ram(rig, 16, 0);
+	struct pfnbuf_layout *target = rig_layout("ss..............");
+	struct pfnbuf_plan *plan;
+	char text[1024], expected[1024];
+	int vm = pfnbuf_vm_get_fd(rig->vm);
+
+	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
+	snprintf(expected, sizeof(expected),
+		 "1 slot-set vm %d 0x100000000+0x2000: shared from now on\n"
+		 "2 area-map ioas 1 0x40000000+0x2000: shared from now on\n",
+		 vm);
+	assert_int_equal(pfnbuf_plan_print(plan, text, sizeof(text)), strlen(expected));
+	assert_string_equal(text, expected);
+	assert_int_equal(pfnbuf_plan_print(plan, text, 5), strlen(expected));
+	assert_string_equal(text, "1 sl");
+	assert_int_equal(pfnbuf_plan_print(plan, NULL, 0), strlen(expected));
+	snprintf(
+		expected, sizeof(expected),
+		"{\"steps\": [{\"kind\": \"slot-set\", \"object\": \"vm %d\", \"offset\": 4294967296, "
+		"\"length\": 8192, \"reason\": \"shared from now on\", \"state\": \"planned\"}, "
+		"{\"kind\": \"area-map\", \"object\": \"ioas 1\", \"offset\": 1073741824, "
+		"\"length\": 8192, \"areas\": 1, \"reason\": \"shared from now on\", "
+		"\"state\": \"planned\"}]}",
+		vm);
+	assert_int_equal(pfnbuf_plan_print_json(plan, text, sizeof(text)), strlen(expected));
+	assert_string_equal(text, expected);
+	assert_int_equal(pfnbuf_window_apply(w, plan), 0);
+	pfnbuf_plan_print(plan, text, sizeof(text));
+	assert_non_null(strstr(text, "shared from now on; done, 0, "));
+	pfnbuf_plan_free(plan);
+	pfnbuf_layout_free(target);
+	pfnbuf_window_free(w);
+}
+
+static void stale_plans_are_refused(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_bar(rig, 0), *other = new_ram(rig, 4, 0);
+	struct pfnbuf_layout *target;
+	struct pfnbuf_plan *plan;
+
+	assert_int_equal(pfnbuf_window_default_layout(w, &target), 0);
+	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
+	assert_int_equal(pfnbuf_window_apply(other, plan), -EINVAL);
+	assert_int_equal(pfnbuf_window_convert(w, 0, PAGE, PFNBUF_SHARED), 0);
+	assert_int_equal(pfnbuf_plan_check(plan), -ESTALE);
+	assert_int_equal(pfnbuf_window_apply(w, plan), -ESTALE);
+	pfnbuf_plan_free(plan);
+
+	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
+	assert_int_equal(pfnbuf_device_reset(rig->card), 0);
+	assert_int_equal(pfnbuf_plan_check(plan), -ESTALE);
+	assert_int_equal(pfnbuf_window_apply(w, plan), -ESTALE);
+	assert_non_null(strstr(pfnbuf_last_error(), "revoked"));
+	pfnbuf_plan_free(plan);
+
+	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
+	assert_int_equal(pfnbuf_window_apply(w, plan), 0);
+	assert_int_equal(pfnbuf_window_apply(w, plan), -ESTALE);
+	pfnbuf_plan_free(plan);
+
+	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
+	pfnbuf_window_free(w);
+	assert_int_equal(pfnbuf_plan_check(plan), -ESTALE);
+	pfnbuf_plan_free(plan);
+	pfnbuf_layout_free(target);
+	pfnbuf_window_free(other);
+}
+
+/* ---------------------------------------------------------------- flows --------------------- */
+
+#define ALL_SHARED "ssssssssssssssssssssssssssssssss"
+#define FIVE_RUNS  "ssss....ssssssss..ssss....ss.sss"
+#define NOTHING	   "................................"
+
+static void bar_is_placed(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_bar(rig, 0);
+	char *before = rig_dump(rig), *after;
+
+	reaches(rig, w, RIG_TAG_CARD, NOTHING);
+	set_layout(w, ALL_SHARED);
+	reaches(rig, w, RIG_TAG_CARD, ALL_SHARED);
+	set_layout(w, FIVE_RUNS);
+	reaches(rig, w, RIG_TAG_CARD, FIVE_RUNS);
+	assert_int_equal(pfnbuf_window_convert(w, 4 * PAGE, 4 * PAGE, PFNBUF_SHARED), 0);
+	reaches(rig, w, RIG_TAG_CARD, "ssssssssssssssss..ssss....ss.sss");
+	set_layout(w, NOTHING);
+	after = rig_dump(rig);
+	assert_string_equal(before, after);
+	free(before);
+	free(after);
+	pfnbuf_window_free(w);
+}
+
+static void bar_moves(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_bar(rig, 0);
+
+	set_layout(w, FIVE_RUNS);
+	assert_int_equal(pfnbuf_window_move(w, GPA + PAGE, IOVA + 2 * PAGE), 0);
+	reaches(rig, w, RIG_TAG_CARD, FIVE_RUNS);
+	assert_int_equal(pfnbuf_window_move(w, GPA - 8 * PAGE, IOVA), 0);
+	reaches(rig, w, RIG_TAG_CARD, FIVE_RUNS);
+	assert_int_equal(pfnbuf_window_suspend(w), 0);
+	assert_int_equal(pfnbuf_window_suspend(w), -EALREADY);
+	assert_int_equal(rig_dma(rig, IOVA), -EFAULT);
+	assert_int_equal(rig_guest(rig, GPA - 8 * PAGE), -ENXIO);
+	assert_int_equal(pfnbuf_window_move(w, GPA, IOVA), 0);
+	assert_int_equal(pfnbuf_window_convert(w, 4 * PAGE, 4 * PAGE, PFNBUF_SHARED), 0);
+	assert_int_equal(pfnbuf_window_resume(w), 0);
+	assert_int_equal(pfnbuf_window_resume(w), -EALREADY);
+	reaches(rig, w, RIG_TAG_CARD, "ssssssssssssssss..ssss....ss.sss");
+	pfnbuf_window_free(w);
+}
+
+static void pop_until(struct rig *rig, enum pfnbuf_event_type type, struct pfnbuf_event *ev)
+{
+	while (pfnbuf_ctx_pop_event(rig->ctx, ev))
+		if (ev->type == type)
+			return;
+	fail_msg("no %s event", pfnbuf_event_type_name(type));
+}
+
+static void bar_survives_a_reset(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_bar(rig, 0);
+	struct pfnbuf_window_info info;
+	struct pfnbuf_event ev;
+
+	set_layout(w, FIVE_RUNS);
+	assert_int_equal(pfnbuf_device_reset(rig->card), 0);
+	pfnbuf_window_get_info(w, &info);
+	assert_int_equal(info.state, PFNBUF_WINDOW_SUSPENDED);
+	assert_int_equal(info.dead_areas, 5);
+	assert_int_equal(info.slots, 5);
+	assert_int_equal(rig_dma(rig, IOVA), -EFAULT);
+	assert_int_equal(rig_guest(rig, GPA), rig_tag(RIG_TAG_CARD, 0));
+	assert_int_equal(pfnbuf_device_restore(rig->card), 0);
+	pop_until(rig, PFNBUF_EVENT_RESTORED, &ev);
+	assert_ptr_equal(ev.window, w);
+	assert_ptr_equal(ev.device, rig->card);
+	assert_int_equal(ev.range.length, RIG_BAR_PAGES * PAGE);
+	reaches(rig, w, RIG_TAG_CARD, FIVE_RUNS);
+	pfnbuf_window_free(w);
+}
+
+/* Layouts and places change while the memory is off; the restore places what is then to be placed. */
+static void changes_while_suspended(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_bar(rig, 0);
+	struct pfnbuf_window_info info;
+
+	set_layout(w, FIVE_RUNS);
+	assert_int_equal(pfnbuf_device_set_memory_decode(rig->card, false), 0);
+	set_layout(w, ALL_SHARED);
+	assert_int_equal(pfnbuf_window_move(w, GPA + 4 * PAGE, IOVA + 4 * PAGE), 0);
+	assert_int_equal(pfnbuf_window_convert(w, 8 * PAGE, 8 * PAGE, PFNBUF_HOLE), 0);
+	assert_int_equal(pfnbuf_window_restore(w), -ENODEV);
+	pfnbuf_window_get_info(w, &info);
+	assert_int_equal(info.areas, 2);
+	assert_int_equal(info.dead_areas, 2);
+	assert_int_equal(rig_dma(rig, IOVA + 4 * PAGE), -EFAULT);
+	assert_int_equal(pfnbuf_device_set_memory_decode(rig->card, true), 0);
+	assert_int_equal(rig_dma(rig, IOVA + 4 * PAGE), -EFAULT);
+	assert_int_equal(pfnbuf_window_restore(w), 0);
+	reaches(rig, w, RIG_TAG_CARD, "ssssssss........ssssssssssssssss");
+	pfnbuf_window_free(w);
+}
+
+static void slots_are_withdrawn(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_bar(rig, PFNBUF_PLACE_WITHDRAW_SLOTS);
+	struct pfnbuf_window_info info;
+	struct pfnbuf_slot slot;
+	uint32_t id;
+
+	set_layout(w, FIVE_RUNS);
+	assert_int_equal(pfnbuf_device_set_memory_decode(rig->card, false), 0);
+	assert_int_equal(pfnbuf_vm_next_slot(rig->vm, 0, &id, &slot), 0);
+	assert_int_equal(rig_guest(rig, GPA), -ENXIO);
+	pfnbuf_window_get_info(w, &info);
+	assert_true(info.withdrawn);
+	assert_int_equal(info.slots, 5);
+	assert_int_equal(pfnbuf_window_convert(w, 4 * PAGE, 4 * PAGE, PFNBUF_SHARED), 0);
+	assert_int_equal(pfnbuf_window_move(w, GPA + PAGE, IOVA + PAGE), 0);
+	assert_int_equal(pfnbuf_device_set_memory_decode(rig->card, true), 0);
+	assert_int_equal(rig_guest(rig, GPA + PAGE), -ENXIO);
+	assert_int_equal(pfnbuf_device_restore(rig->card), 0);
+	reaches(rig, w, RIG_TAG_CARD, "ssssssssssssssss..ssss....ss.sss");
+	pfnbuf_window_free(w);
+}
+
+static void device_closes_first(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_bar(rig, 0);
+	struct pfnbuf_layout *layout;
+	struct pfnbuf_window_info info;
+	struct pfnbuf_sim_counts counts;
+	void *somewhere = NULL;
+	uint32_t id;
+
+	set_layout(w, FIVE_RUNS);
+	rig->card = pfnbuf_device_close(rig->card);
+	pfnbuf_window_get_info(w, &info);
+	assert_int_equal(info.state, PFNBUF_WINDOW_DEAD);
+	assert_int_equal(pfnbuf_window_convert(w, 0, PAGE, PFNBUF_HOLE), -ENODEV);
+	assert_int_equal(pfnbuf_window_restore(w), -ENODEV);
+	assert_int_equal(pfnbuf_window_verify(w, NULL), -ENODEV);
+	assert_int_equal(pfnbuf_window_get_layout(w, &layout), 0);
+	pfnbuf_layout_free(layout);
+	pfnbuf_sim_get_counts(rig->sim, &counts);
+	assert_int_equal(counts.slots, 0);
+	/* The ids are somebody else's now, who shall keep them. */
+	assert_int_equal(posix_memalign(&somewhere, PAGE, PAGE), 0);
+	assert_int_equal(pfnbuf_vm_set_slot(rig->vm,
+					    &(struct pfnbuf_slot){
+						    .gpa = GPA, .length = PAGE, .addr = somewhere },
+					    &id),
+			 0);
+	pfnbuf_window_free(w);
+	pfnbuf_sim_get_counts(rig->sim, &counts);
+	assert_int_equal(counts.slots, 1);
+	assert_int_equal(counts.areas, 0);
+	assert_int_equal(pfnbuf_vm_delete_slot(rig->vm, id), 0);
+	free(somewhere);
+}
+
+static void ram_is_placed(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_ram(rig, 16, 4 * PAGE);
+
+	set_layout(w, "ssssssssssssssss");
+	reaches(rig, w, RIG_TAG_RAM, "ssssssssssssssss");
+	set_layout(w, "s.ss.sssss..s..s");
+	reaches(rig, w, RIG_TAG_RAM, "s.ss.sssss..s..s");
+	assert_int_equal(pfnbuf_window_move(w, GPA + 3 * PAGE, IOVA - PAGE), 0);
+	reaches(rig, w, RIG_TAG_RAM, "s.ss.sssss..s..s");
+	assert_int_equal(pfnbuf_window_restore(w), 0);
+	pfnbuf_window_free(w);
+}
+
+static void msix_is_a_hole_by_default(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_place place = place_of(rig);
+	const struct pfnbuf_range part = { 3 * PAGE, 4 * PAGE };
+	struct pfnbuf_layout *layout, *expected = rig_layout("ss..ssssssssssss");
+	struct pfnbuf_range pages[2];
+	struct pfnbuf_window *w;
+
+	assert_int_equal(pfnbuf_device_get_bar_msix(rig->card, RIG_MSIX_BAR, pages, 2), 2);
+	assert_int_equal(pages[0].offset, 2 * PAGE);
+	assert_int_equal(pages[0].length, PAGE);
+	assert_int_equal(pages[1].offset, 3 * PAGE);
+	assert_int_equal(pfnbuf_device_get_bar_msix(rig->card, RIG_BAR, pages, 2), 0);
+	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_MSIX_BAR, NULL, &place, &w), 0);
+	assert_int_equal(pfnbuf_window_default_layout(w, &layout), 0);
+	assert_true(pfnbuf_layout_equal(layout, expected));
+	pfnbuf_layout_free(layout);
+	pfnbuf_layout_free(expected);
+	/* An explicit layout is honoured. */
+	set_layout(w, "ssssssssssssssss");
+	pfnbuf_window_free(w);
+
+	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_MSIX_BAR, &part, &place, &w), 0);
+	assert_int_equal(pfnbuf_window_default_layout(w, &layout), 0);
+	expected = rig_layout(".sss");
+	assert_true(pfnbuf_layout_equal(layout, expected));
+	assert_int_equal(pfnbuf_window_set_layout(w, layout), 0);
+	assert_int_equal(rig_dma(rig, IOVA + PAGE), rig_tag(RIG_TAG_CARD, 0x104));
+	pfnbuf_layout_free(layout);
+	pfnbuf_layout_free(expected);
+	pfnbuf_window_free(w);
+}
+
+static void sparse_bars_are_honoured(void **state)
+{
+	struct rig *rig = *state;
+	static const struct pfnbuf_range sparse[] = {
+		{ 16 * PAGE, 8 * PAGE },
+		{ 0, 4 * PAGE },
+		{ 4 * PAGE, 4 * PAGE },
+	};
+	struct pfnbuf_layout *layout, *expected;
+	struct pfnbuf_window *w;
+	struct pfnbuf_sim_counts counts;
+
+	rig->card = pfnbuf_device_close(rig->card);
+	rig->sparse = sparse;
+	rig->nr_sparse = 3;
+	rig_open_devices(rig);
+	w = new_bar(rig, 0);
+	assert_int_equal(pfnbuf_window_default_layout(w, &layout), 0);
+	expected = rig_layout("ssssssss........ssssssss........");
+	assert_true(pfnbuf_layout_equal(layout, expected));
+	plan_is(w, NULL, "ssssssss........ssssssss........", "S0+4 S4+4 S16+8 M0+4 M4+4 M16+8");
+	assert_int_equal(pfnbuf_window_set_layout(w, layout), 0);
+	reaches(rig, w, RIG_TAG_CARD, "ssssssss........ssssssss........");
+	plan_is(w, NULL, "ss.sssss........ssssssss........", "U0+4 D0+4 S0+2 S3+1 M0+2 M3+1");
+	pfnbuf_sim_get_counts(rig->sim, &counts);
+	assert_int_equal(counts.dma_bufs, 3);
+	assert_int_equal(pfnbuf_window_convert(w, 15 * PAGE, PAGE, PFNBUF_SHARED), -EINVAL);
+	assert_non_null(strstr(pfnbuf_last_error(), "cannot be mapped"));
+	pfnbuf_layout_free(layout);
+	pfnbuf_layout_free(expected);
+	pfnbuf_window_free(w);
+	rig->nr_sparse = 0;
+}
+
+static void several_windows_on_one_bar(void **state)
+{
+	struct rig *rig = *state;
+	const struct pfnbuf_range parts[] = { { 0, 8 * PAGE }, { 8 * PAGE, 24 * PAGE } };
+	struct pfnbuf_place place = place_of(rig);
+	struct pfnbuf_window *w[2];
+
+	for (int i = 0; i < 2; i++) {
+		place.gpa = GPA + (uint64_t)(1 - i) * 64 * PAGE;
+		place.iova = IOVA + (uint64_t)(1 - i) * 64 * PAGE;
+		assert_int_equal(
+			pfnbuf_window_new_bar(rig->card, RIG_BAR, &parts[i], &place, &w[i]), 0);
+	}
+	set_layout(w[0], "ssssssss");
+	set_layout(w[1], "ssss....ssssssssssssssss");
+	reaches(rig, w[0], RIG_TAG_CARD, "ssssssss");
+	reaches(rig, w[1], RIG_TAG_CARD + 8, "ssss....ssssssssssssssss");
+	assert_int_equal(pfnbuf_device_reset(rig->card), 0);
+	assert_int_equal(pfnbuf_window_restore(w[1]), 0);
+	reaches(rig, w[1], RIG_TAG_CARD + 8, "ssss....ssssssssssssssss");
+	assert_int_equal(rig_dma(rig, IOVA + 64 * PAGE), -EFAULT);
+	assert_int_equal(pfnbuf_device_restore(rig->card), 0);
+	reaches(rig, w[0], RIG_TAG_CARD, "ssssssss");
+	pfnbuf_window_free(w[0]);
+	pfnbuf_window_free(w[1]);
+}
+
+static void refusals(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_place place = place_of(rig);
+	const struct pfnbuf_range beyond = { 31 * PAGE, 2 * PAGE }, crooked = { 1, PAGE };
+	struct pfnbuf_window *w = new_bar(rig, 0);
+	struct pfnbuf_layout *layout;
+
+	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_SMALL_BAR, NULL, &place, &w),
+			 -EOPNOTSUPP);
+	assert_non_null(strstr(pfnbuf_last_error(), "less than a page"));
+	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_IO_BAR, NULL, &place, &w), -EINVAL);
+	assert_int_equal(pfnbuf_window_new_bar(rig->card, 3, NULL, &place, &w), -EINVAL);
+	assert_int_equal(pfnbuf_window_new_bar(rig->card, 9, NULL, &place, &w), -EINVAL);
+	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_BAR, &beyond, &place, &w), -EINVAL);
+	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_BAR, &crooked, &place, &w), -EINVAL);
+	place.granule = PAGE;
+	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), -EINVAL);
+	place = place_of(rig);
+	place.iova = 7;
+	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), -EINVAL);
+	place.iova = -PAGE;
+	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), -ERANGE);
+	place = place_of(rig);
+	place.size = 8;
+	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), -EINVAL);
+	place = place_of(rig);
+	place.vm = NULL;
+	place.ioas = NULL;
+	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), -EINVAL);
+
+	assert_int_equal(pfnbuf_window_convert(w, 0, PAGE, PFNBUF_PRIVATE), -EOPNOTSUPP);
+	assert_int_equal(pfnbuf_window_convert(w, 1, PAGE, PFNBUF_SHARED), -EINVAL);
+	assert_int_equal(pfnbuf_window_convert(w, 32 * PAGE, PAGE, PFNBUF_SHARED), -ERANGE);
+	layout = rig_layout("ss");
+	assert_int_equal(pfnbuf_window_set_layout(w, layout), -EINVAL);
+	pfnbuf_layout_free(layout);
+	pfnbuf_window_free(w);
+}
+
+/* What is not in a guest, or not for devices, is left alone. */
+static void one_side_only(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_place place = place_of(rig);
+	struct pfnbuf_sim_counts counts;
+	struct pfnbuf_window *w;
+
+	place.vm = NULL;
+	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), 0);
+	set_layout(w, FIVE_RUNS);
+	pfnbuf_sim_get_counts(rig->sim, &counts);
+	assert_int_equal(counts.slots, 0);
+	assert_int_equal(counts.areas, 5);
+	assert_int_equal(counts.bar_mappings, 0);
+	assert_int_equal(pfnbuf_window_move(w, GPA, IOVA), -EINVAL);
+	assert_int_equal(pfnbuf_window_move(w, 0, IOVA + PAGE), 0);
+	pfnbuf_window_free(w);
+
+	place = place_of(rig);
+	place.ioas = NULL;
+	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), 0);
+	set_layout(w, FIVE_RUNS);
+	pfnbuf_sim_get_counts(rig->sim, &counts);
+	assert_int_equal(counts.slots, 5);
+	assert_int_equal(counts.areas, 0);
+	assert_int_equal(counts.dma_bufs, 0);
+	assert_int_equal(pfnbuf_device_reset(rig->card), 0);
+	assert_int_equal(pfnbuf_device_restore(rig->card), 0);
+	pfnbuf_window_free(w);
+}
+
+static void too_many_slots(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_place place = place_of(rig);
+	struct pfnbuf_layout *target = rig_layout("s.s.s.s.s.......................");
+	struct pfnbuf_plan *plan;
+	struct pfnbuf_window *w;
+
+	assert_int_equal(pfnbuf_vm_from_fd(rig->ctx, pfnbuf_vm_get_fd(rig->vm), PFNBUF_FD_BORROWED,
+					   100, 4, &place.vm),
+			 0);
+	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), 0);
+	set_layout(w, "s.s.s...........................");
+	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
+	assert_int_equal(pfnbuf_plan_check(plan), -ENOSPC);
+	rig_count(rig, NULL, 0);
+	assert_int_equal(pfnbuf_window_apply(w, plan), -ENOSPC);
+	assert_int_equal(rig->changes, 0);
+	pfnbuf_plan_free(plan);
+	/* Deletions come first: their ids are there to be used. */
+	set_layout(w, ".s.s.s..s.......................");
+	pfnbuf_layout_free(target);
+	pfnbuf_window_free(w);
+	pfnbuf_vm_free(place.vm);
+}
+
+/* Somebody maps in a window's hole: it stays, and areas beside it go one by one. */
+static void strangers_in_a_hole(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_ram(rig, 16, 0);
+	struct pfnbuf_layout *nothing = rig_layout("................");
+	struct pfnbuf_plan *plan;
+	uint64_t iova = IOVA + 6 * PAGE;
+	void *memory = NULL;
+
+	assert_int_equal(posix_memalign(&memory, PAGE, PAGE), 0);
+	set_layout(w, "ssss........ssss");
+	assert_int_equal(pfnbuf_window_plan(w, nothing, &plan), 0);
+	assert_string_equal(steps_of(plan), "U0+16:2 D0+4 D12+4");
+	assert_int_equal(pfnbuf_ioas_map_va(rig->ioas, memory, PAGE,
+					    PFNBUF_MAP_READ | PFNBUF_MAP_FIXED, &iova),
+			 0);
+	assert_int_equal(pfnbuf_plan_check(plan), -EEXIST);
+	assert_int_equal(pfnbuf_window_apply(w, plan), -EEXIST);
+	pfnbuf_plan_free(plan);
+	plan_is(w, NULL, "................", "U0+4 U12+4 D0+4 D12+4");
+	pfnbuf_window_free(w);
+	assert_int_equal(pfnbuf_ioas_unmap(rig->ioas, iova, PAGE, NULL), 0);
+	pfnbuf_layout_free(nothing);
+	free(memory);
+}
+
+/* ---------------------------------------------------------------- trouble ------------------- */
+
+static void a_failed_plan_leaves_nothing(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_bar(rig, 0);
+	struct pfnbuf_layout *target = rig_layout(ALL_SHARED);
+	struct pfnbuf_plan *plan;
+	struct pfnbuf_step step;
+	char *before, *after;
+
+	set_layout(w, "ss..ss..........................");
+	before = rig_dump(rig);
+	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
+	assert_string_equal(steps_of(plan), "U0+6:2 D0+2 D4+2 S0+32 M0+32");
+	pfnbuf_sim_fail_ioctl(rig->sim, IOMMU_IOAS_MAP_FILE, 1, ENOMEM);
+	assert_int_equal(pfnbuf_window_apply(w, plan), -ENOMEM);
+	assert_non_null(strstr(pfnbuf_last_error(), "IOMMU_IOAS_MAP_FILE"));
+	for (size_t i = 0; i < 4; i++) {
+		assert_int_equal(pfnbuf_plan_get_step(plan, i, &step), 0);
+		assert_int_equal(step.state, PFNBUF_STEP_UNDONE);
+		assert_true(step.ns > 0);
+	}
+	assert_int_equal(pfnbuf_plan_get_step(plan, 4, &step), 0);
+	assert_int_equal(step.state, PFNBUF_STEP_FAILED);
+	assert_int_equal(step.result, -ENOMEM);
+	assert_int_equal(pfnbuf_plan_get_step(plan, 5, &step), -ERANGE);
+	after = rig_dump(rig);
+	assert_string_equal(before, after);
+	reaches(rig, w, RIG_TAG_CARD, "ss..ss..........................");
+	free(before);
+	free(after);
+	pfnbuf_plan_free(plan);
+	pfnbuf_layout_free(target);
+	pfnbuf_window_free(w);
+}
+
+static void quarantine(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_bar(rig, 0);
+	struct pfnbuf_window_info info;
+	struct pfnbuf_layout *layout;
+	struct pfnbuf_sim_counts counts;
+	struct pfnbuf_event ev;
+
+	set_layout(w, "ss..ss..........................");
+	/* UNMAP, two deletions, a slot: then the map fails; and of the way back the deletion. */
+	rig_count(rig, NULL, 0);
+	rig_fail(rig, 0, 5, ENOMEM);
+	rig_fail(rig, 1, 6, EIO);
+	assert_int_equal(pfnbuf_window_convert(w, 0, 32 * PAGE, PFNBUF_SHARED), -ENOMEM);
+	assert_int_equal(rig->failed, 2);
+	rig_count(rig, NULL, 0);
+	pop_until(rig, PFNBUF_EVENT_QUARANTINED, &ev);
+	assert_ptr_equal(ev.window, w);
+	pfnbuf_window_get_info(w, &info);
+	assert_int_equal(info.state, PFNBUF_WINDOW_QUARANTINED);
+	assert_non_null(strstr(info.reason, "IOMMU_IOAS_MAP_FILE"));
+	assert_non_null(strstr(info.reason, "slot-set"));
+	assert_non_null(strstr(info.reason, "EIO"));
+	assert_int_equal(pfnbuf_window_convert(w, 0, PAGE, PFNBUF_SHARED), -ENOTRECOVERABLE);
+	assert_int_equal(pfnbuf_window_move(w, GPA, IOVA), -ENOTRECOVERABLE);
+	assert_int_equal(pfnbuf_window_restore(w), -ENOTRECOVERABLE);
+	assert_int_equal(pfnbuf_window_suspend(w), -ENOTRECOVERABLE);
+	assert_int_equal(pfnbuf_window_verify(w, NULL), -ENOTRECOVERABLE);
+	assert_int_equal(pfnbuf_window_get_layout(w, &layout), 0);
+	pfnbuf_layout_free(layout);
+	pfnbuf_sim_get_counts(rig->sim, &counts);
+	assert_int_equal(counts.slots, 1);
+	assert_int_equal(counts.areas, 0);
+	/* Freeing takes the slot away that could not be deleted. */
+	pfnbuf_window_free(w);
+	pfnbuf_sim_get_counts(rig->sim, &counts);
+	assert_int_equal(counts.slots, 0);
+	assert_int_equal(counts.dma_bufs, 0);
+	assert_int_equal(counts.bar_mappings, 0);
+}
+
+static void verify_finds_what_is_gone(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_bar(rig, 0);
+	struct pfnbuf_range missing;
+	struct pfnbuf_slot slot;
+	struct iommu_ioas_unmap unmap = {
+		.size = sizeof(unmap),
+		.ioas_id = pfnbuf_ioas_get_id(rig->ioas),
+		.iova = IOVA + 8 * PAGE,
+		.length = 8 * PAGE,
+	};
+	struct kvm_userspace_memory_region region = { 0 };
+	const struct pfnbuf_kernel *k = pfnbuf_ctx_get_kernel(rig->ctx);
+	uint32_t id;
+
+	set_layout(w, FIVE_RUNS);
+	assert_int_equal(pfnbuf_window_verify(w, &missing), 1);
+	assert_int_equal(pfnbuf_vm_next_slot(rig->vm, 0, &id, &slot), 1);
+	region.slot = id;
+	region.guest_phys_addr = slot.gpa;
+	region.userspace_addr = (uintptr_t)slot.addr;
+	assert_true(k->ioctl(k->data, pfnbuf_vm_get_fd(rig->vm), KVM_SET_USER_MEMORY_REGION,
+			     &region) >= 0);
+	assert_int_equal(pfnbuf_window_verify(w, &missing), 0);
+	assert_int_equal(missing.offset, slot.gpa - GPA);
+	assert_int_equal(missing.length, slot.length);
+	assert_true(k->ioctl(k->data, pfnbuf_ctx_get_iommufd(rig->ctx), IOMMU_IOAS_UNMAP, &unmap) >=
+		    0);
+	assert_int_equal(pfnbuf_window_verify(w, &missing), 0);
+	assert_int_equal(missing.offset, 8 * PAGE);
+	assert_int_equal(missing.length, 8 * PAGE);
+	pfnbuf_window_free(w);
+}
+
+static int setup(void **state)
+{
+	struct rig *rig = calloc(1, sizeof(*rig));
+
+	rig_open(rig);
+	*state = rig;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct rig *rig = *state;
+	const char *what;
+
+	if (pfnbuf_sim_alias(rig->sim, &what))
+		rig_die(__FILE__, __LINE__, what);
+	rig_close(rig);
+	free(rig);
+	return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(plans_of_runs),
+		TEST(plans_join_unmaps),
+		TEST(plans_with_a_granule),
+		TEST(plans_to_move),
+		TEST(plans_are_printed),
+		TEST(stale_plans_are_refused),
+		TEST(bar_is_placed),
+		TEST(bar_moves),
+		TEST(bar_survives_a_reset),
+		TEST(changes_while_suspended),
+		TEST(slots_are_withdrawn),
+		TEST(device_closes_first),
+		TEST(ram_is_placed),
+		TEST(msix_is_a_hole_by_default),
+		TEST(sparse_bars_are_honoured),
+		TEST(several_windows_on_one_bar),
+		TEST(refusals),
+		TEST(one_side_only),
+		TEST(too_many_slots),
+		TEST(strangers_in_a_hole),
+		TEST(a_failed_plan_leaves_nothing),
+		TEST(quarantine),
+		TEST(verify_finds_what_is_gone),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
