@@ -90,6 +90,12 @@ PFNBUF_API int pfnbuf_sim_add_device(struct pfnbuf_sim *sim, const struct pfnbuf
 PFNBUF_API void pfnbuf_sim_set_iommufd(struct pfnbuf_sim *sim, bool present);
 PFNBUF_API void pfnbuf_sim_set_kvm(struct pfnbuf_sim *sim, bool present);
 
+/**
+ * The width of the I/O virtual addresses that the machine's IOMMU takes, in bits (at first: 48; 64: no
+ * limit). Holds for attachments from now on. -EINVAL: below 32 or above 64.
+ */
+PFNBUF_API int pfnbuf_sim_set_iova_bits(struct pfnbuf_sim *sim, unsigned bits);
+
 /** RLIMIT_MEMLOCK of the simulated process, in bytes (at first: no limit). */
 PFNBUF_API void pfnbuf_sim_set_memlock(struct pfnbuf_sim *sim, uint64_t bytes);
 
@@ -162,6 +168,17 @@ PFNBUF_API int pfnbuf_sim_raise_error(struct pfnbuf_sim *sim, const char *bdf);
  */
 PFNBUF_API int pfnbuf_sim_foreign_reset(struct pfnbuf_sim *sim, const char *bdf);
 PFNBUF_API int pfnbuf_sim_foreign_decode(struct pfnbuf_sim *sim, const char *bdf, bool on);
+
+/** Rules that the simulated kernel can be made to break, to see that a test would notice. */
+enum pfnbuf_sim_error {
+	PFNBUF_SIM_ERROR_NONE,
+	PFNBUF_SIM_ERROR_SLOT_OVERLAP,   /**< an overlapping slot is EINVAL, where Linux says EEXIST */
+	PFNBUF_SIM_ERROR_REVOKED_IMPORT, /**< a revoked dma-buf can be imported */
+	PFNBUF_SIM_ERROR_CUT_UNMAP,      /**< an unmap that cuts an area leaves those below it */
+};
+
+/** Break a rule from now on, for tests of tests. */
+PFNBUF_API void pfnbuf_sim_plant_error(struct pfnbuf_sim *sim, enum pfnbuf_sim_error error);
 
 /* ---------------------------------------------------------------- what is there --------------- */
 

@@ -63,3 +63,10 @@ uint64_t pfnbuf_sim_calls(struct pfnbuf_sim *sim)
 	pthread_mutex_unlock(&sim->lock);
 	return calls;
 }
+
+void pfnbuf_sim_plant_error(struct pfnbuf_sim *sim, enum pfnbuf_sim_error error)
+{
+	pthread_mutex_lock(&sim->lock);
+	sim->planted = error;
+	pthread_mutex_unlock(&sim->lock);
+}

@@ -296,15 +296,16 @@ static int pages_from_user(uint64_t va, uint64_t length, bool writable, struct s
 	return pages_new(SIM_PAGES_USER, va, length, writable, pagesp);
 }
 
-static int pages_from_dmabuf(struct sim_dmabuf *dmabuf, uint64_t start, uint64_t length,
-			     bool writable, struct sim_pages **pagesp)
+static int pages_from_dmabuf(const struct pfnbuf_sim *sim, struct sim_dmabuf *dmabuf,
+			     uint64_t start, uint64_t length, bool writable,
+			     struct sim_pages **pagesp)
 {
 	struct sim_pages *pages;
 	int ret;
 
 	if (dmabuf->size <= start + length - 1 || length / sim_page_size() >= UINT32_MAX)
 		return -EINVAL;
-	if (dmabuf->revoked)
+	if (dmabuf->revoked && sim->planted != PFNBUF_SIM_ERROR_REVOKED_IMPORT)
 		return -ENODEV;
 	/* More than one range needs an interface between exporter and importer that is not there yet. */
 	if (dmabuf->nr_ranges != 1)
@@ -336,7 +337,7 @@ static int pages_from_file(struct pfnbuf_sim *sim, int fd, uint64_t start, uint6
 		return -EOVERFLOW;
 	file = sim_file_get(sim, fd);
 	if (file && file->kind == SIM_DMABUF)
-		return pages_from_dmabuf(file->object, start, length, writable, pagesp);
+		return pages_from_dmabuf(sim, file->object, start, length, writable, pagesp);
 	if (fcntl(fd, F_GETFD) < 0)
 		return -EBADF;
 	ret = pages_new(SIM_PAGES_FILE, start, length, writable, pagesp);
@@ -653,6 +654,9 @@ int sim_ioas_unmap(struct pfnbuf_sim *sim, struct sim_ioas *ioas, uint64_t start
 	struct sim_area *area;
 
 	*unmapped = 0;
+	if (sim->planted == PFNBUF_SIM_ERROR_CUT_UNMAP && area_in(ioas, last, last) &&
+	    area_in(ioas, last, last)->last > last)
+		return -ENOENT;
 	while ((area = area_in(ioas, start, last))) {
 		uint64_t area_last = area->last;
 

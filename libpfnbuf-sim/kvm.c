@@ -197,7 +197,7 @@ static int create_slot(struct pfnbuf_sim *sim, struct sim_vm *vm,
 	int ret;
 
 	if (overlaps(vm, as_id, NULL, mem->guest_phys_addr, mem->memory_size))
-		return -EEXIST;
+		return sim->planted == PFNBUF_SIM_ERROR_SLOT_OVERLAP ? -EINVAL : -EEXIST;
 	ret = mem->flags & KVM_MEM_GUEST_MEMFD ? find_gmem(sim, vm, mem, &gmem) : 0;
 	if (ret)
 		return ret;

@@ -674,3 +674,12 @@ void pfnbuf_sim_set_memlock(struct pfnbuf_sim *sim, uint64_t bytes)
 	SIM_LOCKED(sim);
 	sim->memlock = bytes;
 }
+
+int pfnbuf_sim_set_iova_bits(struct pfnbuf_sim *sim, unsigned bits)
+{
+	if (bits < 32 || bits > 64)
+		return -EINVAL;
+	SIM_LOCKED(sim);
+	sim->aperture_bits = bits;
+	return 0;
+}

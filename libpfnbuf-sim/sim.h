@@ -521,6 +521,7 @@ struct pfnbuf_sim {
 	uint64_t calls, fail_at;
 	int fail_error;
 	struct sim_ioctl_fault *ioctl_faults;
+	enum pfnbuf_sim_error planted;
 
 	char *alias;
 };

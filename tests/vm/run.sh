@@ -79,6 +79,8 @@ companions()
 {
 	[ ! -x "$build/tools/pfnbufctl/pfnbufctl-static" ] ||
 		echo "/bin/pfnbufctl=$build/tools/pfnbufctl/pfnbufctl-static"
+	[ ! -x "$build/tests/differential/differential" ] ||
+		echo "/bin/differential=$build/tests/differential/differential"
 	for file in "$here"/../../examples/*.pfn; do
 		[ ! -f "$file" ] || echo "/examples/$(basename "$file")=$file"
 	done
