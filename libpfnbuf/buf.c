@@ -28,8 +28,7 @@ struct pfnbuf_buf {
 	bool borrowed;
 	uint64_t length;
 	struct pfnbuf_identity identity;
-	atomic_uint nr_areas; /* areas of the context's IOASes that map it */
-	atomic_bool revoked;  /* a foreign dma-buf was found revoked */
+	atomic_bool revoked; /* a foreign dma-buf was found revoked */
 
 	struct pfnbuf_device *device; /* exported from; NULL: another kind, or foreign */
 	uint64_t before_birth;	      /* the device's generation at the export, less one */
@@ -222,11 +221,6 @@ struct pfnbuf_buf *pfnbuf_buf_unref(struct pfnbuf_buf *buf)
 	return NULL;
 }
 
-void pfnbuf_buf_count_area(struct pfnbuf_buf *buf, int by)
-{
-	atomic_fetch_add(&buf->nr_areas, (unsigned)by);
-}
-
 /* ---------------------------------------------------------------- asking -------------------- */
 
 const char *pfnbuf_buf_name(const struct pfnbuf_buf *buf)
@@ -417,7 +411,8 @@ int pfnbuf_buf_discard(struct pfnbuf_buf *buf, uint64_t offset, uint64_t length)
 	const struct pfnbuf_range range = { offset, length };
 	int r = check_memory(buf, "fallocate", &range);
 
-	if (r >= 0 && atomic_load(&buf->nr_areas))
+	/* An IOAS takes no guest_memfd; what another object of the same memory mapped counts as well. */
+	if (r >= 0 && buf->kind == PFNBUF_MEMFD)
 		r = refuse_mapped(buf, &range);
 	if (r < 0)
 		return r;

@@ -298,8 +298,8 @@ static void signal_queued(struct pfnbuf_ctx *ctx)
 	const uint64_t one = 1;
 
 	if (!ctx->is_signalled)
-		k_write(ctx->kernel, ctx->queued.fd, &one, sizeof(one));
-	ctx->is_signalled = true;
+		ctx->is_signalled =
+			k_write(ctx->kernel, ctx->queued.fd, &one, sizeof(one)) == sizeof(one);
 }
 
 static bool is_empty(struct pfnbuf_ctx *ctx)

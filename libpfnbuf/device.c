@@ -182,19 +182,24 @@ static int read_config(const struct pfnbuf_device *device, uint64_t offset, void
 	return (size_t)n == length ? 0 : -EIO;
 }
 
-/* The kernel's own predicate: drivers/vfio/pci/vfio_pci_config.c:__vfio_pci_memory_enabled. */
-static bool memory_enabled(const struct pfnbuf_device *device)
+/*
+ * The kernel's own predicate: drivers/vfio/pci/vfio_pci_config.c:__vfio_pci_memory_enabled. A
+ * negative errno where the device cannot be asked.
+ */
+static int memory_enabled(const struct pfnbuf_device *device)
 {
 	uint8_t command[2], pmcsr[2];
+	int r = read_config(device, PCI_COMMAND, command, sizeof(command));
 
-	if (read_config(device, PCI_COMMAND, command, sizeof(command)) < 0)
-		return false;
+	if (r < 0)
+		return r;
 	if (!device->is_vf && !(command[0] & PCI_COMMAND_MEMORY))
-		return false;
+		return 0;
 	if (!device->pci.pm)
-		return true;
-	if (read_config(device, device->pci.pm + PCI_PM_CTRL, pmcsr, sizeof(pmcsr)) < 0)
-		return false;
+		return 1;
+	r = read_config(device, device->pci.pm + PCI_PM_CTRL, pmcsr, sizeof(pmcsr));
+	if (r < 0)
+		return r;
 	return (pmcsr[0] & PCI_PM_CTRL_STATE_MASK) != 3;
 }
 
@@ -202,8 +207,17 @@ static bool memory_enabled(const struct pfnbuf_device *device)
 static void settle(struct pfnbuf_device *device)
 {
 	struct pfnbuf_revocation r = pfnbuf_device_revocation(device);
+	int enabled;
 
-	if (device->bracketed || r.state != PFNBUF_SUSPENDED || !memory_enabled(device))
+	if (device->bracketed || r.state != PFNBUF_SUSPENDED)
+		return;
+	enabled = memory_enabled(device);
+	if (enabled < 0)
+		pfnbuf_ctx_log(device->ctx, PFNBUF_LOG_WARNING,
+			       "%s: cannot tell whether its memory is on (%s): its buffers stay "
+			       "suspended until a bracket or another call asks again",
+			       device->name, pfnbuf_errno_name(enabled));
+	if (enabled <= 0)
 		return;
 	r.state = PFNBUF_LIVE;
 	atomic_store(&device->revocation, pack(r));
@@ -408,39 +422,47 @@ int pfnbuf_device_open(struct pfnbuf_ctx *ctx, const char *bdf, struct pfnbuf_de
 	return 0;
 }
 
-/* The kernel names a VFIO device's place in sysfs in its fd's fdinfo: .../0000:01:00.0/vfio-dev/vfio3 */
-static void name_from_fdinfo(struct pfnbuf_device *device)
+/* The path of a VFIO device in sysfs, as its fd's fdinfo gives it, into @path; "" where it does not. */
+static void read_syspath(const struct pfnbuf_device *device, char *path, size_t size)
 {
+	static const char key[] = "vfio-device-syspath: ";
 	const struct pfnbuf_kernel *k = kernel(device);
-	char path[64], text[1024], *at, *end;
+	char name[64], text[1024], *at;
 	ssize_t n;
 	int fd;
 
-	snprintf(device->name, sizeof(device->name), "device fd %d", device->fd);
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", device->fd);
-	fd = k_open(k, path, O_RDONLY | O_CLOEXEC);
+	*path = '\0';
+	snprintf(name, sizeof(name), "/proc/self/fdinfo/%d", device->fd);
+	fd = k_open(k, name, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return;
 	n = k_read(k, fd, text, sizeof(text) - 1);
 	pfnbuf_ctx_close_fd(device->ctx, fd, device->name);
 	text[n > 0 ? n : 0] = '\0';
-	at = strstr(text, "vfio-device-syspath:");
+	at = strstr(text, key);
 	if (!at)
 		return;
-	end = at + strcspn(at, "\n");
-	*end = '\0';
-	end = strrchr(at, '/');
-	if (!end)
+	at += strlen(key);
+	at[strcspn(at, "\n")] = '\0';
+	pfnbuf_copy_text(path, size, at);
+}
+
+/* It is the PCI device's: /sys/devices/.../0000:01:00.0 (drivers/vfio/vfio_main.c). */
+static void name_from_fdinfo(struct pfnbuf_device *device)
+{
+	char path[512], names[256];
+	const char *last;
+
+	snprintf(device->name, sizeof(device->name), "device fd %d", device->fd);
+	read_syspath(device, path, sizeof(path));
+	last = strrchr(path, '/');
+	if (!last || pfnbuf_pci_parse_bdf(last + 1, device->bdf) < 0)
 		return;
-	snprintf(device->cdev, sizeof(device->cdev), "%.31s", end + 1);
-	at = strstr(at, "/vfio-dev/");
-	if (!at)
-		return;
-	*at = '\0';
-	for (at--; at > text && at[-1] != '/';)
-		at--;
-	if (pfnbuf_pci_parse_bdf(at, device->bdf) == 0)
-		snprintf(device->name, sizeof(device->name), "device %s", device->bdf);
+	snprintf(device->name, sizeof(device->name), "device %s", device->bdf);
+	snprintf(path, sizeof(path), "%.64s/bus/pci/devices/%s/vfio-dev",
+		 pfnbuf_ctx_sysfs(device->ctx), device->bdf);
+	if (k_list(kernel(device), path, names, sizeof(names)) > 0)
+		pfnbuf_copy_text(device->cdev, sizeof(device->cdev), names);
 }
 
 /* Only a VFIO device answers this call with EINVAL: argsz 0 is refused before anything else. */
@@ -516,8 +538,7 @@ int pfnbuf_device_from_fd(struct pfnbuf_ctx *ctx, int fd, unsigned flags, uint32
 static void pass_on_notice(struct pfnbuf_watch *watch)
 {
 	struct notice *notice = pfnbuf_container_of(watch, struct notice, watch);
-	const struct pfnbuf_event event =
-		event_of(notice->device, notice->type, PFNBUF_CAUSE_NONE);
+	const struct pfnbuf_event event = event_of(notice->device, notice->type, PFNBUF_CAUSE_NONE);
 
 	pfnbuf_ctx_push_event(notice->device->ctx, &event, true);
 }
@@ -745,7 +766,7 @@ static int learn_info(struct pfnbuf_device *device)
 /* Ask the bound device what it is. May be repeated after a failure. */
 static int learn(struct pfnbuf_device *device)
 {
-	int r = learn_info(device);
+	int enabled, r = learn_info(device);
 
 	if (r >= 0)
 		r = learn_config(device);
@@ -755,8 +776,11 @@ static int learn(struct pfnbuf_device *device)
 		r = watch_notices(device);
 	if (r < 0)
 		return r;
+	enabled = memory_enabled(device);
+	if (enabled < 0)
+		return pfnbuf_failed(enabled, "pread of configuration space", device->name, NULL);
 	device->learned = true;
-	if (memory_enabled(device))
+	if (enabled)
 		atomic_store(&device->revocation, pack((struct pfnbuf_revocation){
 							  .generation = 1, .state = PFNBUF_LIVE }));
 	return 0;
@@ -983,7 +1007,8 @@ int pfnbuf_device_get_info(struct pfnbuf_device *device, struct pfnbuf_device_in
 		.can_reset = device->info.flags & VFIO_DEVICE_FLAGS_RESET,
 		.is_vf = device->is_vf,
 		/* Asking a device in low power would wake it. */
-		.memory_enabled = device->learned && !device->low_power && memory_enabled(device),
+		.memory_enabled =
+			device->learned && !device->low_power && memory_enabled(device) > 0,
 		.low_power = device->low_power,
 		.generation = pfnbuf_device_get_generation(device),
 	};
@@ -1517,7 +1542,7 @@ int pfnbuf_device_export(struct pfnbuf_device *device, unsigned bar,
 	if (fd < 0)
 		return pfnbuf_failed(fd, "VFIO_DEVICE_FEATURE_DMA_BUF", device->name, &slices[0]);
 	/* A buffer is born revoked where memory is off. Low power is no such state: the call woke it. */
-	live = device->low_power && memory_enabled(device);
+	live = device->low_power && memory_enabled(device) > 0;
 	r = pfnbuf_buf_new_export(device, fd, bar, slices, n, live, bufp);
 	if (r >= 0 && live)
 		device->has_live_export = true;

@@ -109,10 +109,8 @@ static struct area *new_area(struct pfnbuf_buf *buf, uint64_t offset, uint64_t l
 	a->offset = offset;
 	a->generation = generation;
 	a->flags = (uint8_t)(flags & (PFNBUF_MAP_READ | PFNBUF_MAP_WRITE));
-	if (buf) {
+	if (buf)
 		a->buf = pfnbuf_buf_ref(buf);
-		pfnbuf_buf_count_area(buf, 1);
-	}
 	return a;
 }
 
@@ -135,10 +133,7 @@ static void release_areas(struct area **list)
 	while (*list) {
 		struct area *a = pop(list);
 
-		if (a->buf) {
-			pfnbuf_buf_count_area(a->buf, -1);
-			pfnbuf_buf_unref(a->buf);
-		}
+		pfnbuf_buf_unref(a->buf);
 		free(a);
 	}
 }

@@ -276,8 +276,6 @@ int pfnbuf_buf_new_export(struct pfnbuf_device *device, int fd, unsigned bar,
 			  struct pfnbuf_buf **bufp);
 const char *pfnbuf_buf_name(const struct pfnbuf_buf *buf);
 struct pfnbuf_ctx *pfnbuf_buf_ctx(const struct pfnbuf_buf *buf);
-/* Areas that map it come and go: pfnbuf_buf_discard() looks for them only where there are any. */
-void pfnbuf_buf_count_area(struct pfnbuf_buf *buf, int by);
 
 /* ---------------------------------------------------------------- ioas.c -------------------- */
 

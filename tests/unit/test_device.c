@@ -194,9 +194,8 @@ static void open_of_a_full_folder(void **state)
 
 static const struct vfio_device_bind_iommufd no_bind = { 0 };
 static const struct stat some_stat = { .st_ino = 1 };
-static const char fdinfo[] =
-	"pos:\t0\nflags:\t02000002\n"
-	"vfio-device-syspath: /sys/devices/pci0000:00/0000:00:01.0/" BDF "/vfio-dev/vfio3\n";
+static const char fdinfo[] = "pos:\t0\nflags:\t02000002\n"
+			     "vfio-device-syspath: /sys/devices/pci0000:00/0000:00:01.0/" BDF "\n";
 
 static void expect_fdinfo(const char *text)
 {
@@ -207,6 +206,8 @@ static void expect_fdinfo(const char *text)
 	mock_expect_one(.kind = MOCK_READ, .fd = 99, .length = 1023, .out = text,
 			.result = (int64_t)strlen(text));
 	mock_expect_one(.kind = MOCK_CLOSE, .fd = 99);
+	if (text == fdinfo)
+		expect_list(SYSFS_DIR "/vfio-dev", "vfio3", 6);
 }
 
 static void expect_probe(int result)
@@ -243,10 +244,8 @@ static void from_fd(void **state)
 static void from_fd_that_does_not_tell(void **state)
 {
 	struct fixture *f = *state;
-	const char *const texts[] = {
-		NULL, "pos: 0\n", "vfio-device-syspath: nonsense\n",
-		"vfio-device-syspath: /sys/devices/platform/x/vfio-dev/vfio3"
-	};
+	const char *const texts[] = { NULL, "pos: 0\n", "vfio-device-syspath: nonsense\n",
+				      "vfio-device-syspath: /sys/devices/platform/x" };
 	struct pfnbuf_device_info info;
 
 	for (size_t i = 0; i < MOCK_ARRAY_SIZE(texts); i++) {
