@@ -398,7 +398,7 @@ struct pfnbuf_device_info {
 };
 
 /**
- * -EINVAL never; it answers before bind, too, with what is known then. Enters the kernel for
+ * Answers before bind, too, with what is known then, and never fails. Enters the kernel for
  * memory_enabled only.
  */
 PFNBUF_API int pfnbuf_device_get_info(struct pfnbuf_device *device,
@@ -496,21 +496,21 @@ PFNBUF_API int pfnbuf_device_config_read(struct pfnbuf_device *device, uint64_t 
 /**
  * Write configuration space. A write that can revoke the device's buffers is recognised and
  * bracketed: memory decode cleared in PCI_COMMAND, D3hot in PMCSR, FLR in the PCI Express or
- * Advanced Features capability. It may touch several registers; each is looked at. Errnos as for
- * reading.
+ * Advanced Features capability. It may touch several registers; each is looked at.
+ * Errnos of pfnbuf_device_config_read().
  */
 PFNBUF_API int pfnbuf_device_config_write(struct pfnbuf_device *device, uint64_t offset,
 					  const void *data, size_t length);
 
 /**
- * Set or clear memory decode (PCI_COMMAND bit 1), read-modify-write. Errnos of config_read and
- * config_write.
+ * Set or clear memory decode (PCI_COMMAND bit 1), read-modify-write.
+ * Errnos of pfnbuf_device_config_read().
  */
 PFNBUF_API int pfnbuf_device_set_memory_decode(struct pfnbuf_device *device, bool on);
 
 /**
  * Set or clear bus mastering (PCI_COMMAND bit 2): no DMA leaves the device without it, and bind
- * clears it.
+ * clears it. Errnos of pfnbuf_device_config_read().
  */
 PFNBUF_API int pfnbuf_device_set_bus_master(struct pfnbuf_device *device, bool on);
 
@@ -585,8 +585,13 @@ PFNBUF_API int pfnbuf_device_revoke_end(struct pfnbuf_device *device);
  * restored and the others stay as they were: dead, and named by pfnbuf_ioas_next_area(); calling
  * again goes on with them. Returns 0.
  *
- * -ENODEV  the device's memory is off; nothing was done
- * and those of pfnbuf_ioas_map_buf()
+ * -ENODEV     the device's memory is off and nothing was done, or it went off meanwhile
+ * -EBUSY, -EDEADLK  an area cannot be unmapped, as for pfnbuf_ioas_unmap()
+ * -EEXIST     somebody else has mapped an area's addresses since
+ * -EINVAL     a device attached since reserves an area's addresses
+ * -EOPNOTSUPP this kernel does not import the dma-buf any more: vfio-pci was unloaded
+ * -ENOENT     an IOAS is gone
+ * -ENOMEM     no memory for it
  */
 PFNBUF_API int pfnbuf_device_restore(struct pfnbuf_device *device);
 
