@@ -76,6 +76,12 @@ static const uint8_t config[PCI_CFG_SPACE_SIZE] = {
 	[EXP_CAP] = PCI_CAP_ID_EXP,
 	[EXP_CAP + 1] = AF_CAP,
 	[AF_CAP] = PCI_CAP_ID_AF,
+	[AF_CAP + 1] = MSIX_CAP,
+	[MSIX_CAP] = PCI_CAP_ID_MSIX,
+	[MSIX_CAP + PCI_MSIX_FLAGS] = 0xff,
+	[MSIX_CAP + PCI_MSIX_FLAGS + 1] = 0x01, /* 512 vectors of 16 bytes */
+	[MSIX_CAP + PCI_MSIX_TABLE + 1] = 0x20,
+	[MSIX_CAP + PCI_MSIX_PBA + 1] = 0x80,
 };
 
 struct pfnbuf_device *fixture_device_opened(struct pfnbuf_ctx *ctx)

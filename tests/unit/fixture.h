@@ -27,11 +27,12 @@ enum {
 #define BAR_AT(bar, offset) ((uint64_t)(bar) << 40 | (offset))
 
 /* Where the device's capabilities are. */
-#define PM_CAP	0x40
-#define EXP_CAP 0x50
-#define AF_CAP	0x80
+#define PM_CAP	 0x40
+#define EXP_CAP	 0x50
+#define AF_CAP	 0x80
+#define MSIX_CAP 0xa0
 
-/* BAR 0 is 1 MiB, 64 bits, prefetchable, with MSI-X; BAR 2 is sparse; BAR 4 is I/O ports. */
+/* BAR 0 is 1 MiB, 64 bits, prefetchable, with the MSI-X table at 0x2000 and pending bits at 0x8000; BAR 2 is sparse; BAR 4 is I/O ports. */
 #define BAR0_SIZE 0x100000
 #define BAR2_SIZE 0x10000
 #define BAR4_SIZE 0x100

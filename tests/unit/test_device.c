@@ -577,6 +577,17 @@ static void what_bind_learns(void **state)
 	assert_int_equal(bar.size, BAR4_SIZE);
 	assert_int_equal(bar.flags, PFNBUF_BAR_READ | PFNBUF_BAR_WRITE | PFNBUF_BAR_IO);
 
+	sparse[0].length = 7;
+	assert_int_equal(pfnbuf_device_get_bar_msix(f->device, 0, sparse, 3), 2);
+	assert_int_equal(sparse[0].offset, 0x2000);
+	assert_int_equal(sparse[0].length, 0x2000);
+	assert_int_equal(sparse[1].offset, 0x8000);
+	assert_int_equal(sparse[1].length, 0x1000);
+	assert_int_equal(pfnbuf_device_get_bar_msix(f->device, 2, sparse, 3), 0);
+	assert_fails("pfnbuf_device_get_bar_msix",
+		     pfnbuf_device_get_bar_msix(f->device, 6, sparse, 3), EINVAL,
+		     "pfnbuf_device_get_bar_msix", DEVICE_NAME, NULL);
+
 	memset(&bar, 0x77, sizeof(bar));
 	assert_fails("pfnbuf_device_get_bar", pfnbuf_device_get_bar(f->device, 6, &bar), EINVAL,
 		     "pfnbuf_device_get_bar", DEVICE_NAME, NULL);
