@@ -144,7 +144,10 @@ static int run(struct guest *guest, const void *code, size_t size, struct kvm_re
 	if (ret < 0)
 		return ret;
 	guest->run->exit_reason = KVM_EXIT_UNKNOWN;
-	ret = vmtest_ioctl_value(guest->vcpu, KVM_RUN, 0);
+	/* A completion that waits in an io_uring of this thread interrupts without a signal. */
+	do
+		ret = vmtest_ioctl_value(guest->vcpu, KVM_RUN, 0);
+	while (ret == -EINTR);
 	if (ret < 0)
 		return ret;
 	if (guest->run->exit_reason != KVM_EXIT_HLT)

@@ -87,7 +87,8 @@ companions()
 }
 
 # The nvme is alone behind its root port. Behind the second one sit two functions, so that a hot reset there
-# reaches more than its caller. edu reaches IOVAs below 256 MiB only: that is its default DMA mask.
+# reaches more than its caller. The ports are slow ones, since for faster ones Linux waits after a hot reset
+# for a link state that QEMU's do not report. edu reaches IOVAs below 256 MiB only: that is its default DMA mask.
 boot()	# KERNEL INITRAMFS APPEND SERIAL...
 {
 	kernel=$1
@@ -105,10 +106,10 @@ boot()	# KERNEL INITRAMFS APPEND SERIAL...
 		-device ivshmem-plain,memdev=ram0,addr=05.0 \
 		-object memory-backend-ram,id=ram1,size=4M,share=on \
 		-device ivshmem-plain,memdev=ram1,addr=06.0 \
-		-device pcie-root-port,id=port0,chassis=1,slot=1,addr=08.0 \
+		-device pcie-root-port,id=port0,x-speed=5,chassis=1,slot=1,addr=08.0 \
 		-blockdev driver=null-co,node-name=null0,size=16777216,read-zeroes=on \
 		-device nvme,bus=port0,drive=null0,serial=pfnbuf \
-		-device pcie-root-port,id=port1,chassis=2,slot=2,addr=09.0 \
+		-device pcie-root-port,id=port1,x-speed=5,chassis=2,slot=2,addr=09.0 \
 		-object memory-backend-ram,id=ram2,size=1M,share=on \
 		-object memory-backend-ram,id=ram3,size=1M,share=on \
 		-device ivshmem-plain,memdev=ram2,bus=port1,addr=00.0,multifunction=on \

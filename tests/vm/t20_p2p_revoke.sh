@@ -20,4 +20,4 @@ find_device()	# VENDOR DEVICE
 
 importer=$(find_device 0x1234 0x11e8)
 exporter=$(find_device 0x1af4 0x1110)
-exec pfnbufctl run /examples/p2p-revoke.pfn -D importer="$importer" -D exporter="$exporter"
+exec pfnbufctl -D importer="$importer" -D exporter="$exporter" run /examples/p2p-revoke.pfn
