@@ -29,7 +29,7 @@ static const struct option long_options[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
-static void add_input(struct options *options, int kind, const char *text)
+static void add_input(struct options *options, enum input_kind kind, const char *text)
 {
 	options->inputs[options->ninputs].kind = kind;
 	options->inputs[options->ninputs++].text = text;

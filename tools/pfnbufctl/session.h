@@ -8,7 +8,7 @@
 
 struct options {
 	struct input {
-		enum { INPUT_FILE, INPUT_LINES } kind;
+		enum input_kind { INPUT_FILE, INPUT_LINES } kind;
 		const char *text; /* path or lines */
 	} * inputs;
 	size_t ninputs;

@@ -97,6 +97,9 @@ static const char *const call_words[] = {
 	"Bytes are given by one of bytes=dead_beef (hex), string=\"text\", fill=BYTE+LENGTH, and " \
 	"u8= u16= u32= u64= (little endian)."
 
+/* A parameter is written down as far as it says something; the rest is zero. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
 const struct verb verbs[VERB_COUNT] = {
 	[VERB_LET] = {
 		"let", VERB_LET, VERB_MACHINE | VERB_NO_FAIL, "flow",
