@@ -78,14 +78,15 @@ int help_about(FILE *file, const char *what)
 	size_t length = strlen(what);
 	bool any = false;
 
+	/* Some verbs share their name with their group: they come first. */
 	if (verb) {
 		help_verb(file, verb);
-		return 0;
+		any = true;
 	}
 	for (size_t i = 0; i < VERB_COUNT; i++) {
 		bool inside = !strncmp(verbs[i].name, what, length) && verbs[i].name[length] == ' ';
 
-		if (!inside && strcmp(verbs[i].group, what))
+		if (&verbs[i] == verb || (!inside && strcmp(verbs[i].group, what)))
 			continue;
 		help_verb(file, &verbs[i]);
 		any = true;

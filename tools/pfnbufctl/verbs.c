@@ -543,7 +543,7 @@ static const char *value_words(const struct param *param)
 	case TYPE_ERRNO:
 		return "ERRNO";
 	case TYPE_BAR:
-		return "SIZE[,64][,prefetchable][,io]";
+		return "BAR";
 	case TYPE_BYTES:
 		return "BYTES";
 	case TYPE_FILL:

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+# Completion for bash. Verbs are asked of the command itself, so that they are always those that it has.
+
+# The first words of verbs, or with a word the second ones of those that begin with it.
+_pfnbufctl_verbs()	# COMMAND [WORD]
+{
+	local first second
+
+	"$1" --list-verbs 2>/dev/null | while read -r first second; do
+		if [ $# -eq 1 ]; then
+			echo "$first"
+		elif [ "$first" = "$2" ]; then
+			echo "$second"
+		fi
+	done
+}
+
+_pfnbufctl()
+{
+	local command=${COMP_WORDS[0]} word=${COMP_WORDS[COMP_CWORD]} previous='' i
+	local -a plain=()
+
+	[ "$COMP_CWORD" -gt 0 ] && previous=${COMP_WORDS[COMP_CWORD - 1]}
+	COMPREPLY=()
+	case $previous in
+	-f | --file | run)
+		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		return
+		;;
+	-c | --command | -D | --define)
+		return
+		;;
+	esac
+	case $word in
+	--sim=*)
+		mapfile -t COMPREPLY < <(compgen -f -- "${word#--sim=}")
+		return
+		;;
+	-*)
+		mapfile -t COMPREPLY < <(compgen -W '--file --command --interactive --define --sim --dry-run --hold
+			--trace --json --quiet --version --help' -- "$word")
+		return
+		;;
+	esac
+	# The words before this one that are no options.
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		-f | --file | -c | --command | -D | --define) ((i++)) ;;
+		-*) ;;
+		*) plain+=("${COMP_WORDS[i]}") ;;
+		esac
+	done
+	case ${#plain[@]} in
+	0)
+		mapfile -t COMPREPLY < <(compgen -W "run help tdi layout $(_pfnbufctl_verbs "$command")" -- "$word")
+		;;
+	1)
+		case ${plain[0]} in
+		help) mapfile -t COMPREPLY < <(compgen -W "$(_pfnbufctl_verbs "$command")" -- "$word") ;;
+		tdi) mapfile -t COMPREPLY < <(compgen -W 'show encode decode' -- "$word") ;;
+		layout) mapfile -t COMPREPLY < <(compgen -W 'show diff compile' -- "$word") ;;
+		*) mapfile -t COMPREPLY < <(compgen -W "$(_pfnbufctl_verbs "$command" "${plain[0]}")" -- "$word") ;;
+		esac
+		;;
+	*)
+		case ${plain[0]} in
+		run | tdi | layout) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
+		esac
+		;;
+	esac
+}
+
+complete -o filenames -o bashdefault -F _pfnbufctl pfnbufctl
