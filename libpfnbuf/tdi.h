@@ -37,6 +37,11 @@ static inline struct tdi_site tdi_at_byte(uint64_t offset)
 	return (struct tdi_site){ -1, -1, -1, offset };
 }
 
+static inline struct tdi_site tdi_at_bar(unsigned bar)
+{
+	return (struct tdi_site){ (int)bar, -1, -1, PFNBUF_TDI_NO_OFFSET };
+}
+
 static inline struct tdi_site tdi_at_range(uint32_t index, enum tdi_field field)
 {
 	return (struct tdi_site){ -1, index, -1,

@@ -160,21 +160,7 @@ static int warn(struct pfnbuf_tdi_layouts *layouts, const char *format, ...)
 	return 0;
 }
 
-/* ---- options ---------------------------------------------------------------------------------- */
-
-PFNBUF_PRINTF(3, 4)
-static int bad_argument(struct pfnbuf_tdi_error *err, int bar, const char *format, ...)
-{
-	struct tdi_site site = tdi_nowhere();
-	char text[sizeof(err->text)];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	site.bar = bar;
-	return tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, site, "%s", text);
-}
+/* ---- options -------------------------------------------------------------------------------- */
 
 static int check_bar(const struct pfnbuf_tdi_compile_opts *opts, unsigned index,
 		     struct pfnbuf_tdi_error *err)
@@ -183,19 +169,20 @@ static int check_bar(const struct pfnbuf_tdi_compile_opts *opts, unsigned index,
 	uint64_t end;
 
 	if (bar->size > MAX_BAR_SIZE)
-		return bad_argument(err, (int)index, "BAR %u of %" PRIu64 " bytes exceeds 4 PiB",
-				    index, bar->size);
+		return tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_at_bar(index),
+				"BAR %u of %" PRIu64 " bytes exceeds 4 PiB", index, bar->size);
 	if (__builtin_add_overflow(bar->address, bar->size, &end))
-		return bad_argument(err, (int)index,
-				    "BAR %u at 0x%" PRIx64 " leaves the 64-bit address space",
-				    index, bar->address);
+		return tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_at_bar(index),
+				"BAR %u at 0x%" PRIx64 " leaves the 64-bit address space", index,
+				bar->address);
 	if (!(bar->flags & PFNBUF_BAR_64))
 		return 0;
 	if (index == N_BARS - 1)
-		return bad_argument(err, (int)index, "BAR 5 is 64 bits wide but has no upper half");
+		return tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_at_bar(index),
+				"BAR 5 is 64 bits wide but has no upper half");
 	if (opts->bars[index + 1].size > 0)
-		return bad_argument(
-			err, (int)index,
+		return tdi_fail(
+			err, PFNBUF_TDI_BAD_ARGUMENT, tdi_at_bar(index),
 			"BAR %u is 64 bits wide, so BAR %u is its upper half and has no size",
 			index, index + 1);
 	return 0;
@@ -204,8 +191,9 @@ static int check_bar(const struct pfnbuf_tdi_compile_opts *opts, unsigned index,
 static int check_evidence(const struct pfnbuf_tdi_evidence *evidence, struct pfnbuf_tdi_error *err)
 {
 	if (evidence->digest_len > PFNBUF_TDI_DIGEST_MAX)
-		return bad_argument(err, -1, "a digest of %zu bytes exceeds %d",
-				    evidence->digest_len, PFNBUF_TDI_DIGEST_MAX);
+		return tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_nowhere(),
+				"a digest of %zu bytes exceeds %d", evidence->digest_len,
+				PFNBUF_TDI_DIGEST_MAX);
 	if (!pfnbuf_tdi_state_name(evidence->state))
 		return tdi_fail(err, PFNBUF_TDI_BAD_STATE, tdi_nowhere(),
 				"TDISP knows no TDI state %u", (unsigned)evidence->state);
@@ -217,28 +205,43 @@ static int check_evidence(const struct pfnbuf_tdi_evidence *evidence, struct pfn
 	return 0;
 }
 
+static int check_choices(const struct pfnbuf_tdi_compile_opts *opts, struct pfnbuf_tdi_error *err)
+{
+	const struct {
+		const char *name;
+		unsigned value;
+		unsigned last;
+	} choices[] = {
+		{ "unit", opts->unit, PFNBUF_TDI_UNIT_BYTES },
+		{ "base mode", opts->base, PFNBUF_TDI_BASE_MIN_RANGE },
+		{ "hole policy", opts->holes, PFNBUF_TDI_HOLES_REFUSE },
+		{ "mixed-page policy", opts->mixed, PFNBUF_TDI_MIXED_SHARED },
+		{ "MSI-X policy", opts->msix, PFNBUF_TDI_MSIX_REPORTED },
+	};
+
+	for (size_t i = 0; i < sizeof(choices) / sizeof(choices[0]); i++)
+		if (choices[i].value > choices[i].last)
+			return tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_nowhere(),
+					"unknown %s %u", choices[i].name, choices[i].value);
+	return 0;
+}
+
 static int check_opts(const struct pfnbuf_tdi_compile_opts *opts, struct pfnbuf_tdi_error *err)
 {
 	uint64_t page_size = opts->page_size;
 	int ret;
 
 	if (opts->size < sizeof(*opts))
-		return bad_argument(err, -1, "the options' size %zu is too small", opts->size);
-	if ((unsigned)opts->unit > PFNBUF_TDI_UNIT_BYTES)
-		return bad_argument(err, -1, "unknown unit %u", (unsigned)opts->unit);
-	if ((unsigned)opts->base > PFNBUF_TDI_BASE_MIN_RANGE)
-		return bad_argument(err, -1, "unknown base mode %u", (unsigned)opts->base);
-	if ((unsigned)opts->holes > PFNBUF_TDI_HOLES_REFUSE)
-		return bad_argument(err, -1, "unknown hole policy %u", (unsigned)opts->holes);
-	if ((unsigned)opts->mixed > PFNBUF_TDI_MIXED_SHARED)
-		return bad_argument(err, -1, "unknown mixed-page policy %u", (unsigned)opts->mixed);
-	if ((unsigned)opts->msix > PFNBUF_TDI_MSIX_REPORTED)
-		return bad_argument(err, -1, "unknown MSI-X policy %u", (unsigned)opts->msix);
+		return tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_nowhere(),
+				"the options' size %zu is too small", opts->size);
+	ret = check_choices(opts, err);
+	if (ret)
+		return ret;
 	if (page_size && (page_size < PFNBUF_TDI_PAGE_SIZE || page_size > MAX_PAGE_SIZE ||
 			  page_size & (page_size - 1)))
-		return bad_argument(
-			err, -1, "page size %" PRIu64 " is not a power of two from 4 KiB to 1 GiB",
-			page_size);
+		return tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_nowhere(),
+				"page size %" PRIu64 " is not a power of two from 4 KiB to 1 GiB",
+				page_size);
 	for (unsigned bar = 0; bar < N_BARS; bar++) {
 		ret = check_bar(opts, bar, err);
 		if (ret)
@@ -247,7 +250,7 @@ static int check_opts(const struct pfnbuf_tdi_compile_opts *opts, struct pfnbuf_
 	return opts->evidence ? check_evidence(opts->evidence, err) : 0;
 }
 
-/* ---- placing ---------------------------------------------------------------------------------- */
+/* ---- placing -------------------------------------------------------------------------------- */
 
 static int check_id(const struct pfnbuf_tdi_layouts *layouts, uint32_t index,
 		    struct pfnbuf_tdi_error *err)
@@ -272,8 +275,8 @@ static int check_id(const struct pfnbuf_tdi_layouts *layouts, uint32_t index,
 				index, id, site.offset, id,
 				bars[id].size > 0 ? "is I/O ports" : "does not exist");
 	if (layouts->opts.base == PFNBUF_TDI_BASE_ABSOLUTE && bars[id].address == 0)
-		return bad_argument(
-			err, (int)id,
+		return tdi_fail(
+			err, PFNBUF_TDI_BAD_ARGUMENT, tdi_at_bar(id),
 			"base mode absolute needs the address of BAR %u, which range %" PRIu32
 			" names",
 			id, index);
@@ -512,7 +515,7 @@ static int place_ranges(struct pfnbuf_tdi_layouts *layouts, struct pfnbuf_tdi_er
 	return 0;
 }
 
-/* ---- classifying ------------------------------------------------------------------------------ */
+/* ---- classifying ---------------------------------------------------------------------------- */
 
 static enum pfnbuf_tdi_rule rule_of(const struct pfnbuf_tdi_compile_opts *opts, uint16_t attributes)
 {
@@ -562,10 +565,7 @@ static struct segment range_segment(const struct pfnbuf_tdi_layouts *layouts, ui
 
 static int refuse_hole(unsigned bar, const struct segment *hole, struct pfnbuf_tdi_error *err)
 {
-	struct tdi_site site = tdi_nowhere();
-
-	site.bar = (int)bar;
-	return tdi_fail(err, PFNBUF_TDI_HOLE, site,
+	return tdi_fail(err, PFNBUF_TDI_HOLE, tdi_at_bar(bar),
 			"no range names 0x%" PRIx64 "+0x%" PRIx64
 			" of BAR %u, and holes are refused",
 			hole->start << FRAME_SHIFT, (hole->end - hole->start) << FRAME_SHIFT, bar);
@@ -597,7 +597,7 @@ static int cut_bar(const struct pfnbuf_tdi_layouts *layouts, unsigned index,
 	return 0;
 }
 
-/* ---- folding into host pages ------------------------------------------------------------------ */
+/* ---- folding into host pages ---------------------------------------------------------------- */
 
 /* A run of frames [start, end) that n segments decide. */
 static struct pfnbuf_tdi_run make_run(const struct pfnbuf_tdi_layouts *layouts, uint64_t start,
@@ -727,13 +727,11 @@ static int check_alone(const struct pfnbuf_tdi_layouts *layouts, unsigned index,
 		       struct pfnbuf_tdi_error *err)
 {
 	const struct pfnbuf_tdi_bar *bar = &layouts->opts.bars[index];
-	struct tdi_site site = tdi_nowhere();
 
 	if (layouts->bars[index].runs[0].vis == PFNBUF_HOLE ||
 	    !(bar->address & (layouts->opts.page_size - 1)))
 		return 0;
-	site.bar = (int)index;
-	return tdi_fail(err, PFNBUF_TDI_MIXED_PAGE, site,
+	return tdi_fail(err, PFNBUF_TDI_MIXED_PAGE, tdi_at_bar(index),
 			"BAR %u (0x%" PRIx64 " bytes at 0x%" PRIx64
 			") starts inside a host page of 0x%" PRIx64
 			" bytes: it cannot be mapped without its neighbours",
@@ -754,12 +752,10 @@ static int warn_bar(struct pfnbuf_tdi_layouts *layouts, unsigned index)
 			layouts->opts.base == PFNBUF_TDI_BASE_FIRST_RANGE ? "its first range"
 									  : "its lowest range");
 	if (!ret && bar->widened > 0)
-		ret = warn(
-			layouts,
-			"BAR %u: %" PRIu32
-			" host pages mix kinds and are widened to shared: the guest cannot accept "
-			"the private ranges in them",
-			index, bar->widened);
+		ret = warn(layouts,
+			   "BAR %u: mixed host pages widened to shared: %" PRIu32
+			   "; the guest cannot accept the private ranges in them",
+			   index, bar->widened);
 	if (!ret && layouts->opts.bars[index].size < layouts->opts.page_size &&
 	    bar->runs[0].vis != PFNBUF_HOLE)
 		ret = warn(
@@ -770,7 +766,7 @@ static int warn_bar(struct pfnbuf_tdi_layouts *layouts, unsigned index)
 	return ret;
 }
 
-/* ---- compiling -------------------------------------------------------------------------------- */
+/* ---- compiling ------------------------------------------------------------------------------ */
 
 static int make_layout(struct pfnbuf_tdi_layouts *layouts, unsigned index)
 {
@@ -815,8 +811,8 @@ static int compile_bars(struct pfnbuf_tdi_layouts *layouts, struct pfnbuf_tdi_er
 	struct pfnbuf_tdi_run *runs;
 	int ret;
 
-	/* A segment gives at most its whole pages and the page at its end, and N ranges in six BARs make at
-	 * most 2N + 6 segments. */
+	/* N ranges in six BARs make at most 2N + 6 segments, and each of these at most two runs: its
+	 * whole host pages, and the one that it shares at its end. */
 	runs = calloc(2 * (max_segments + N_BARS), sizeof(*runs));
 	segments = calloc(max_segments, sizeof(*segments));
 	layouts->runs = runs;
@@ -886,7 +882,7 @@ int pfnbuf_tdi_layouts_compile(const struct pfnbuf_tdi_report *report,
 	return 0;
 }
 
-/* ---- reading the result ----------------------------------------------------------------------- */
+/* ---- reading the result --------------------------------------------------------------------- */
 
 const struct pfnbuf_layout *pfnbuf_tdi_layouts_get(const struct pfnbuf_tdi_layouts *layouts,
 						   unsigned bar)
@@ -975,11 +971,10 @@ int pfnbuf_tdi_layouts_classify(const struct pfnbuf_tdi_layouts *layouts, unsign
 				uint64_t offset, uint64_t length, enum pfnbuf_vis *visp,
 				struct pfnbuf_tdi_error *err)
 {
-	struct tdi_site site = tdi_nowhere();
+	struct tdi_site site = bar < N_BARS ? tdi_at_bar(bar) : tdi_nowhere();
 	const struct pfnbuf_tdi_run *first, *run;
 	uint64_t end, missing;
 
-	site.bar = bar < N_BARS ? (int)bar : -1;
 	if (length == 0)
 		return tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, site,
 				"nothing to classify: length 0");
@@ -1062,7 +1057,8 @@ int pfnbuf_tdi_layouts_check(const struct pfnbuf_tdi_layouts *layouts,
 	int ret;
 
 	if ((unsigned)use > PFNBUF_TDI_USE_RUN)
-		return bad_argument(err, -1, "unknown use %u", (unsigned)use);
+		return tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_nowhere(), "unknown use %u",
+				(unsigned)use);
 	ret = check_digest(then, now, err);
 	if (ret)
 		return ret;
@@ -1074,7 +1070,7 @@ int pfnbuf_tdi_layouts_check(const struct pfnbuf_tdi_layouts *layouts,
 	return check_state(then->state, now->state, use, err);
 }
 
-/* ---- words and JSON --------------------------------------------------------------------------- */
+/* ---- words and JSON ------------------------------------------------------------------------- */
 
 static const char *describe_rule(const struct pfnbuf_tdi_compile_opts *opts,
 				 const struct pfnbuf_tdi_run *run)

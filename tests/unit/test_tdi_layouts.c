@@ -358,8 +358,8 @@ static void test_reasons_of_host_pages(void **state)
 		"shared");
 	assert_run(layouts, 1, 0x8000, 0x8000, PFNBUF_SHARED, PFNBUF_TDI_RULE_NON_TEE,
 		   "range 3: IS_NON_TEE_MEM is set");
-	assert_non_null(
-		strstr(pfnbuf_tdi_layouts_get_warning(layouts, 0), "BAR 0: 1 host pages mix"));
+	assert_non_null(strstr(pfnbuf_tdi_layouts_get_warning(layouts, 0),
+			       "BAR 0: mixed host pages widened to shared: 1;"));
 	pfnbuf_tdi_layouts_free(layouts);
 
 	opts.page_size = 0x2000;
@@ -493,7 +493,7 @@ static void test_print_json(void **state)
 	pfnbuf_tdi_report_free(report);
 }
 
-/* ---- against a naive model --------------------------------------------------------------------- */
+/* ---- against a naive model ------------------------------------------------------------------- */
 
 #define MAX_FRAMES 64
 
@@ -717,7 +717,7 @@ static void test_model(void **state)
 	assert_true(compiled > 1000);
 }
 
-/* ---- memory that runs out ---------------------------------------------------------------------- */
+/* ---- memory that runs out -------------------------------------------------------------------- */
 
 /* At every allocation: the errno says so, and what was there stays as it was. */
 static void test_no_memory(void **state)
@@ -789,7 +789,7 @@ static void test_no_memory_to_build(void **state)
 	pfnbuf_tdi_report_free(report);
 }
 
-/* ---- what a parser can decide of TDISP-001 to TDISP-008 ---------------------------------------- */
+/* ---- what a parser can decide of TDISP-001 to TDISP-008 -------------------------------------- */
 
 static const struct pfnbuf_tdi_evidence locked = {
 	.digest = { 1, 2, 3, 4 },

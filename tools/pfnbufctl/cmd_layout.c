@@ -46,7 +46,7 @@ struct request {
 	struct pfnbuf_tdi_compile_opts opts;
 };
 
-/* ---------------------------------------------------------------- layouts in files ------------- */
+/* ---- layouts in files ----------------------------------------------------------------------- */
 
 struct entry {
 	char *name;
@@ -194,7 +194,7 @@ static int set_read(struct set *set, const char *path)
 	return err;
 }
 
-/* ---------------------------------------------------------------- output ----------------------- */
+/* ---- output --------------------------------------------------------------------------------- */
 
 static int put(const char *path, struct text *text)
 {
@@ -231,7 +231,7 @@ static int finish(const struct request *request, const struct drawing *drawing, 
 	return put(NULL, &text);
 }
 
-/* ---------------------------------------------------------------- show ------------------------- */
+/* ---- show ----------------------------------------------------------------------------------- */
 
 static void json_layout(struct text *json, const char *name, const struct pfnbuf_layout *layout)
 {
@@ -270,7 +270,7 @@ static int show(const struct request *request)
 	return err ? EXIT_FAILED : EXIT_DONE;
 }
 
-/* ---------------------------------------------------------------- diff ------------------------- */
+/* ---- diff ----------------------------------------------------------------------------------- */
 
 struct diff {
 	const struct request *request;
@@ -380,7 +380,7 @@ static int diff(const struct request *request)
 	return err || (request->exit_code && diff.n) ? EXIT_FAILED : EXIT_DONE;
 }
 
-/* ---------------------------------------------------------------- compile ---------------------- */
+/* ---- compile -------------------------------------------------------------------------------- */
 
 static const char *mark_of(const struct pfnbuf_tdi_run *run)
 {
@@ -516,7 +516,7 @@ static int compile(const struct request *request)
 	return err ? EXIT_FAILED : EXIT_DONE;
 }
 
-/* ---------------------------------------------------------------- options ---------------------- */
+/* ---- options -------------------------------------------------------------------------------- */
 
 static int usage(const char *why)
 {

@@ -10,7 +10,7 @@
 #include "draw.h"
 #include "output.h"
 
-/* ---------------------------------------------------------------- drawings --------------------- */
+/* ---- drawings ------------------------------------------------------------------------------- */
 
 void drawing_init(struct drawing *drawing, const char *title)
 {
@@ -182,7 +182,7 @@ const char *draw_size(uint64_t bytes, char *buf)
 	return buf;
 }
 
-/* ---------------------------------------------------------------- for a terminal --------------- */
+/* ---- for a terminal ------------------------------------------------------------------------- */
 
 static const struct {
 	char letter;
@@ -328,7 +328,7 @@ void draw_text(const struct drawing *drawing, bool colour, unsigned columns, str
 	put_legend(to, &census, several, colour);
 }
 
-/* ---------------------------------------------------------------- SVG -------------------------- */
+/* ---- SVG ------------------------------------------------------------------------------------ */
 
 /* All in SVG's user units, which are pixels at 100 %. */
 enum {
@@ -433,8 +433,8 @@ static double mark_width(const struct draw_run *run)
 }
 
 /*
- * Where the labels of a row's marks go: a label starts above its run, in the lowest line that is free
- * there; where none is, it has to do without (NO_LINE). Returns how many lines are taken.
+ * Where the labels of a row's marks go: a label starts above its run, in the lowest line that is
+ * free there; where none is, it has to do without (NO_LINE). Returns how many lines are taken.
  */
 static unsigned place_marks(const struct draw_row *row, unsigned *lines, size_t n)
 {

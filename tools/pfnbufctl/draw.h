@@ -36,8 +36,8 @@ void drawing_init(struct drawing *drawing, const char *title);
 void drawing_clear(struct drawing *drawing);
 
 /*
- * Runs, and what has changed in it, go to the row that was added last, in order; neighbours that look
- * the same become one run.
+ * Runs, and what has changed in it, go to the row that was added last, in order; neighbours that
+ * look the same become one run.
  */
 void drawing_add_row(struct drawing *drawing, const char *label, const char *note, uint64_t address,
 		     uint64_t size);

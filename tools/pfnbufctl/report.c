@@ -22,7 +22,7 @@ void complain(const char *fmt, ...)
 	fputc('\n', stderr);
 }
 
-/* ---------------------------------------------------------------- files ------------------------ */
+/* ---- files ---------------------------------------------------------------------------------- */
 
 int file_read(const char *path, struct text *bytes)
 {
@@ -65,7 +65,7 @@ int file_write(const char *path, const char *bytes, size_t n)
 	return failed ? -EIO : 0;
 }
 
-/* ---------------------------------------------------------------- hex -------------------------- */
+/* ---- hex ------------------------------------------------------------------------------------ */
 
 static bool is_hex(const struct text *bytes)
 {
@@ -104,7 +104,7 @@ static void from_hex(struct text *bytes)
 	bytes->length = n / 2;
 }
 
-/* ---------------------------------------------------------------- JSON ------------------------- */
+/* ---- JSON ----------------------------------------------------------------------------------- */
 
 static int from_json(const char *path, const struct text *bytes, struct pfnbuf_tdi_report **reportp)
 {
@@ -125,7 +125,7 @@ static int from_json(const char *path, const struct text *bytes, struct pfnbuf_t
 	return err;
 }
 
-/* ---------------------------------------------------------------- reports ---------------------- */
+/* ---- reports -------------------------------------------------------------------------------- */
 
 static bool is_json(const struct text *bytes)
 {

@@ -19,8 +19,8 @@ int file_read(const char *path, struct text *bytes);
 int file_write(const char *path, const char *bytes, size_t n);
 
 /*
- * A report from a file in any of its forms, found out by what the file holds: binary, hex digits, or
- * JSON as spdm-emu has it. @flags are those of struct pfnbuf_tdi_parse_opts. It complains.
+ * A report from a file in any of its forms, found out by what the file holds: binary, hex digits,
+ * or JSON as spdm-emu has it. @flags are those of struct pfnbuf_tdi_parse_opts. It complains.
  */
 int report_read(const char *path, uint32_t flags, struct pfnbuf_tdi_report **reportp);
 
