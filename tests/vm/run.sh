@@ -13,6 +13,8 @@
 # PFNBUF_CACHE, PFNBUF_KERNEL   see kernel.sh
 # PFNBUF_VM_TIMEOUT=SECONDS     limit for the whole run (default 900)
 # PFNBUF_VM_SHELL=1             boot into a shell on this terminal instead
+# PFNBUF_TEST_TIMEOUT=SECONDS   limit for each program (default 120)
+# Other variables that begin with PFNBUF_ are handed to the programs.
 #
 # Exit status: 0 all passed; 1 something failed; 77 it cannot be run here, with the reason.
 
@@ -115,6 +117,13 @@ boot()	# KERNEL INITRAMFS APPEND SERIAL...
 		-device ivshmem-plain,memdev=ram2,bus=port1,addr=00.0,multifunction=on \
 		-device ivshmem-plain,memdev=ram3,bus=port1,addr=00.1 \
 		"$@"
+}
+
+# Settings of the tests go along on the kernel's command line, which hands them on to init.
+settings()
+{
+	env | grep -E '^PFNBUF_[A-Z_]+=[[:alnum:]_.,:+-]+$' | grep -v -E '^PFNBUF_(CACHE|KERNEL|VM_[A-Z]+)=' |
+		tr '\n' ' '
 }
 
 shown=0
@@ -223,7 +232,7 @@ END
 "$here/initramfs.sh" "$work/initramfs.gz" "$@"
 
 if [ -n "${PFNBUF_VM_SHELL-}" ]; then
-	boot "$kernel" "$work/initramfs.gz" pfnbuf_shell=1 -serial mon:stdio -serial null
+	boot "$kernel" "$work/initramfs.gz" "pfnbuf_shell=1 $(settings)" -serial mon:stdio -serial null
 fi
 
 : >"$console"
@@ -231,7 +240,7 @@ fi
 trap stop_qemu EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
-boot "$kernel" "$work/initramfs.gz" '' -serial "file:$console" -serial "file:$results" \
+boot "$kernel" "$work/initramfs.gz" "$(settings)" -serial "file:$console" -serial "file:$results" \
 	</dev/null 2>"$work/qemu.log" &
 qemu_pid=$!
 watch
