@@ -867,6 +867,14 @@ static int detach(struct pfnbuf_device *device)
 	return 0;
 }
 
+/* Where the kernel refuses, the device stays attached there; the object is ending all the same. */
+static void leave(struct pfnbuf_device *device)
+{
+	if (detach(device) < 0)
+		pfnbuf_ctx_log(device->ctx, PFNBUF_LOG_WARNING, "%s", pfnbuf_last_error());
+	device->ioas = NULL;
+}
+
 int pfnbuf_device_detach(struct pfnbuf_device *device)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&device->lock);
@@ -880,8 +888,8 @@ void pfnbuf_device_leave_ioas(struct pfnbuf_device *device, const struct pfnbuf_
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&device->lock);
 
-	if (device->ioas == ioas && detach(device) < 0)
-		pfnbuf_ctx_log(device->ctx, PFNBUF_LOG_WARNING, "%s", pfnbuf_last_error());
+	if (device->ioas == ioas)
+		leave(device);
 }
 
 /* ---------------------------------------------------------------- closing ------------------- */
@@ -919,8 +927,10 @@ static void withdraw_from_vms(struct pfnbuf_device *device)
 
 static void die(struct pfnbuf_device *device)
 {
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&device->lock);
 	struct pfnbuf_revocation r = pfnbuf_device_revocation(device);
 
+	device->has_live_export = false;
 	r.generation++;
 	r.state = PFNBUF_DEAD;
 	atomic_store(&device->revocation, pack(r));
@@ -941,16 +951,24 @@ static void close_hooks(struct pfnbuf_device *device)
 	}
 }
 
+/* An IOAS that ends looks for its devices in the context's list: this one stays there till it left. */
+static void leave_for_good(struct pfnbuf_device *device)
+{
+	pthread_mutex_lock(&device->lock);
+	if (device->ioas_id)
+		leave(device);
+	pthread_mutex_unlock(&device->lock);
+	pfnbuf_ctx_unlink(device->ctx, &device->link);
+}
+
 struct pfnbuf_device *pfnbuf_device_close(struct pfnbuf_device *device)
 {
 	if (!device)
 		return NULL;
-	pfnbuf_ctx_unlink(device->ctx, &device->link);
 	unwatch_notices(device);
 	die(device);
 	close_hooks(device);
-	if (device->ioas && detach(device) < 0)
-		pfnbuf_ctx_log(device->ctx, PFNBUF_LOG_WARNING, "%s", pfnbuf_last_error());
+	leave_for_good(device);
 	withdraw_from_vms(device);
 	while (device->mappings.next != &device->mappings)
 		unmap_bar(device,
