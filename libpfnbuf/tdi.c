@@ -80,8 +80,8 @@ const char *pfnbuf_tdi_reason_name(enum pfnbuf_tdi_reason reason)
 	return (unsigned)reason < PFNBUF_TDI_N_REASONS ? reasons[reason].name : NULL;
 }
 
-int tdi_fail(struct pfnbuf_tdi_error *err, enum pfnbuf_tdi_reason reason, struct tdi_site site,
-	     const char *format, ...)
+int pfnbuf_tdi_fail(struct pfnbuf_tdi_error *err, enum pfnbuf_tdi_reason reason,
+		    struct tdi_site site, const char *format, ...)
 {
 	va_list args;
 
@@ -98,7 +98,7 @@ int tdi_fail(struct pfnbuf_tdi_error *err, enum pfnbuf_tdi_reason reason, struct
 	return -reasons[reason].errnum;
 }
 
-void tdi_print(struct tdi_text *out, const char *format, ...)
+void pfnbuf_tdi_print(struct tdi_text *out, const char *format, ...)
 {
 	size_t room = out->len < out->size ? out->size - out->len : 0;
 	va_list args;
@@ -321,9 +321,9 @@ static int parse_header(struct pfnbuf_tdi_header *header, const uint8_t *data, s
 			bool strict, struct pfnbuf_tdi_error *err)
 {
 	if (len < TDI_HEADER_SIZE)
-		return tdi_fail(err, PFNBUF_TDI_TRUNCATED, tdi_at_byte(len),
-				"the report ends at byte %zu, inside its %u-byte header", len,
-				TDI_HEADER_SIZE);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_TRUNCATED, tdi_at_byte(len),
+				       "the report ends at byte %zu, inside its %u-byte header",
+				       len, TDI_HEADER_SIZE);
 
 	header->interface_info = get16(data + INTERFACE_INFO);
 	header->reserved = get16(data + RESERVED);
@@ -332,13 +332,14 @@ static int parse_header(struct pfnbuf_tdi_header *header, const uint8_t *data, s
 	header->tph_control = get32(data + TPH_CONTROL);
 
 	if (strict && header->interface_info & ~PFNBUF_TDI_INFO_MASK)
-		return tdi_fail(err, PFNBUF_TDI_RESERVED_BITS, tdi_at_byte(INTERFACE_INFO),
-				"INTERFACE_INFO 0x%04x at byte 0 has reserved bits set: 0x%04x",
-				header->interface_info,
-				header->interface_info & ~PFNBUF_TDI_INFO_MASK);
+		return pfnbuf_tdi_fail(
+			err, PFNBUF_TDI_RESERVED_BITS, tdi_at_byte(INTERFACE_INFO),
+			"INTERFACE_INFO 0x%04x at byte 0 has reserved bits set: 0x%04x",
+			header->interface_info, header->interface_info & ~PFNBUF_TDI_INFO_MASK);
 	if (strict && header->reserved)
-		return tdi_fail(err, PFNBUF_TDI_RESERVED_BITS, tdi_at_byte(RESERVED),
-				"the reserved field at byte 2 is 0x%04x, not 0", header->reserved);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_RESERVED_BITS, tdi_at_byte(RESERVED),
+				       "the reserved field at byte 2 is 0x%04x, not 0",
+				       header->reserved);
 	return 0;
 }
 
@@ -351,19 +352,19 @@ static int parse_count(uint32_t *countp, const uint8_t *data, size_t len, uint32
 
 	if (__builtin_mul_overflow(count, TDI_RANGE_SIZE, &bytes) ||
 	    __builtin_add_overflow(bytes, TDI_HEADER_SIZE, &bytes))
-		return tdi_fail(err, PFNBUF_TDI_COUNT_OVERFLOW, tdi_at_byte(MMIO_RANGE_COUNT),
-				"MMIO_RANGE_COUNT %" PRIu32
-				" at byte 12: so many ranges exceed 4 GiB",
-				count);
+		return pfnbuf_tdi_fail(
+			err, PFNBUF_TDI_COUNT_OVERFLOW, tdi_at_byte(MMIO_RANGE_COUNT),
+			"MMIO_RANGE_COUNT %" PRIu32 " at byte 12: so many ranges exceed 4 GiB",
+			count);
 	if (count > limit)
-		return tdi_fail(err, PFNBUF_TDI_COUNT_LIMIT, tdi_at_byte(MMIO_RANGE_COUNT),
-				"MMIO_RANGE_COUNT %" PRIu32
-				" at byte 12 exceeds the limit of %" PRIu32,
-				count, limit);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_COUNT_LIMIT, tdi_at_byte(MMIO_RANGE_COUNT),
+				       "MMIO_RANGE_COUNT %" PRIu32
+				       " at byte 12 exceeds the limit of %" PRIu32,
+				       count, limit);
 	if (count > (len - TDI_HEADER_SIZE) / TDI_RANGE_SIZE)
-		return tdi_fail(err, PFNBUF_TDI_TRUNCATED, tdi_at_byte(len),
-				"the report ends at byte %zu, inside range %zu of %" PRIu32, len,
-				(len - TDI_HEADER_SIZE) / TDI_RANGE_SIZE, count);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_TRUNCATED, tdi_at_byte(len),
+				       "the report ends at byte %zu, inside range %zu of %" PRIu32,
+				       len, (len - TDI_HEADER_SIZE) / TDI_RANGE_SIZE, count);
 	*countp = count;
 	return 0;
 }
@@ -380,21 +381,24 @@ static int check_order(const struct pfnbuf_tdi_range *range, uint32_t index,
 		return 0;
 	if (range->range_id < before->range_id) {
 		site.offset += TDI_RANGE_ID;
-		return tdi_fail(err, PFNBUF_TDI_UNORDERED, site,
-				"range %" PRIu32 " at byte %" PRIu64 " has id %u after id %u",
-				index, site.offset, range->range_id, before->range_id);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_UNORDERED, site,
+				       "range %" PRIu32 " at byte %" PRIu64
+				       " has id %u after id %u",
+				       index, site.offset, range->range_id, before->range_id);
 	}
 	if (range->first_page > before->first_page)
 		return 0;
 	if (range->first_page == before->first_page &&
 	    range->number_of_pages == before->number_of_pages)
-		return tdi_fail(err, PFNBUF_TDI_DUPLICATE, site,
-				"range %" PRIu32 " at byte %" PRIu64 " repeats range %" PRIu32,
-				index, site.offset, index - 1);
-	return tdi_fail(err, PFNBUF_TDI_UNORDERED, site,
-			"range %" PRIu32 " at byte %" PRIu64 " starts at 0x%" PRIx64
-			", not after range %" PRIu32 " of the same id at 0x%" PRIx64,
-			index, site.offset, range->first_page, index - 1, before->first_page);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_DUPLICATE, site,
+				       "range %" PRIu32 " at byte %" PRIu64
+				       " repeats range %" PRIu32,
+				       index, site.offset, index - 1);
+	return pfnbuf_tdi_fail(err, PFNBUF_TDI_UNORDERED, site,
+			       "range %" PRIu32 " at byte %" PRIu64 " starts at 0x%" PRIx64
+			       ", not after range %" PRIu32 " of the same id at 0x%" PRIx64,
+			       index, site.offset, range->first_page, index - 1,
+			       before->first_page);
 }
 
 static int parse_range(struct pfnbuf_tdi_range *range, uint32_t index, const uint8_t *at,
@@ -406,18 +410,18 @@ static int parse_range(struct pfnbuf_tdi_range *range, uint32_t index, const uin
 	range->range_id = get16(at + TDI_RANGE_ID);
 
 	if (range->number_of_pages == 0)
-		return tdi_fail(err, PFNBUF_TDI_ZERO_PAGES,
-				tdi_at_range(index, TDI_NUMBER_OF_PAGES),
-				"range %" PRIu32 " has no pages (byte %" PRIu64 ")", index,
-				tdi_at_range(index, TDI_NUMBER_OF_PAGES).offset);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_ZERO_PAGES,
+				       tdi_at_range(index, TDI_NUMBER_OF_PAGES),
+				       "range %" PRIu32 " has no pages (byte %" PRIu64 ")", index,
+				       tdi_at_range(index, TDI_NUMBER_OF_PAGES).offset);
 	if (strict && range->range_attributes & ~PFNBUF_TDI_ATTR_MASK)
-		return tdi_fail(err, PFNBUF_TDI_RESERVED_BITS,
-				tdi_at_range(index, TDI_RANGE_ATTRIBUTES),
-				"RANGE_ATTRIBUTES 0x%04x of range %" PRIu32 " (byte %" PRIu64
-				") has reserved bits set: 0x%04x",
-				range->range_attributes, index,
-				tdi_at_range(index, TDI_RANGE_ATTRIBUTES).offset,
-				range->range_attributes & ~PFNBUF_TDI_ATTR_MASK);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_RESERVED_BITS,
+				       tdi_at_range(index, TDI_RANGE_ATTRIBUTES),
+				       "RANGE_ATTRIBUTES 0x%04x of range %" PRIu32 " (byte %" PRIu64
+				       ") has reserved bits set: 0x%04x",
+				       range->range_attributes, index,
+				       tdi_at_range(index, TDI_RANGE_ATTRIBUTES).offset,
+				       range->range_attributes & ~PFNBUF_TDI_ATTR_MASK);
 	return strict && index > 0 ? check_order(range, index, err) : 0;
 }
 
@@ -427,8 +431,8 @@ static int parse_ranges(struct pfnbuf_tdi_report *report, uint32_t count, const 
 	int ret;
 
 	if (reserve(report, count))
-		return tdi_fail(err, PFNBUF_TDI_NO_MEMORY, tdi_nowhere(),
-				"no memory for %" PRIu32 " ranges", count);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_NO_MEMORY, tdi_nowhere(),
+				       "no memory for %" PRIu32 " ranges", count);
 	for (uint32_t i = 0; i < count; i++, at += TDI_RANGE_SIZE) {
 		ret = parse_range(&report->ranges[i], i, at, strict, err);
 		if (ret)
@@ -449,28 +453,30 @@ static int parse_info(struct pfnbuf_tdi_report *report, const uint8_t *data, siz
 		return 0;
 	}
 	if (at == len)
-		return tdi_fail(err, PFNBUF_TDI_NO_TRAILER, tdi_at_byte(at),
-				"the report ends at byte %zu without DEVICE_SPECIFIC_INFO_LEN", at);
+		return pfnbuf_tdi_fail(
+			err, PFNBUF_TDI_NO_TRAILER, tdi_at_byte(at),
+			"the report ends at byte %zu without DEVICE_SPECIFIC_INFO_LEN", at);
 	if (len - at < sizeof(info_len))
-		return tdi_fail(err, PFNBUF_TDI_TRUNCATED, tdi_at_byte(len),
-				"the report ends at byte %zu, inside DEVICE_SPECIFIC_INFO_LEN",
-				len);
+		return pfnbuf_tdi_fail(
+			err, PFNBUF_TDI_TRUNCATED, tdi_at_byte(len),
+			"the report ends at byte %zu, inside DEVICE_SPECIFIC_INFO_LEN", len);
 
 	info_len = get32(data + at);
 	at += sizeof(info_len);
 	if (info_len > len - at)
-		return tdi_fail(err, PFNBUF_TDI_TRUNCATED, tdi_at_byte(len),
-				"the report ends at byte %zu, %zu bytes short of its %" PRIu32
-				" bytes of DEVICE_SPECIFIC_INFO",
-				len, info_len - (len - at), info_len);
+		return pfnbuf_tdi_fail(
+			err, PFNBUF_TDI_TRUNCATED, tdi_at_byte(len),
+			"the report ends at byte %zu, %zu bytes short of its %" PRIu32
+			" bytes of DEVICE_SPECIFIC_INFO",
+			len, info_len - (len - at), info_len);
 	if (strict && info_len < len - at)
-		return tdi_fail(err, PFNBUF_TDI_TRAILING, tdi_at_byte(at + info_len),
-				"%zu bytes follow the end of the report at byte %zu",
-				len - at - info_len, at + info_len);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_TRAILING, tdi_at_byte(at + info_len),
+				       "%zu bytes follow the end of the report at byte %zu",
+				       len - at - info_len, at + info_len);
 	if (pfnbuf_tdi_report_set_info(report, data + at, info_len))
-		return tdi_fail(err, PFNBUF_TDI_NO_MEMORY, tdi_nowhere(),
-				"no memory for %" PRIu32 " bytes of DEVICE_SPECIFIC_INFO",
-				info_len);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_NO_MEMORY, tdi_nowhere(),
+				       "no memory for %" PRIu32 " bytes of DEVICE_SPECIFIC_INFO",
+				       info_len);
 	return 0;
 }
 
@@ -485,12 +491,12 @@ int pfnbuf_tdi_report_parse(const void *data, size_t len, const struct pfnbuf_td
 	int ret;
 
 	if (opts && opts->size < sizeof(*opts))
-		return tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_nowhere(),
-				"the options' size %zu is too small", opts->size);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_nowhere(),
+				       "the options' size %zu is too small", opts->size);
 	if (opts && opts->flags & ~(uint32_t)PFNBUF_TDI_STRICT)
-		return tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_nowhere(),
-				"unknown parse flags 0x%" PRIx32,
-				opts->flags & ~(uint32_t)PFNBUF_TDI_STRICT);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_nowhere(),
+				       "unknown parse flags 0x%" PRIx32,
+				       opts->flags & ~(uint32_t)PFNBUF_TDI_STRICT);
 	ret = parse_header(&header, data, len, strict, err);
 	if (ret)
 		return ret;
@@ -498,8 +504,8 @@ int pfnbuf_tdi_report_parse(const void *data, size_t len, const struct pfnbuf_td
 	if (ret)
 		return ret;
 	if (pfnbuf_tdi_report_new(&header, &report))
-		return tdi_fail(err, PFNBUF_TDI_NO_MEMORY, tdi_nowhere(),
-				"no memory for the report");
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_NO_MEMORY, tdi_nowhere(),
+				       "no memory for the report");
 	ret = parse_ranges(report, count, (const uint8_t *)data + TDI_HEADER_SIZE, strict, err);
 	if (ret)
 		return ret;
@@ -521,9 +527,9 @@ static void print_bits(struct tdi_text *out, unsigned value, const char *const *
 		if (!(value & 1u << i))
 			continue;
 		if (i < n)
-			tdi_print(out, "%s%s", separator, names[i]);
+			pfnbuf_tdi_print(out, "%s%s", separator, names[i]);
 		else
-			tdi_print(out, "%sreserved bit %u", separator, i);
+			pfnbuf_tdi_print(out, "%sreserved bit %u", separator, i);
 		separator = ", ";
 	}
 }
@@ -534,9 +540,9 @@ static void print_info_words(struct tdi_text *out, uint16_t info)
 		"NO_FW_UPDATE", "DMA without PASID", "DMA with PASID", "ATS", "PRS",
 	};
 
-	tdi_print(out, "interface info         0x%04x  ", info);
+	pfnbuf_tdi_print(out, "interface info         0x%04x  ", info);
 	print_bits(out, info, names, sizeof(names) / sizeof(names[0]));
-	tdi_print(out, "%s\n", info ? "" : "none");
+	pfnbuf_tdi_print(out, "%s\n", info ? "" : "none");
 }
 
 static void print_attributes(struct tdi_text *out, uint16_t attributes)
@@ -544,20 +550,20 @@ static void print_attributes(struct tdi_text *out, uint16_t attributes)
 	static const char *const names[] = { "MSI-X table", "MSI-X PBA", "non-TEE", "updatable" };
 
 	if (!(attributes & PFNBUF_TDI_ATTR_NON_TEE))
-		tdi_print(out, "TEE%s", attributes ? ", " : "");
+		pfnbuf_tdi_print(out, "TEE%s", attributes ? ", " : "");
 	print_bits(out, attributes, names, sizeof(names) / sizeof(names[0]));
-	tdi_print(out, "\n");
+	pfnbuf_tdi_print(out, "\n");
 }
 
 static void print_msix_words(struct tdi_text *out, uint16_t control)
 {
-	tdi_print(out, "MSI-X message control  0x%04x  ", control);
+	pfnbuf_tdi_print(out, "MSI-X message control  0x%04x  ", control);
 	if (control == 0)
-		tdi_print(out, "no MSI-X, or its table is not locked\n");
+		pfnbuf_tdi_print(out, "no MSI-X, or its table is not locked\n");
 	else
-		tdi_print(out, "%u vectors, %s%s\n", (control & 0x7ffu) + 1,
-			  control & 0x8000u ? "enabled" : "disabled",
-			  control & 0x4000u ? ", masked" : "");
+		pfnbuf_tdi_print(out, "%u vectors, %s%s\n", (control & 0x7ffu) + 1,
+				 control & 0x8000u ? "enabled" : "disabled",
+				 control & 0x4000u ? ", masked" : "");
 }
 
 /* Whether the bytes can be a JSON string that other readers take back as they are. */
@@ -571,58 +577,61 @@ static bool is_ascii(const uint8_t *bytes, size_t len)
 
 static void print_json_string(struct tdi_text *out, const uint8_t *bytes, size_t len)
 {
-	tdi_print(out, "\"");
+	pfnbuf_tdi_print(out, "\"");
 	for (size_t i = 0; i < len; i++) {
 		if (bytes[i] == '"' || bytes[i] == '\\')
-			tdi_print(out, "\\%c", bytes[i]);
+			pfnbuf_tdi_print(out, "\\%c", bytes[i]);
 		else if (bytes[i] < 0x20 || bytes[i] == 0x7f)
-			tdi_print(out, "\\u%04x", bytes[i]);
+			pfnbuf_tdi_print(out, "\\u%04x", bytes[i]);
 		else
-			tdi_print(out, "%c", bytes[i]);
+			pfnbuf_tdi_print(out, "%c", bytes[i]);
 	}
-	tdi_print(out, "\"");
+	pfnbuf_tdi_print(out, "\"");
 }
 
 static void print_hex(struct tdi_text *out, const uint8_t *bytes, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
-		tdi_print(out, "%02x", bytes[i]);
+		pfnbuf_tdi_print(out, "%02x", bytes[i]);
 }
 
 static void print_trailer_words(struct tdi_text *out, const struct pfnbuf_tdi_report *report)
 {
-	tdi_print(out, "device-specific info   ");
+	pfnbuf_tdi_print(out, "device-specific info   ");
 	if (!report->has_info) {
-		tdi_print(out, "no trailer\n");
+		pfnbuf_tdi_print(out, "no trailer\n");
 		return;
 	}
-	tdi_print(out, "%" PRIu32 " bytes", report->info_len);
+	pfnbuf_tdi_print(out, "%" PRIu32 " bytes", report->info_len);
 	if (report->info_len > 0) {
-		tdi_print(out, "  ");
+		pfnbuf_tdi_print(out, "  ");
 		if (is_ascii(report->info, report->info_len))
 			print_json_string(out, report->info, report->info_len);
 		else
 			print_hex(out, report->info, report->info_len);
 	}
-	tdi_print(out, "\n");
+	pfnbuf_tdi_print(out, "\n");
 }
 
 static void print_words(struct tdi_text *out, const struct pfnbuf_tdi_report *report)
 {
 	print_info_words(out, report->header.interface_info);
 	if (report->header.reserved)
-		tdi_print(out, "reserved               0x%04x\n", report->header.reserved);
+		pfnbuf_tdi_print(out, "reserved               0x%04x\n", report->header.reserved);
 	print_msix_words(out, report->header.msi_x_message_control);
-	tdi_print(out, "LNR control            0x%04x  deprecated\n", report->header.lnr_control);
-	tdi_print(out, "TPH control            0x%08" PRIx32 "\n", report->header.tph_control);
-	tdi_print(out, "MMIO ranges            %" PRIu32 "\n", report->nr_ranges);
+	pfnbuf_tdi_print(out, "LNR control            0x%04x  deprecated\n",
+			 report->header.lnr_control);
+	pfnbuf_tdi_print(out, "TPH control            0x%08" PRIx32 "\n",
+			 report->header.tph_control);
+	pfnbuf_tdi_print(out, "MMIO ranges            %" PRIu32 "\n", report->nr_ranges);
 	if (report->nr_ranges > 0)
-		tdi_print(out, "  range     id          first page       pages  attributes\n");
+		pfnbuf_tdi_print(out,
+				 "  range     id          first page       pages  attributes\n");
 	for (uint32_t i = 0; i < report->nr_ranges; i++) {
 		const struct pfnbuf_tdi_range *range = &report->ranges[i];
 
-		tdi_print(out, "  %5" PRIu32 "  %5u  0x%016" PRIx64 "  %10" PRIu32 "  ", i,
-			  range->range_id, range->first_page, range->number_of_pages);
+		pfnbuf_tdi_print(out, "  %5" PRIu32 "  %5u  0x%016" PRIx64 "  %10" PRIu32 "  ", i,
+				 range->range_id, range->first_page, range->number_of_pages);
 		print_attributes(out, range->range_attributes);
 	}
 	print_trailer_words(out, report);
@@ -630,36 +639,36 @@ static void print_words(struct tdi_text *out, const struct pfnbuf_tdi_report *re
 
 static void print_json(struct tdi_text *out, const struct pfnbuf_tdi_report *report)
 {
-	tdi_print(out, "{\n    \"interface_info\": %u,\n", report->header.interface_info);
+	pfnbuf_tdi_print(out, "{\n    \"interface_info\": %u,\n", report->header.interface_info);
 	if (report->header.reserved)
-		tdi_print(out, "    \"reserved\": %u,\n", report->header.reserved);
-	tdi_print(out, "    \"msi_x_message_control\": %u,\n",
-		  report->header.msi_x_message_control);
-	tdi_print(out, "    \"lnr_control\": %u,\n", report->header.lnr_control);
-	tdi_print(out, "    \"tph_control\": %" PRIu32 ",\n", report->header.tph_control);
-	tdi_print(out, "    \"mmio_ranges\": [");
+		pfnbuf_tdi_print(out, "    \"reserved\": %u,\n", report->header.reserved);
+	pfnbuf_tdi_print(out, "    \"msi_x_message_control\": %u,\n",
+			 report->header.msi_x_message_control);
+	pfnbuf_tdi_print(out, "    \"lnr_control\": %u,\n", report->header.lnr_control);
+	pfnbuf_tdi_print(out, "    \"tph_control\": %" PRIu32 ",\n", report->header.tph_control);
+	pfnbuf_tdi_print(out, "    \"mmio_ranges\": [");
 	for (uint32_t i = 0; i < report->nr_ranges; i++) {
 		const struct pfnbuf_tdi_range *range = &report->ranges[i];
 
-		tdi_print(out,
-			  "%s\n        { \"first_page\": \"0x%" PRIx64
-			  "\", \"number_of_pages\": %" PRIu32
-			  ", \"range_attributes\": %u, \"range_id\": %u }",
-			  i > 0 ? "," : "", range->first_page, range->number_of_pages,
-			  range->range_attributes, range->range_id);
+		pfnbuf_tdi_print(out,
+				 "%s\n        { \"first_page\": \"0x%" PRIx64
+				 "\", \"number_of_pages\": %" PRIu32
+				 ", \"range_attributes\": %u, \"range_id\": %u }",
+				 i > 0 ? "," : "", range->first_page, range->number_of_pages,
+				 range->range_attributes, range->range_id);
 	}
-	tdi_print(out, "%s],\n", report->nr_ranges > 0 ? "\n    " : "");
+	pfnbuf_tdi_print(out, "%s],\n", report->nr_ranges > 0 ? "\n    " : "");
 	if (!report->has_info) {
-		tdi_print(out, "    \"device_specific_info\": null");
+		pfnbuf_tdi_print(out, "    \"device_specific_info\": null");
 	} else if (is_ascii(report->info, report->info_len)) {
-		tdi_print(out, "    \"device_specific_info\": ");
+		pfnbuf_tdi_print(out, "    \"device_specific_info\": ");
 		print_json_string(out, report->info, report->info_len);
 	} else {
-		tdi_print(out, "    \"device_specific_info_hex\": \"");
+		pfnbuf_tdi_print(out, "    \"device_specific_info_hex\": \"");
 		print_hex(out, report->info, report->info_len);
-		tdi_print(out, "\"");
+		pfnbuf_tdi_print(out, "\"");
 	}
-	tdi_print(out, "\n}\n");
+	pfnbuf_tdi_print(out, "\n}\n");
 }
 
 size_t pfnbuf_tdi_report_print(const struct pfnbuf_tdi_report *report, char *buf, size_t size)

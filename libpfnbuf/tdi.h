@@ -50,8 +50,8 @@ static inline struct tdi_site tdi_at_range(uint32_t index, enum tdi_field field)
 
 /* Fill *err (may be NULL) and return the negative errno of the reason. */
 PFNBUF_PRINTF(4, 5)
-int tdi_fail(struct pfnbuf_tdi_error *err, enum pfnbuf_tdi_reason reason, struct tdi_site site,
-	     const char *format, ...);
+int pfnbuf_tdi_fail(struct pfnbuf_tdi_error *err, enum pfnbuf_tdi_reason reason,
+		    struct tdi_site site, const char *format, ...);
 
 /* Text that grows beyond its buffer without being written there, as snprintf()'s does. */
 struct tdi_text {
@@ -61,6 +61,6 @@ struct tdi_text {
 };
 
 PFNBUF_PRINTF(2, 3)
-void tdi_print(struct tdi_text *out, const char *format, ...);
+void pfnbuf_tdi_print(struct tdi_text *out, const char *format, ...);
 
 #endif /* PFNBUF_TDI_H */

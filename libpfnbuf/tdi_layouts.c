@@ -141,7 +141,8 @@ static void freep(void *pointerp)
 
 static int no_memory(struct pfnbuf_tdi_error *err)
 {
-	return tdi_fail(err, PFNBUF_TDI_NO_MEMORY, tdi_nowhere(), "no memory for the layouts");
+	return pfnbuf_tdi_fail(err, PFNBUF_TDI_NO_MEMORY, tdi_nowhere(),
+			       "no memory for the layouts");
 }
 
 PFNBUF_PRINTF(2, 3)
@@ -169,19 +170,20 @@ static int check_bar(const struct pfnbuf_tdi_compile_opts *opts, unsigned index,
 	uint64_t end;
 
 	if (bar->size > MAX_BAR_SIZE)
-		return tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_at_bar(index),
-				"BAR %u of %" PRIu64 " bytes exceeds 4 PiB", index, bar->size);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_at_bar(index),
+				       "BAR %u of %" PRIu64 " bytes exceeds 4 PiB", index,
+				       bar->size);
 	if (__builtin_add_overflow(bar->address, bar->size, &end))
-		return tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_at_bar(index),
-				"BAR %u at 0x%" PRIx64 " leaves the 64-bit address space", index,
-				bar->address);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_at_bar(index),
+				       "BAR %u at 0x%" PRIx64 " leaves the 64-bit address space",
+				       index, bar->address);
 	if (!(bar->flags & PFNBUF_BAR_64))
 		return 0;
 	if (index == N_BARS - 1)
-		return tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_at_bar(index),
-				"BAR 5 is 64 bits wide but has no upper half");
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_at_bar(index),
+				       "BAR 5 is 64 bits wide but has no upper half");
 	if (opts->bars[index + 1].size > 0)
-		return tdi_fail(
+		return pfnbuf_tdi_fail(
 			err, PFNBUF_TDI_BAD_ARGUMENT, tdi_at_bar(index),
 			"BAR %u is 64 bits wide, so BAR %u is its upper half and has no size",
 			index, index + 1);
@@ -191,14 +193,14 @@ static int check_bar(const struct pfnbuf_tdi_compile_opts *opts, unsigned index,
 static int check_evidence(const struct pfnbuf_tdi_evidence *evidence, struct pfnbuf_tdi_error *err)
 {
 	if (evidence->digest_len > PFNBUF_TDI_DIGEST_MAX)
-		return tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_nowhere(),
-				"a digest of %zu bytes exceeds %d", evidence->digest_len,
-				PFNBUF_TDI_DIGEST_MAX);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_nowhere(),
+				       "a digest of %zu bytes exceeds %d", evidence->digest_len,
+				       PFNBUF_TDI_DIGEST_MAX);
 	if (!pfnbuf_tdi_state_name(evidence->state))
-		return tdi_fail(err, PFNBUF_TDI_BAD_STATE, tdi_nowhere(),
-				"TDISP knows no TDI state %u", (unsigned)evidence->state);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_BAD_STATE, tdi_nowhere(),
+				       "TDISP knows no TDI state %u", (unsigned)evidence->state);
 	if (evidence->state == PFNBUF_TDI_CONFIG_UNLOCKED || evidence->state == PFNBUF_TDI_ERROR)
-		return tdi_fail(
+		return pfnbuf_tdi_fail(
 			err, PFNBUF_TDI_BAD_STATE, tdi_nowhere(),
 			"the TDI was in %s: a report can only be had in CONFIG_LOCKED or RUN",
 			pfnbuf_tdi_state_name(evidence->state));
@@ -221,8 +223,8 @@ static int check_choices(const struct pfnbuf_tdi_compile_opts *opts, struct pfnb
 
 	for (size_t i = 0; i < sizeof(choices) / sizeof(choices[0]); i++)
 		if (choices[i].value > choices[i].last)
-			return tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_nowhere(),
-					"unknown %s %u", choices[i].name, choices[i].value);
+			return pfnbuf_tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_nowhere(),
+					       "unknown %s %u", choices[i].name, choices[i].value);
 	return 0;
 }
 
@@ -232,16 +234,17 @@ static int check_opts(const struct pfnbuf_tdi_compile_opts *opts, struct pfnbuf_
 	int ret;
 
 	if (opts->size < sizeof(*opts))
-		return tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_nowhere(),
-				"the options' size %zu is too small", opts->size);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_nowhere(),
+				       "the options' size %zu is too small", opts->size);
 	ret = check_choices(opts, err);
 	if (ret)
 		return ret;
 	if (page_size && (page_size < PFNBUF_TDI_PAGE_SIZE || page_size > MAX_PAGE_SIZE ||
 			  page_size & (page_size - 1)))
-		return tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_nowhere(),
-				"page size %" PRIu64 " is not a power of two from 4 KiB to 1 GiB",
-				page_size);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_nowhere(),
+				       "page size %" PRIu64
+				       " is not a power of two from 4 KiB to 1 GiB",
+				       page_size);
 	for (unsigned bar = 0; bar < N_BARS; bar++) {
 		ret = check_bar(opts, bar, err);
 		if (ret)
@@ -260,22 +263,23 @@ static int check_id(const struct pfnbuf_tdi_layouts *layouts, uint32_t index,
 	struct tdi_site site = tdi_at_range(index, TDI_RANGE_ID);
 
 	if (id >= N_BARS)
-		return tdi_fail(err, PFNBUF_TDI_BAD_RANGE_ID, site,
-				"range %" PRIu32 " has id %u (byte %" PRIu64 "): BARs are 0 to 5",
-				index, id, site.offset);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_BAD_RANGE_ID, site,
+				       "range %" PRIu32 " has id %u (byte %" PRIu64
+				       "): BARs are 0 to 5",
+				       index, id, site.offset);
 	site.bar = (int)id;
 	if (id > 0 && bars[id - 1].flags & PFNBUF_BAR_64)
-		return tdi_fail(err, PFNBUF_TDI_UPPER_HALF, site,
-				"range %" PRIu32 " has id %u (byte %" PRIu64
-				"), the upper half of 64-bit BAR %u",
-				index, id, site.offset, id - 1);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_UPPER_HALF, site,
+				       "range %" PRIu32 " has id %u (byte %" PRIu64
+				       "), the upper half of 64-bit BAR %u",
+				       index, id, site.offset, id - 1);
 	if (!is_memory(&bars[id]))
-		return tdi_fail(err, PFNBUF_TDI_NO_BAR, site,
-				"range %" PRIu32 " has id %u (byte %" PRIu64 "), but BAR %u %s",
-				index, id, site.offset, id,
-				bars[id].size > 0 ? "is I/O ports" : "does not exist");
+		return pfnbuf_tdi_fail(
+			err, PFNBUF_TDI_NO_BAR, site,
+			"range %" PRIu32 " has id %u (byte %" PRIu64 "), but BAR %u %s", index, id,
+			site.offset, id, bars[id].size > 0 ? "is I/O ports" : "does not exist");
 	if (layouts->opts.base == PFNBUF_TDI_BASE_ABSOLUTE && bars[id].address == 0)
-		return tdi_fail(
+		return pfnbuf_tdi_fail(
 			err, PFNBUF_TDI_BAD_ARGUMENT, tdi_at_bar(id),
 			"base mode absolute needs the address of BAR %u, which range %" PRIu32
 			" names",
@@ -296,23 +300,23 @@ static int read_address(const struct pfnbuf_tdi_layouts *layouts, uint32_t index
 
 	site.bar = range->range_id;
 	if (reported >> shift != range->first_page || __builtin_add_overflow(reported, last, &end))
-		return tdi_fail(err, PFNBUF_TDI_WRAP, site,
-				"range %" PRIu32 " (byte %" PRIu64 "): %s 0x%" PRIx64
-				" and %" PRIu32 " pages leave the 64-bit address space",
-				index, site.offset, shift ? "page" : "address", range->first_page,
-				range->number_of_pages);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_WRAP, site,
+				       "range %" PRIu32 " (byte %" PRIu64 "): %s 0x%" PRIx64
+				       " and %" PRIu32 " pages leave the 64-bit address space",
+				       index, site.offset, shift ? "page" : "address",
+				       range->first_page, range->number_of_pages);
 	if (__builtin_sub_overflow(reported, layouts->opts.reporting_offset, &address) ||
 	    __builtin_add_overflow(address, last, &end))
-		return tdi_fail(err, PFNBUF_TDI_WRAP, site,
-				"range %" PRIu32 " (byte %" PRIu64 ") at 0x%" PRIx64
-				" cannot have reporting offset %" PRId64
-				" in it: the address would wrap",
-				index, site.offset, reported, layouts->opts.reporting_offset);
+		return pfnbuf_tdi_fail(
+			err, PFNBUF_TDI_WRAP, site,
+			"range %" PRIu32 " (byte %" PRIu64 ") at 0x%" PRIx64
+			" cannot have reporting offset %" PRId64 " in it: the address would wrap",
+			index, site.offset, reported, layouts->opts.reporting_offset);
 	if (address & (PFNBUF_TDI_PAGE_SIZE - 1))
-		return tdi_fail(err, PFNBUF_TDI_MISALIGNED, site,
-				"range %" PRIu32 " (byte %" PRIu64 ") at 0x%" PRIx64
-				" does not start on a 4 KiB page",
-				index, site.offset, address);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_MISALIGNED, site,
+				       "range %" PRIu32 " (byte %" PRIu64 ") at 0x%" PRIx64
+				       " does not start on a 4 KiB page",
+				       index, site.offset, address);
 	*addressp = address;
 	return 0;
 }
@@ -351,20 +355,21 @@ static int place_range(const struct pfnbuf_tdi_layouts *layouts, uint32_t index,
 
 	site.bar = range->range_id;
 	if (address < base)
-		return tdi_fail(err, PFNBUF_TDI_BELOW_BASE, site,
-				"range %" PRIu32 " (byte %" PRIu64 ") at 0x%" PRIx64
-				" lies below the base of BAR %u, 0x%" PRIx64,
-				index, site.offset, address, range->range_id, base);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_BELOW_BASE, site,
+				       "range %" PRIu32 " (byte %" PRIu64 ") at 0x%" PRIx64
+				       " lies below the base of BAR %u, 0x%" PRIx64,
+				       index, site.offset, address, range->range_id, base);
 	start = (address - base) >> FRAME_SHIFT;
 	if (start + range->number_of_pages > frames_of(bar->size)) {
 		if (start < frames_of(bar->size))
 			site.offset += TDI_NUMBER_OF_PAGES;
-		return tdi_fail(err, PFNBUF_TDI_OUTSIDE_BAR, site,
-				"range %" PRIu32 " (byte %" PRIu64 "), 0x%" PRIx64 "+0x%" PRIx64
-				" from the base of BAR %u, ends outside its 0x%" PRIx64 " bytes",
-				index, site.offset, address - base,
-				(uint64_t)range->number_of_pages << FRAME_SHIFT, range->range_id,
-				bar->size);
+		return pfnbuf_tdi_fail(
+			err, PFNBUF_TDI_OUTSIDE_BAR, site,
+			"range %" PRIu32 " (byte %" PRIu64 "), 0x%" PRIx64 "+0x%" PRIx64
+			" from the base of BAR %u, ends outside its 0x%" PRIx64 " bytes",
+			index, site.offset, address - base,
+			(uint64_t)range->number_of_pages << FRAME_SHIFT, range->range_id,
+			bar->size);
 	}
 	*place = (struct place){
 		.start = start,
@@ -398,16 +403,17 @@ static int check_overlap(const struct place *a, const struct place *b, struct pf
 	site.bar = (int)late->bar;
 	site.other = early->range;
 	if (a->start == b->start && a->end == b->end)
-		return tdi_fail(err, PFNBUF_TDI_DUPLICATE, site,
-				"range %" PRIu32 " (byte %" PRIu64 ") repeats range %" PRIu32
-				" in BAR %u",
-				late->range, site.offset, early->range, late->bar);
-	return tdi_fail(err, PFNBUF_TDI_OVERLAP, site,
-			"range %" PRIu32 " (byte %" PRIu64 "), 0x%" PRIx64 "+0x%" PRIx64
-			" of BAR %u, overlaps range %" PRIu32 ", 0x%" PRIx64 "+0x%" PRIx64,
-			late->range, site.offset, late->start << FRAME_SHIFT,
-			(late->end - late->start) << FRAME_SHIFT, late->bar, early->range,
-			early->start << FRAME_SHIFT, (early->end - early->start) << FRAME_SHIFT);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_DUPLICATE, site,
+				       "range %" PRIu32 " (byte %" PRIu64 ") repeats range %" PRIu32
+				       " in BAR %u",
+				       late->range, site.offset, early->range, late->bar);
+	return pfnbuf_tdi_fail(err, PFNBUF_TDI_OVERLAP, site,
+			       "range %" PRIu32 " (byte %" PRIu64 "), 0x%" PRIx64 "+0x%" PRIx64
+			       " of BAR %u, overlaps range %" PRIu32 ", 0x%" PRIx64 "+0x%" PRIx64,
+			       late->range, site.offset, late->start << FRAME_SHIFT,
+			       (late->end - late->start) << FRAME_SHIFT, late->bar, early->range,
+			       early->start << FRAME_SHIFT,
+			       (early->end - early->start) << FRAME_SHIFT);
 }
 
 /* Place every range under one reading of FIRST_PAGE; addresses is room for nr_ranges of them. */
@@ -446,8 +452,8 @@ static int neither_unit(const struct pfnbuf_tdi_error *pages, const struct pfnbu
 
 	/* What is wrong in either reading is not the unit's fault. */
 	if (pages->reason == bytes->reason && pages->range == bytes->range)
-		return tdi_fail(err, pages->reason, site, "%s", pages->text);
-	return tdi_fail(
+		return pfnbuf_tdi_fail(err, pages->reason, site, "%s", pages->text);
+	return pfnbuf_tdi_fail(
 		err, PFNBUF_TDI_UNIT_NONE, site,
 		"neither unit of FIRST_PAGE is consistent; as pages, %.130s; as bytes, %.130s",
 		pages->text, bytes->text);
@@ -468,7 +474,7 @@ static int choose_unit(struct pfnbuf_tdi_layouts *layouts, uint64_t *addresses,
 	if (bytes && pages)
 		return neither_unit(&as_pages, &as_bytes, err);
 	if (!bytes && !pages)
-		return tdi_fail(
+		return pfnbuf_tdi_fail(
 			err, PFNBUF_TDI_UNIT_AMBIGUOUS, tdi_at_range(0, TDI_FIRST_PAGE),
 			"FIRST_PAGE of every range fits as page number and as byte address: "
 			"say which%s",
@@ -565,10 +571,10 @@ static struct segment range_segment(const struct pfnbuf_tdi_layouts *layouts, ui
 
 static int refuse_hole(unsigned bar, const struct segment *hole, struct pfnbuf_tdi_error *err)
 {
-	return tdi_fail(err, PFNBUF_TDI_HOLE, tdi_at_bar(bar),
-			"no range names 0x%" PRIx64 "+0x%" PRIx64
-			" of BAR %u, and holes are refused",
-			hole->start << FRAME_SHIFT, (hole->end - hole->start) << FRAME_SHIFT, bar);
+	return pfnbuf_tdi_fail(
+		err, PFNBUF_TDI_HOLE, tdi_at_bar(bar),
+		"no range names 0x%" PRIx64 "+0x%" PRIx64 " of BAR %u, and holes are refused",
+		hole->start << FRAME_SHIFT, (hole->end - hole->start) << FRAME_SHIFT, bar);
 }
 
 /* Cut a BAR into segments without gaps; segments is room for 2 * nr_places + 1. */
@@ -641,12 +647,12 @@ static void name_segments(const struct pfnbuf_tdi_layouts *layouts, const struct
 	struct tdi_text out = { buf, size, 0 };
 
 	for (uint32_t i = 0; i < n; i++) {
-		tdi_print(&out, "%s", i > 0 ? ", " : "");
+		pfnbuf_tdi_print(&out, "%s", i > 0 ? ", " : "");
 		if (segments[i].place == NO_PLACE)
-			tdi_print(&out, "no range");
+			pfnbuf_tdi_print(&out, "no range");
 		else
-			tdi_print(&out, "range %" PRIu32, layouts->order[segments[i].place]);
-		tdi_print(&out, " %s", pfnbuf_vis_name(segments[i].vis));
+			pfnbuf_tdi_print(&out, "range %" PRIu32, layouts->order[segments[i].place]);
+		pfnbuf_tdi_print(&out, " %s", pfnbuf_vis_name(segments[i].vis));
 	}
 	if (out.len >= size)
 		memcpy(buf + size - sizeof(cut), cut, sizeof(cut));
@@ -664,7 +670,7 @@ static int refuse_mixed(const struct pfnbuf_tdi_layouts *layouts, unsigned bar, 
 		if (segments[i].place != NO_PLACE)
 			site.other = layouts->order[segments[i].place];
 	name_segments(layouts, segments, n, names, sizeof(names));
-	return tdi_fail(
+	return pfnbuf_tdi_fail(
 		err, PFNBUF_TDI_MIXED_PAGE, site,
 		"host page 0x%" PRIx64 "+0x%" PRIx64
 		" of BAR %u mixes %s: widen mixed pages to shared, or use smaller host pages",
@@ -731,11 +737,11 @@ static int check_alone(const struct pfnbuf_tdi_layouts *layouts, unsigned index,
 	if (layouts->bars[index].runs[0].vis == PFNBUF_HOLE ||
 	    !(bar->address & (layouts->opts.page_size - 1)))
 		return 0;
-	return tdi_fail(err, PFNBUF_TDI_MIXED_PAGE, tdi_at_bar(index),
-			"BAR %u (0x%" PRIx64 " bytes at 0x%" PRIx64
-			") starts inside a host page of 0x%" PRIx64
-			" bytes: it cannot be mapped without its neighbours",
-			index, bar->size, bar->address, layouts->opts.page_size);
+	return pfnbuf_tdi_fail(err, PFNBUF_TDI_MIXED_PAGE, tdi_at_bar(index),
+			       "BAR %u (0x%" PRIx64 " bytes at 0x%" PRIx64
+			       ") starts inside a host page of 0x%" PRIx64
+			       " bytes: it cannot be mapped without its neighbours",
+			       index, bar->size, bar->address, layouts->opts.page_size);
 }
 
 static int warn_bar(struct pfnbuf_tdi_layouts *layouts, unsigned index)
@@ -811,8 +817,10 @@ static int compile_bars(struct pfnbuf_tdi_layouts *layouts, struct pfnbuf_tdi_er
 	struct pfnbuf_tdi_run *runs;
 	int ret;
 
-	/* N ranges in six BARs make at most 2N + 6 segments, and each of these at most two runs: its
-	 * whole host pages, and the one that it shares at its end. */
+	/*
+	 * N ranges in six BARs make at most 2N + 6 segments, and each of these at most two runs:
+	 * its whole host pages, and the one that it shares at its end.
+	 */
 	runs = calloc(2 * (max_segments + N_BARS), sizeof(*runs));
 	segments = calloc(max_segments, sizeof(*segments));
 	layouts->runs = runs;
@@ -842,10 +850,10 @@ static int copy_ranges(struct pfnbuf_tdi_layouts *layouts, const struct pfnbuf_t
 	for (uint32_t i = 0; i < count; i++) {
 		pfnbuf_tdi_report_get_range(report, i, &layouts->ranges[i]);
 		if (layouts->ranges[i].number_of_pages == 0)
-			return tdi_fail(err, PFNBUF_TDI_ZERO_PAGES,
-					tdi_at_range(i, TDI_NUMBER_OF_PAGES),
-					"range %" PRIu32 " has no pages (byte %" PRIu64 ")", i,
-					tdi_at_range(i, TDI_NUMBER_OF_PAGES).offset);
+			return pfnbuf_tdi_fail(err, PFNBUF_TDI_ZERO_PAGES,
+					       tdi_at_range(i, TDI_NUMBER_OF_PAGES),
+					       "range %" PRIu32 " has no pages (byte %" PRIu64 ")",
+					       i, tdi_at_range(i, TDI_NUMBER_OF_PAGES).offset);
 	}
 	return 0;
 }
@@ -976,29 +984,30 @@ int pfnbuf_tdi_layouts_classify(const struct pfnbuf_tdi_layouts *layouts, unsign
 	uint64_t end, missing;
 
 	if (length == 0)
-		return tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, site,
-				"nothing to classify: length 0");
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, site,
+				       "nothing to classify: length 0");
 	if (bar >= N_BARS || !is_memory(&layouts->opts.bars[bar]))
-		return tdi_fail(err, PFNBUF_TDI_NO_BAR, site, "BAR %u was not compiled", bar);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_NO_BAR, site, "BAR %u was not compiled",
+				       bar);
 	if (__builtin_add_overflow(offset, length, &end) || end > layouts->opts.bars[bar].size)
-		return tdi_fail(err, PFNBUF_TDI_OUTSIDE_BAR, site,
-				"0x%" PRIx64 "+0x%" PRIx64 " lies outside BAR %u of 0x%" PRIx64
-				" bytes",
-				offset, length, bar, layouts->opts.bars[bar].size);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_OUTSIDE_BAR, site,
+				       "0x%" PRIx64 "+0x%" PRIx64
+				       " lies outside BAR %u of 0x%" PRIx64 " bytes",
+				       offset, length, bar, layouts->opts.bars[bar].size);
 	if (!is_reported(layouts, bar, offset >> FRAME_SHIFT, frames_of(end), &missing))
-		return tdi_fail(err, PFNBUF_TDI_NOT_REPORTED, site,
-				"no range names the page at 0x%" PRIx64
-				" of BAR %u, which is in 0x%" PRIx64 "+0x%" PRIx64,
-				missing << FRAME_SHIFT, bar, offset, length);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_NOT_REPORTED, site,
+				       "no range names the page at 0x%" PRIx64
+				       " of BAR %u, which is in 0x%" PRIx64 "+0x%" PRIx64,
+				       missing << FRAME_SHIFT, bar, offset, length);
 
 	first = find_run(&layouts->bars[bar], offset);
 	for (run = first; run->offset + run->length < end; run++)
 		if (run[1].vis != first->vis)
-			return tdi_fail(err, PFNBUF_TDI_MIXED_PAGE, site,
-					"0x%" PRIx64 "+0x%" PRIx64
-					" of BAR %u is %s, but %s from 0x%" PRIx64 " on",
-					offset, length, bar, pfnbuf_vis_name(first->vis),
-					pfnbuf_vis_name(run[1].vis), run[1].offset);
+			return pfnbuf_tdi_fail(err, PFNBUF_TDI_MIXED_PAGE, site,
+					       "0x%" PRIx64 "+0x%" PRIx64
+					       " of BAR %u is %s, but %s from 0x%" PRIx64 " on",
+					       offset, length, bar, pfnbuf_vis_name(first->vis),
+					       pfnbuf_vis_name(run[1].vis), run[1].offset);
 	*visp = first->vis;
 	return 0;
 }
@@ -1007,15 +1016,15 @@ static int check_digest(const struct pfnbuf_tdi_evidence *then,
 			const struct pfnbuf_tdi_evidence *now, struct pfnbuf_tdi_error *err)
 {
 	if (!then || then->digest_len == 0)
-		return tdi_fail(
+		return pfnbuf_tdi_fail(
 			err, PFNBUF_TDI_NO_EVIDENCE, tdi_nowhere(),
 			"the layouts were compiled without a digest: nothing vouches for them");
 	if (!now || now->digest_len == 0)
-		return tdi_fail(err, PFNBUF_TDI_NO_EVIDENCE, tdi_nowhere(),
-				"no digest was given to hold the layouts against");
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_NO_EVIDENCE, tdi_nowhere(),
+				       "no digest was given to hold the layouts against");
 	if (now->digest_len != then->digest_len ||
 	    memcmp(now->digest, then->digest, then->digest_len) != 0)
-		return tdi_fail(
+		return pfnbuf_tdi_fail(
 			err, PFNBUF_TDI_OTHER_DIGEST, tdi_nowhere(),
 			"the layouts were compiled from a report with another digest: compile "
 			"the attested one");
@@ -1028,24 +1037,24 @@ static int check_state(enum pfnbuf_tdi_state then, enum pfnbuf_tdi_state now,
 	const char *name = pfnbuf_tdi_state_name(now);
 
 	if (!name)
-		return tdi_fail(err, PFNBUF_TDI_BAD_STATE, tdi_nowhere(),
-				"TDISP knows no TDI state %u", (unsigned)now);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_BAD_STATE, tdi_nowhere(),
+				       "TDISP knows no TDI state %u", (unsigned)now);
 	if (now != PFNBUF_TDI_CONFIG_LOCKED && now != PFNBUF_TDI_RUN)
-		return tdi_fail(err, PFNBUF_TDI_BAD_STATE, tdi_nowhere(),
-				"the TDI is in %s: its report holds in CONFIG_LOCKED and RUN only",
-				name);
+		return pfnbuf_tdi_fail(
+			err, PFNBUF_TDI_BAD_STATE, tdi_nowhere(),
+			"the TDI is in %s: its report holds in CONFIG_LOCKED and RUN only", name);
 	if (then == PFNBUF_TDI_RUN && now == PFNBUF_TDI_CONFIG_LOCKED)
-		return tdi_fail(
+		return pfnbuf_tdi_fail(
 			err, PFNBUF_TDI_BAD_STATE, tdi_nowhere(),
 			"the TDI was in RUN and is said to be in CONFIG_LOCKED: TDISP has no such "
 			"way back without a new lock");
 	if (use == PFNBUF_TDI_USE_START && now != PFNBUF_TDI_CONFIG_LOCKED)
-		return tdi_fail(err, PFNBUF_TDI_BAD_STATE, tdi_nowhere(),
-				"the TDI is in %s: its report is verified before it is started",
-				name);
+		return pfnbuf_tdi_fail(
+			err, PFNBUF_TDI_BAD_STATE, tdi_nowhere(),
+			"the TDI is in %s: its report is verified before it is started", name);
 	if (use == PFNBUF_TDI_USE_RUN && now != PFNBUF_TDI_RUN)
-		return tdi_fail(err, PFNBUF_TDI_BAD_STATE, tdi_nowhere(),
-				"the TDI is in %s: its MMIO is not ready before RUN", name);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_BAD_STATE, tdi_nowhere(),
+				       "the TDI is in %s: its MMIO is not ready before RUN", name);
 	return 0;
 }
 
@@ -1057,16 +1066,16 @@ int pfnbuf_tdi_layouts_check(const struct pfnbuf_tdi_layouts *layouts,
 	int ret;
 
 	if ((unsigned)use > PFNBUF_TDI_USE_RUN)
-		return tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_nowhere(), "unknown use %u",
-				(unsigned)use);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_BAD_ARGUMENT, tdi_nowhere(),
+				       "unknown use %u", (unsigned)use);
 	ret = check_digest(then, now, err);
 	if (ret)
 		return ret;
 	if (now->generation != then->generation)
-		return tdi_fail(err, PFNBUF_TDI_OTHER_GENERATION, tdi_nowhere(),
-				"the layouts are of generation %" PRIu64 ", not %" PRIu64
-				": the TDI was locked again since; compile its new report",
-				then->generation, now->generation);
+		return pfnbuf_tdi_fail(err, PFNBUF_TDI_OTHER_GENERATION, tdi_nowhere(),
+				       "the layouts are of generation %" PRIu64 ", not %" PRIu64
+				       ": the TDI was locked again since; compile its new report",
+				       then->generation, now->generation);
 	return check_state(then->state, now->state, use, err);
 }
 
@@ -1112,14 +1121,15 @@ static void print_reason(struct tdi_text *out, const struct pfnbuf_tdi_layouts *
 			 const struct pfnbuf_tdi_run *run)
 {
 	if (run->nr_ranges > 0)
-		tdi_print(out, "range%s %" PRIu32, run->nr_ranges > 1 ? "s" : "", run->ranges[0]);
+		pfnbuf_tdi_print(out, "range%s %" PRIu32, run->nr_ranges > 1 ? "s" : "",
+				 run->ranges[0]);
 	for (uint32_t i = 1; i < run->nr_ranges; i++)
-		tdi_print(out, ", %" PRIu32, run->ranges[i]);
-	tdi_print(out, "%s%s%s%s", run->nr_ranges > 0 ? ": " : "",
-		  describe_msix(run->range_attributes), describe_rule(&layouts->opts, run),
-		  run->range_attributes & PFNBUF_TDI_ATTR_UPDATABLE
-			  ? "; updatable, so this holds for the time of lock"
-			  : "");
+		pfnbuf_tdi_print(out, ", %" PRIu32, run->ranges[i]);
+	pfnbuf_tdi_print(out, "%s%s%s%s", run->nr_ranges > 0 ? ": " : "",
+			 describe_msix(run->range_attributes), describe_rule(&layouts->opts, run),
+			 run->range_attributes & PFNBUF_TDI_ATTR_UPDATABLE
+				 ? "; updatable, so this holds for the time of lock"
+				 : "");
 }
 
 int pfnbuf_tdi_layouts_explain(const struct pfnbuf_tdi_layouts *layouts, unsigned bar,
@@ -1138,14 +1148,15 @@ static void print_bar(struct tdi_text *out, const struct pfnbuf_tdi_layouts *lay
 {
 	const struct compiled_bar *bar = &layouts->bars[index];
 
-	tdi_print(out, "BAR %u  0x%" PRIx64 " bytes\n", index, layouts->opts.bars[index].size);
+	pfnbuf_tdi_print(out, "BAR %u  0x%" PRIx64 " bytes\n", index,
+			 layouts->opts.bars[index].size);
 	for (uint32_t i = 0; i < bar->nr_runs; i++) {
 		const struct pfnbuf_tdi_run *run = &bar->runs[i];
 
-		tdi_print(out, "  0x%" PRIx64 "+0x%" PRIx64 "=%s  ", run->offset, run->length,
-			  pfnbuf_vis_name(run->vis));
+		pfnbuf_tdi_print(out, "  0x%" PRIx64 "+0x%" PRIx64 "=%s  ", run->offset,
+				 run->length, pfnbuf_vis_name(run->vis));
 		print_reason(out, layouts, run);
-		tdi_print(out, "\n");
+		pfnbuf_tdi_print(out, "\n");
 	}
 }
 
@@ -1153,10 +1164,11 @@ size_t pfnbuf_tdi_layouts_print(const struct pfnbuf_tdi_layouts *layouts, char *
 {
 	struct tdi_text out = { buf, size, 0 };
 
-	tdi_print(&out, "unit  %s: %s\nbase  %s\npage  0x%" PRIx64 "\n", unit_names[layouts->unit],
-		  layouts->unit_why, base_names[layouts->opts.base], layouts->opts.page_size);
+	pfnbuf_tdi_print(&out, "unit  %s: %s\nbase  %s\npage  0x%" PRIx64 "\n",
+			 unit_names[layouts->unit], layouts->unit_why,
+			 base_names[layouts->opts.base], layouts->opts.page_size);
 	for (unsigned i = 0; i < layouts->nr_warnings; i++)
-		tdi_print(&out, "warning: %s\n", layouts->warnings[i]);
+		pfnbuf_tdi_print(&out, "warning: %s\n", layouts->warnings[i]);
 	for (unsigned bar = 0; bar < N_BARS; bar++)
 		if (layouts->bars[bar].nr_runs > 0)
 			print_bar(&out, layouts, bar);
@@ -1166,15 +1178,16 @@ size_t pfnbuf_tdi_layouts_print(const struct pfnbuf_tdi_layouts *layouts, char *
 static void print_run_json(struct tdi_text *out, const struct pfnbuf_tdi_layouts *layouts,
 			   const struct pfnbuf_tdi_run *run)
 {
-	tdi_print(out,
-		  "{\"offset\": %" PRIu64 ", \"length\": %" PRIu64
-		  ", \"vis\": \"%s\", \"rule\": \"%s\", \"ranges\": [",
-		  run->offset, run->length, pfnbuf_vis_name(run->vis), rule_names[run->rule]);
+	pfnbuf_tdi_print(out,
+			 "{\"offset\": %" PRIu64 ", \"length\": %" PRIu64
+			 ", \"vis\": \"%s\", \"rule\": \"%s\", \"ranges\": [",
+			 run->offset, run->length, pfnbuf_vis_name(run->vis),
+			 rule_names[run->rule]);
 	for (uint32_t i = 0; i < run->nr_ranges; i++)
-		tdi_print(out, "%s%" PRIu32, i > 0 ? ", " : "", run->ranges[i]);
-	tdi_print(out, "], \"range_attributes\": %u, \"why\": \"", run->range_attributes);
+		pfnbuf_tdi_print(out, "%s%" PRIu32, i > 0 ? ", " : "", run->ranges[i]);
+	pfnbuf_tdi_print(out, "], \"range_attributes\": %u, \"why\": \"", run->range_attributes);
 	print_reason(out, layouts, run);
-	tdi_print(out, "\"}");
+	pfnbuf_tdi_print(out, "\"}");
 }
 
 static void print_bar_json(struct tdi_text *out, const struct pfnbuf_tdi_layouts *layouts,
@@ -1182,26 +1195,26 @@ static void print_bar_json(struct tdi_text *out, const struct pfnbuf_tdi_layouts
 {
 	const struct compiled_bar *bar = &layouts->bars[index];
 
-	tdi_print(out, "{\"bar\": %u, \"size\": %" PRIu64 ", \"runs\": [", index,
-		  layouts->opts.bars[index].size);
+	pfnbuf_tdi_print(out, "{\"bar\": %u, \"size\": %" PRIu64 ", \"runs\": [", index,
+			 layouts->opts.bars[index].size);
 	for (uint32_t i = 0; i < bar->nr_runs; i++) {
-		tdi_print(out, "%s", i > 0 ? ", " : "");
+		pfnbuf_tdi_print(out, "%s", i > 0 ? ", " : "");
 		print_run_json(out, layouts, &bar->runs[i]);
 	}
-	tdi_print(out, "]}");
+	pfnbuf_tdi_print(out, "]}");
 }
 
 static void print_evidence_json(struct tdi_text *out, const struct pfnbuf_tdi_evidence *evidence)
 {
 	if (!evidence) {
-		tdi_print(out, "null");
+		pfnbuf_tdi_print(out, "null");
 		return;
 	}
-	tdi_print(out, "{\"digest\": \"");
+	pfnbuf_tdi_print(out, "{\"digest\": \"");
 	for (size_t i = 0; i < evidence->digest_len; i++)
-		tdi_print(out, "%02x", evidence->digest[i]);
-	tdi_print(out, "\", \"generation\": \"%" PRIu64 "\", \"state\": \"%s\"}",
-		  evidence->generation, pfnbuf_tdi_state_name(evidence->state));
+		pfnbuf_tdi_print(out, "%02x", evidence->digest[i]);
+	pfnbuf_tdi_print(out, "\", \"generation\": \"%" PRIu64 "\", \"state\": \"%s\"}",
+			 evidence->generation, pfnbuf_tdi_state_name(evidence->state));
 }
 
 size_t pfnbuf_tdi_layouts_print_json(const struct pfnbuf_tdi_layouts *layouts, char *buf,
@@ -1210,24 +1223,24 @@ size_t pfnbuf_tdi_layouts_print_json(const struct pfnbuf_tdi_layouts *layouts, c
 	struct tdi_text out = { buf, size, 0 };
 	const char *comma = "";
 
-	tdi_print(
+	pfnbuf_tdi_print(
 		&out,
 		"{\"unit\": \"%s\", \"unit_why\": \"%s\", \"base\": \"%s\", \"page_size\": %" PRIu64
 		", \"evidence\": ",
 		unit_names[layouts->unit], layouts->unit_why, base_names[layouts->opts.base],
 		layouts->opts.page_size);
 	print_evidence_json(&out, layouts->opts.evidence);
-	tdi_print(&out, ", \"warnings\": [");
+	pfnbuf_tdi_print(&out, ", \"warnings\": [");
 	for (unsigned i = 0; i < layouts->nr_warnings; i++)
-		tdi_print(&out, "%s\"%s\"", i > 0 ? ", " : "", layouts->warnings[i]);
-	tdi_print(&out, "], \"bars\": [");
+		pfnbuf_tdi_print(&out, "%s\"%s\"", i > 0 ? ", " : "", layouts->warnings[i]);
+	pfnbuf_tdi_print(&out, "], \"bars\": [");
 	for (unsigned bar = 0; bar < N_BARS; bar++) {
 		if (layouts->bars[bar].nr_runs == 0)
 			continue;
-		tdi_print(&out, "%s", comma);
+		pfnbuf_tdi_print(&out, "%s", comma);
 		print_bar_json(&out, layouts, bar);
 		comma = ", ";
 	}
-	tdi_print(&out, "]}\n");
+	pfnbuf_tdi_print(&out, "]}\n");
 	return out.len;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Reports that must be refused: each is made by the encoder, damaged as its row says, parsed and, if
- * that still works, compiled. What counts is the exact reason, the byte and the ranges to blame.
+ * Reports that must be refused: each is made by the encoder, damaged as its row says, parsed and,
+ * if that still works, compiled. What counts is the exact reason, the byte and the ranges to blame.
  */
 
 #include <errno.h>
@@ -10,8 +10,10 @@
 
 #include "tdi_build.h"
 
-/* The device: 1 MiB in BAR 0 (64 bits wide), 64 KiB in BAR 2, I/O ports in BAR 3, 16 MiB in BAR 4 (64
- * bits wide). Page numbers of their starts: */
+/*
+ * The device: 1 MiB in BAR 0 (64 bits wide), 64 KiB in BAR 2, I/O ports in BAR 3, 16 MiB in BAR 4
+ * (64 bits wide). Page numbers of their starts:
+ */
 #define BAR0 UINT64_C(0x1000000)
 #define BAR2 UINT64_C(0x0e0000)
 #define BAR4 UINT64_C(0x2000000)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* From a report to layouts: every mode, every policy, the reasons, and what the result is bound to. */
+/* From a report to layouts: modes, policies, reasons, and what the result is bound to. */
 
 #include <errno.h>
 #include <stdbool.h>
@@ -17,8 +17,10 @@ static const struct pfnbuf_tdi_bar device[6] = {
 	[4] = { .size = 64 << 10, .address = BAR4 << 12, .flags = PFNBUF_BAR_64 },
 };
 
-/* Of every kind one: private, MSI-X table, pending bits, shared, private for now; then a hole. BAR 4 is
- * private as a whole. */
+/*
+ * Of every kind one: private, MSI-X table, pending bits, shared, private for now; then a hole. BAR 4
+ * is private as a whole.
+ */
 static const struct pfnbuf_tdi_range sample[] = {
 	{ BAR0, 4, 0, 0 },	   { BAR0 + 4, 1, TABLE | NON_TEE, 0 },
 	{ BAR0 + 5, 1, PBA, 0 },   { BAR0 + 6, 10, NON_TEE, 0 },
@@ -172,7 +174,7 @@ static void test_relative_modes_need_no_offset(void **state)
 	pfnbuf_tdi_report_free(report);
 }
 
-/* A device that reports only the inside of its BAR is misplaced by the relative modes, which warn. */
+/* What reports only the inside of its BAR is misplaced by the relative modes, which warn. */
 static void test_relative_modes_warn(void **state)
 {
 	static const struct pfnbuf_tdi_range ranges[] = { { BAR4 + 2, 1, 0, 4 },
@@ -632,7 +634,7 @@ static enum pfnbuf_tdi_reason model_refusal(const struct model *model)
 	return PFNBUF_TDI_OK;
 }
 
-/* The layout and the runs say the same as the model; the runs have no gaps and name their ranges. */
+/* Layout and runs say the same as the model; the runs have no gaps and name their ranges. */
 static void compare_bar(const struct model *model, const uint32_t *order,
 			const struct pfnbuf_tdi_layouts *layouts, unsigned bar)
 {

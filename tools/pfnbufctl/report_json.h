@@ -15,8 +15,8 @@ struct report_json_error {
 };
 
 /*
- * The form of spdm-emu's sample device, and what pfnbuf_tdi_report_print_json() adds to it. Strict: an
- * unknown or missing key, or a number that does not fit its field, is refused.
+ * The form of spdm-emu's sample device, and what pfnbuf_tdi_report_print_json() adds to it. Strict:
+ * an unknown or missing key, or a number that does not fit its field, is refused.
  *
  * -EINVAL *error says why
  */
