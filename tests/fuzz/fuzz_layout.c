@@ -6,10 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OPS_MAX      256
+#define OPS_MAX 256
 
-/* The smaller geometries: up to five chunks and a level of nodes. On the others an array takes its time. */
+/* The smaller geometries: up to five chunks, below a level of nodes. */
 #define GEOMETRY_MAX 10
+
+/* Operations times frames, which is what arrays cost: more inputs a second find more than longer ones. */
+#define WORK_MAX 1500000
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -22,6 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (n > OPS_MAX)
 		n = OPS_MAX;
+	if (n > WORK_MAX / ops_frames(world.geometry))
+		n = WORK_MAX / ops_frames(world.geometry);
 	if (n)
 		memcpy(ops, data + 1, n * sizeof(ops[0]));
 	if (!ops_run(&world, ops, n, &failure)) {

@@ -15,7 +15,8 @@ static void require(bool ok)
 
 /* Printed into a buffer of the exact size, so that a sanitizer sees a byte written beyond. */
 static char *print_exactly(const struct pfnbuf_layout *layout,
-			   size_t (*print)(const struct pfnbuf_layout *layout, char *buf, size_t size))
+			   size_t (*print)(const struct pfnbuf_layout *layout, char *buf,
+					   size_t size))
 {
 	size_t length = print(layout, NULL, 0);
 	char *text = malloc(length + 1);
@@ -50,7 +51,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (pfnbuf_layout_parse(text, &layout, &error) == 0)
 		check_accepted(layout);
 	else
-		require(!layout && error.cause && error.column >= 1 && error.column <= strlen(text) + 1);
+		require(!layout && error.cause && error.column >= 1 &&
+			error.column <= strlen(text) + 1);
 	pfnbuf_layout_free(layout);
 	free(text);
 	return 0;
