@@ -696,6 +696,15 @@ static bool leaf_looks_same(slot_t a, slot_t b)
 
 /* ---------------------------------------------------------------- the tree ---------------------------------------- */
 
+/* Leaves lie anywhere in memory, so no processor fetches their cache lines ahead, or the second with the first. */
+static inline void prefetch_leaf(const slot_t *slot, unsigned lines)
+{
+	const char *leaf = is_uniform(*slot) ? (const char *)slot : slot_ptr(*slot);
+
+	for (unsigned i = 0; i < lines; i++)
+		__builtin_prefetch(leaf + (size_t)i * 64);
+}
+
 /* A leaf or uniform slot, and the frames that it covers. */
 struct spot {
 	slot_t slot;
@@ -923,37 +932,49 @@ static int set_across(struct pfnbuf_layout *l, uint64_t first, uint64_t end, enu
 	return ret;
 }
 
-/* Set a range that begins and ends inside one chunk, so that nothing outside the leaf has a part in it. */
+/* Set a range that begins and ends inside a chunk, which is a leaf of this layout alone: the usual case, made quick. */
+static int set_in_leaf(struct pfnbuf_layout *l, slot_t *slot, uint64_t first, uint64_t end,
+		       enum pfnbuf_vis vis)
+{
+	unsigned leaf_first = chunk_offset(first), leaf_end = chunk_offset(end);
+	struct sparse *s = slot_sparse(*slot);
+	unsigned i = is_dense(*slot) ? 0 : sparse_find(s, leaf_first);
+	int ret;
+
+	if (!is_dense(*slot) && run_vis(s->runs[i]) == vis && sparse_end(s, i) >= leaf_end)
+		return 0;
+	ret = leaf_ready(slot, vis);
+	if (ret < 0)
+		return ret;
+	if (is_dense(*slot))
+		dense_set(slot_dense(*slot), leaf_first, leaf_end, vis, &l->tally);
+	else
+		sparse_set(slot_sparse(*slot), i, leaf_first, leaf_end, vis, &l->tally);
+	if (leaf_is_unsettled(*slot))
+		tidy(l, first);
+	return 0;
+}
+
+/* Set a range that begins and ends inside one chunk, so that nothing outside the chunk has a part in it. */
 static int set_inside(struct pfnbuf_layout *l, uint64_t first, uint64_t end, enum pfnbuf_vis vis)
 {
-	unsigned leaf_first = chunk_offset(first);
-	unsigned leaf_end = chunk_offset(end);
 	slot_t *slot = &l->root;
-	int ret;
 
 	for (unsigned level = l->levels; level; level--) {
 		if (is_uniform(*slot) || !is_sole(*slot))
 			return set_across(l, first, end, vis);
 		slot = node_slot(*slot, level - 1, first);
 	}
-	if (*slot == slot_uniform(vis))
-		return 0;
-	if (!is_uniform(*slot) && !is_sole(*slot))
-		return set_across(l, first, end, vis);
-	if (!is_uniform(*slot) && !is_dense(*slot)) {
-		struct sparse *s = slot_sparse(*slot);
-		unsigned i = sparse_find(s, leaf_first);
+	prefetch_leaf(slot, 4);
+	if (is_uniform(*slot)) {
+		int ret = *slot == slot_uniform(vis) ? 0 : uniform_to_sparse(slot);
 
-		if (run_vis(s->runs[i]) == vis && sparse_end(s, i) >= leaf_end)
-			return 0;
+		if (ret < 0 || is_uniform(*slot))
+			return ret;
+	} else if (!is_sole(*slot)) {
+		return set_across(l, first, end, vis);
 	}
-	ret = leaf_ready(slot, vis);
-	if (ret < 0)
-		return ret;
-	leaf_set(*slot, leaf_first, leaf_end, vis, &l->tally);
-	if (leaf_is_unsettled(*slot))
-		tidy(l, first);
-	return 0;
+	return set_in_leaf(l, slot, first, end, vis);
 }
 
 /* ---------------------------------------------------------------- the interface ----------------------------------- */
@@ -1125,7 +1146,10 @@ void pfnbuf_layout_count(const struct pfnbuf_layout *layout, struct pfnbuf_layou
 
 /* ---------------------------------------------------------------- iteration --------------------------------------- */
 
-/* Where runs go, and the one that is still open: it begins at @offset and ends where another visibility begins. */
+/*
+ * Where runs go, and the one that is still open: it begins at @offset and ends where another visibility begins. Passed
+ * and returned by value, so that it lives in registers from one chunk to the next.
+ */
 struct run_writer {
 	struct pfnbuf_run *next;
 	struct pfnbuf_run *end;
@@ -1134,57 +1158,52 @@ struct run_writer {
 	enum pfnbuf_vis vis;
 };
 
-static inline void writer_close_run(struct run_writer *w, uint64_t frame)
+/* End the open run at @frame, and open one of @vis. */
+static inline struct run_writer next_run(struct run_writer w, uint64_t frame, enum pfnbuf_vis vis)
 {
-	uint64_t end = frame * w->page_size;
+	uint64_t end = frame * w.page_size;
 
-	w->next->offset = w->offset;
-	w->next->length = end - w->offset;
-	w->next->vis = w->vis;
-	w->next++;
-	w->offset = end;
+	w.next->offset = w.offset;
+	w.next->length = end - w.offset;
+	w.next->vis = w.vis;
+	w.next++;
+	w.offset = end;
+	w.vis = vis;
+	return w;
 }
 
-static inline void writer_begin_run(struct run_writer *w, uint64_t frame, enum pfnbuf_vis vis)
+static inline struct run_writer write_sparse(struct run_writer w, const struct sparse *s,
+					     uint64_t base, unsigned at)
 {
-	if (vis == w->vis)
-		return;
-	writer_close_run(w, frame);
-	w->vis = vis;
-}
-
-static inline void write_sparse(struct run_writer *writer, const struct sparse *s, uint64_t base,
-				unsigned at)
-{
-	struct run_writer w = *writer; /* so that it can live in registers */
 	unsigned i = at ? sparse_find(s, at) : 0;
 	const uint16_t *run = &s->runs[i + 1], *end = &s->runs[s->n];
 
-	writer_begin_run(&w, base + at, run_vis(s->runs[i]));
+	if (run_vis(s->runs[i]) != w.vis)
+		w = next_run(w, base + at, run_vis(s->runs[i]));
 	if (end - run > w.end - w.next)
 		end = run + (w.end - w.next);
-	for (; run < end; run++) {
-		writer_close_run(&w, base + run_first(*run));
-		w.vis = run_vis(*run);
-	}
-	*writer = w;
+	for (; run < end; run++)
+		w = next_run(w, base + run_first(*run), run_vis(*run));
+	return w;
 }
 
-static void write_dense(struct run_writer *w, const struct dense *d, uint64_t base, unsigned at)
+static struct run_writer write_dense(struct run_writer w, const struct dense *d, uint64_t base,
+				     unsigned at)
 {
-	uint64_t starts;
-
-	writer_begin_run(w, base + at, dense_vis(d, at));
+	if (dense_vis(d, at) != w.vis)
+		w = next_run(w, base + at, dense_vis(d, at));
 	for (unsigned i = at / 64; i < DENSE_WORDS; i++) {
-		for (starts = dense_starts(d, i) & word_mask(i, at + 1, CHUNK_FRAMES); starts;
-		     starts &= starts - 1) {
+		uint64_t starts = dense_starts(d, i) & word_mask(i, at + 1, CHUNK_FRAMES);
+
+		for (; starts; starts &= starts - 1) {
 			unsigned first = i * 64 + (unsigned)__builtin_ctzll(starts);
 
-			if (w->next == w->end)
-				return;
-			writer_begin_run(w, base + first, dense_vis(d, first));
+			if (w.next == w.end)
+				return w;
+			w = next_run(w, base + first, dense_vis(d, first));
 		}
 	}
+	return w;
 }
 
 /*
@@ -1219,21 +1238,29 @@ static struct row look_up_row(const struct pfnbuf_layout *l, uint64_t frame)
 }
 
 /* Write the runs of a row from frame @at, which is in its first slot. */
-static void write_row(struct run_writer *w, const struct row *row, uint64_t at)
+static struct run_writer write_row(struct run_writer w, const struct row *row, uint64_t at)
 {
-	for (uint64_t edges = row->edges; edges && w->next < w->end; edges &= edges - 1) {
+	uint64_t edges = row->edges;
+
+	while (edges && w.next < w.end) {
 		unsigned i = (unsigned)__builtin_ctzll(edges);
 		uint64_t base = row->first + (uint64_t)i * CHUNK_FRAMES;
 		unsigned from = i ? 0 : chunk_offset(at);
 		slot_t slot = row->slots[i];
 
+		edges &= edges - 1;
+		if (edges)
+			prefetch_leaf(&row->slots[__builtin_ctzll(edges)], 2);
 		if (is_uniform(slot))
-			writer_begin_run(w, i ? base : at, uniform_vis(slot));
+			w = uniform_vis(slot) == w.vis
+				    ? w
+				    : next_run(w, i ? base : at, uniform_vis(slot));
 		else if (is_dense(slot))
-			write_dense(w, slot_dense(slot), base, from);
+			w = write_dense(w, slot_dense(slot), base, from);
 		else
-			write_sparse(w, slot_sparse(slot), base, from);
+			w = write_sparse(w, slot_sparse(slot), base, from);
 	}
+	return w;
 }
 
 static int check_cursor(const struct pfnbuf_layout *l, uint64_t pos, int max)
@@ -1261,10 +1288,10 @@ int pfnbuf_layout_next(const struct pfnbuf_layout *layout, uint64_t *pos, struct
 	w.vis = vis_at(layout, at);
 	for (; at < layout->frames && w.next < w.end; at = row.end) {
 		row = look_up_row(layout, at);
-		write_row(&w, &row, at);
+		w = write_row(w, &row, at);
 	}
 	if (w.next < w.end)
-		writer_close_run(&w, layout->frames);
+		w = next_run(w, layout->frames, w.vis);
 	*pos = w.next[-1].offset + w.next[-1].length;
 	return (int)(w.next - runs);
 }

@@ -82,7 +82,7 @@ class Layout
 		pfnbuf_layout_get(layout, frame * PAGE, &run);
 		return { run.offset / PAGE, (run.offset + run.length) / PAGE, run.vis };
 	}
-	template <typename Visit> void each_run(Visit visit) const
+	template <typename Visit> Visit each_run(Visit visit) const
 	{
 		pfnbuf_run runs[256];
 		uint64_t pos = 0;
@@ -91,6 +91,7 @@ class Layout
 			for (int i = 0; i < n; i++)
 				visit(runs[i].offset, runs[i].length, runs[i].vis);
 		}
+		return visit;
 	}
 
 	pfnbuf_layout *layout = nullptr;
@@ -150,7 +151,7 @@ class Roaring
 		return { first, end, PFNBUF_PRIVATE };
 	}
 	/* Reading values in bulk is its fastest way; the callback and the stepping iterator are slower. */
-	template <typename Visit> void each_run(Visit visit) const
+	template <typename Visit> Visit each_run(Visit visit) const
 	{
 		roaring_uint32_iterator_t it;
 		uint32_t values[256];
@@ -173,6 +174,7 @@ class Roaring
 			visit(first, end - first, PFNBUF_PRIVATE);
 		if (end < FRAMES)
 			visit(end, FRAMES - end, PFNBUF_SHARED);
+		return visit;
 	}
 
 	roaring_bitmap_t *bitmap;
@@ -202,11 +204,12 @@ class Icl
 
 		return { it->first.lower(), it->first.upper(), it->second };
 	}
-	template <typename Visit> void each_run(Visit visit) const
+	template <typename Visit> Visit each_run(Visit visit) const
 	{
 		for (const auto &segment : map)
 			visit(segment.first.lower(), segment.first.upper() - segment.first.lower(),
 			      segment.second);
+		return visit;
 	}
 
       private:
@@ -267,7 +270,7 @@ template <unsigned BITS> class Bitmap
 			 above ? up * PER_WORD + __builtin_ctzll(above) / BITS : FRAMES,
 			 get(frame) };
 	}
-	template <typename Visit> void each_run(Visit visit) const
+	template <typename Visit> Visit each_run(Visit visit) const
 	{
 		uint64_t first = 0;
 		unsigned vis = get(0);
@@ -288,6 +291,7 @@ template <unsigned BITS> class Bitmap
 			}
 		}
 		visit(first, FRAMES - first, vis);
+		return visit;
 	}
 
       private:
@@ -390,6 +394,17 @@ struct Load {
 	std::vector<uint32_t> frames;
 };
 
+/* The least one can do with each run. A visitor is passed and returned by value, so that it can live in registers. */
+struct Summed {
+	void operator()(uint64_t, uint64_t run_length, unsigned vis)
+	{
+		runs++;
+		length += run_length + vis;
+	}
+
+	uint64_t runs = 0, length = 0;
+};
+
 template <typename Peer> void measure(const Load &load, Figures &f)
 {
 	size_t before = heap_bytes();
@@ -415,18 +430,15 @@ template <typename Peer> void measure(const Load &load, Figures &f)
 					    sum += peer.get_run(load.frames[i]).end;
 			    }) /
 			    some);
-	uint64_t length = 0, seen = 0, times = 0;
-	double time = 0;
-	for (; time < 5e6; times++) /* so often that the clock can see it */
-		time += nanoseconds([&] {
-			peer.each_run([&](uint64_t, uint64_t run_length, unsigned vis) {
-				seen++;
-				length += run_length + vis;
-			});
-		});
-	f.iterate.push_back(time / static_cast<double>(seen));
-	f.runs = seen / times;
-	sink = length;
+	for (double total = 0; total < 20e6;) { /* so often that the clock can see it */
+		Summed summed;
+		double time = nanoseconds([&] { summed = peer.each_run(Summed()); });
+
+		total += time;
+		f.iterate.push_back(time / static_cast<double>(summed.runs));
+		f.runs = summed.runs;
+		sink = summed.length;
+	}
 
 	f.steady.push_back(nanoseconds([&] {
 				   for (const Conversion &c : load.more)
