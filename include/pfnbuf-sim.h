@@ -78,6 +78,7 @@ struct pfnbuf_sim_device {
 	uint32_t msix_pba;     /**< offset of it */
 	/** devices with the same number above 0 share one slot that can be reset */
 	unsigned hot_reset_set;
+	unsigned iommu_group;    /**< devices with the same number above 0 share an IOMMU group; 0: one of its own */
 };
 
 /**

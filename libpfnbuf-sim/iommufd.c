@@ -115,13 +115,30 @@ static void object_destroy(struct pfnbuf_sim *sim, struct sim_ictx *ictx, struct
 
 /* ------------------------------------------------------------------------------------------- devices */
 
+/* The next device of the group, @at included, that is bound; NULL: none. */
+static struct sim_vdev *bound_member(struct sim_vdev *at, unsigned group)
+{
+	while (at && (at->group != group || !at->idev))
+		at = at->next;
+	return at;
+}
+
+bool sim_iommufd_owns_group(const struct sim_ictx *ictx, const struct sim_vdev *vdev)
+{
+	const struct sim_vdev *member = bound_member(vdev->sim->vdevs, vdev->group);
+
+	return member && member->ictx == ictx;
+}
+
 int sim_iommufd_bind(struct pfnbuf_sim *sim, struct sim_ictx *ictx, struct sim_vdev *vdev)
 {
 	struct sim_idev *idev;
 
-	(void)sim;
 	if (vdev->flags & PFNBUF_SIM_NO_GROUP)
 		return -ENODEV;
+	/* The DMA of a group has one owner. */
+	if (bound_member(sim->vdevs, vdev->group) && !sim_iommufd_owns_group(ictx, vdev))
+		return -EPERM;
 	idev = calloc(1, sizeof(*idev));
 	if (!idev)
 		return -ENOMEM;
@@ -162,24 +179,67 @@ static int reserve_msi(struct sim_ioas *ioas, struct sim_idev *idev)
 	return sim_ioas_reserve(ioas, MSI_START, MSI_LAST, idev);
 }
 
+/* The next device of the group, @at included, that is attached: all are to one and the same HWPT. */
+static struct sim_vdev *attached_member(struct sim_vdev *at, unsigned group)
+{
+	while (at && (at->group != group || !at->idev || !at->idev->hwpt))
+		at = at->next;
+	return at;
+}
+
+static int move_reserved(struct sim_vdev *vdevs, unsigned group, struct sim_ioas *from,
+			 struct sim_ioas *to)
+{
+	struct sim_vdev *member;
+	int ret = 0;
+
+	for (member = attached_member(vdevs, group); member && !ret;
+	     member = attached_member(member->next, group))
+		ret = reserve_msi(to, member->idev);
+	for (member = attached_member(vdevs, group); member;
+	     member = attached_member(member->next, group))
+		sim_ioas_unreserve(ret ? to : from, member->idev);
+	return ret;
+}
+
+/* The whole group moves. The old HWPT keeps one user, which the caller drops. */
+static int move(struct sim_idev *idev, struct sim_hwpt *hwpt)
+{
+	struct sim_vdev *vdevs = idev->vdev->sim->vdevs;
+	unsigned group = idev->vdev->group;
+	struct sim_hwpt *old = idev->hwpt;
+	int ret = old->ioas == hwpt->ioas ? 0 : move_reserved(vdevs, group, old->ioas, hwpt->ioas);
+
+	if (ret)
+		return ret;
+	for (struct sim_vdev *member = attached_member(vdevs, group); member;
+	     member = attached_member(member->next, group)) {
+		member->idev->hwpt = hwpt;
+		hwpt->obj.users++;
+		old->obj.users--;
+	}
+	old->obj.users++;
+	return 0;
+}
+
 /*
- * Attach to, or move over to, a HWPT that is part of its IOAS already. On success the caller drops the old one, which
- * may be the same.
+ * Attach to, or move over to, a HWPT that is part of its IOAS already. On success the caller drops the
+ * old one, which may be the same.
  */
 static int join(struct sim_idev *idev, struct sim_hwpt *hwpt)
 {
-	struct sim_hwpt *old = idev->hwpt;
+	struct sim_vdev *member = attached_member(idev->vdev->sim->vdevs, idev->vdev->group);
 	int ret;
 
-	if (old == hwpt)
+	if (idev->hwpt == hwpt)
 		return 0;
-	if (!old || old->ioas != hwpt->ioas) {
-		ret = reserve_msi(hwpt->ioas, idev);
-		if (ret)
-			return ret;
-		if (old)
-			sim_ioas_unreserve(old->ioas, idev);
-	}
+	if (idev->hwpt)
+		return move(idev, hwpt);
+	if (member && member->idev->hwpt != hwpt)
+		return -EINVAL;
+	ret = reserve_msi(hwpt->ioas, idev);
+	if (ret)
+		return ret;
 	hwpt->obj.users++;
 	idev->hwpt = hwpt;
 	return 0;

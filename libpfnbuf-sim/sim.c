@@ -466,6 +466,18 @@ static int map_running(struct pfnbuf_sim *sim, void *addr, size_t length, int pr
 	return 0;
 }
 
+/* What mmap(2) checks before it asks the file. */
+static int check_mmap(int fd, size_t length, int prot, int flags, uint64_t offset)
+{
+	int access = fcntl(fd, F_GETFL) & O_ACCMODE;
+
+	if (!length || !page_aligned(offset))
+		return -EINVAL;
+	if (flags & MAP_SHARED && prot & PROT_WRITE && access == O_RDONLY)
+		return -EACCES;
+	return access == O_WRONLY ? -EACCES : 0;
+}
+
 static int do_mmap(void *data, void *addr, size_t length, int prot, int flags, int fd,
 		   uint64_t offset, void **out)
 {
@@ -480,12 +492,12 @@ static int do_mmap(void *data, void *addr, size_t length, int prot, int flags, i
 	file = flags & MAP_ANONYMOUS ? NULL : sim_file_get(sim, fd);
 	if (!file)
 		ret = map_running(sim, addr, length, prot, flags, fd, offset, out);
-	else if (!length || !page_aligned(offset))
-		ret = -EINVAL;
-	else if (sim_file_ops(file)->mmap)
-		ret = sim_file_ops(file)->mmap(sim, file, addr, length, prot, flags, offset, out);
 	else
-		ret = -ENODEV;
+		ret = check_mmap(fd, length, prot, flags, offset);
+	if (file && !ret)
+		ret = sim_file_ops(file)->mmap ? sim_file_ops(file)->mmap(sim, file, addr, length,
+									  prot, flags, offset, out)
+					       : -ENODEV;
 	errno = saved;
 	return ret;
 }

@@ -190,6 +190,7 @@ struct sim_vdev {
 	unsigned hot_reset_set;
 	unsigned index; /* N of vfioN */
 	unsigned group;
+	unsigned shared_group; /* as the caller numbers them; 0: alone in it */
 	struct sim_bar bars[6];
 	unsigned msix_vectors, msix_bar;
 	uint32_t msix_table;
@@ -387,6 +388,8 @@ void sim_ioas_remove_hwpt(struct pfnbuf_sim *sim, struct sim_ioas *ioas, struct 
 void sim_ioas_enable_large_pages(struct sim_ioas *ioas);
 void sim_ioas_clear(struct pfnbuf_sim *sim, struct sim_ioas *ioas);
 int sim_iommufd_open(struct pfnbuf_sim *sim, int flags);
+/* Whether a device of the same IOMMU group is bound to it. */
+bool sim_iommufd_owns_group(const struct sim_ictx *ictx, const struct sim_vdev *vdev);
 int sim_iommufd_bind(struct pfnbuf_sim *sim, struct sim_ictx *ictx, struct sim_vdev *vdev);
 void sim_iommufd_unbind(struct pfnbuf_sim *sim, struct sim_vdev *vdev);
 int sim_iommufd_attach(struct pfnbuf_sim *sim, struct sim_idev *idev, uint32_t *pt_id);

@@ -500,9 +500,12 @@ static uint32_t count_set(const struct sim_vdev *vdev)
 	return n;
 }
 
+/* Bound to the same iommufd; or not open, while another device of its IOMMU group is. */
 static bool owned(const struct sim_vdev *vdev, const struct sim_vdev *other)
 {
-	return !(other->flags & PFNBUF_SIM_NO_DRIVER) && other->ictx == vdev->ictx;
+	if (other->flags & PFNBUF_SIM_NO_DRIVER)
+		return false;
+	return other->ictx ? other->ictx == vdev->ictx : sim_iommufd_owns_group(vdev->ictx, other);
 }
 
 static int fill_set(const struct sim_vdev *vdev, uint64_t devices, uint32_t *flags)
@@ -518,7 +521,7 @@ static int fill_set(const struct sim_vdev *vdev, uint64_t devices, uint32_t *fla
 		if (!in_set(vdev, other))
 			continue;
 		if (owned(vdev, other)) {
-			entry.devid = other->idev->obj.id;
+			entry.devid = other->idev ? other->idev->obj.id : VFIO_PCI_DEVID_OWNED;
 		} else {
 			entry.devid = (uint32_t)VFIO_PCI_DEVID_NOT_OWNED;
 			*flags &= ~VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED;
@@ -1068,6 +1071,11 @@ static int make_vdev(struct pfnbuf_sim *sim, struct sim_vdev *vdev,
 	vdev->msix_bar = spec->msix_bar;
 	vdev->msix_table = spec->msix_table;
 	vdev->index = vdev->group = sim->nr_vdevs;
+	vdev->shared_group = spec->iommu_group;
+	for (const struct sim_vdev *other = sim->vdevs; vdev->shared_group && other;
+	     other = other->next)
+		if (other->shared_group == vdev->shared_group)
+			vdev->group = other->group;
 	ret = make_bars(sim, vdev, spec);
 	if (!ret)
 		sim_config_init(vdev, spec);

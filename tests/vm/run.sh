@@ -83,6 +83,8 @@ companions()
 		echo "/bin/pfnbufctl=$build/tools/pfnbufctl/pfnbufctl-static"
 	[ ! -x "$build/tests/differential/differential" ] ||
 		echo "/bin/differential=$build/tests/differential/differential"
+	[ ! -x "$build/tests/conformance/conformance" ] ||
+		echo "/bin/conformance=$build/tests/conformance/conformance"
 	for file in "$here"/../../examples/*.pfn; do
 		[ ! -f "$file" ] || echo "/examples/$(basename "$file")=$file"
 	done

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * usage: conformance (--sim | --kernel) [--verbose] [--list] [--plain=BDF] [--flr=BDF] [--no-reset=BDF]
+ *                    [--only=TEXT]
+ *
+ * Run the conformance cases over the simulated kernel or over the running one. Devices that are not named
+ * are looked for among those bound to vfio-pci. --only: cases whose rule contains the text.
+ *
+ * Exit status: 0 all passed, 1 one failed, 2 wrong usage, 77 the kernel has nothing to test.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <pfnbuf-sim.h>
+
+#include "conf.h"
+
+static const struct conf_table *const tables[] = {
+	&conf_iommufd, &conf_ioas,   &conf_file, &conf_device,	    &conf_config,
+	&conf_feature, &conf_revoke, &conf_kvm,	 &conf_guest_memfd, &conf_machine,
+};
+
+struct run {
+	const struct pfnbuf_kernel *kernel;
+	struct conf_device devices[NR_ROLES];
+	unsigned has;
+	bool verbose;
+	const char *only;
+	unsigned passed, failed, skipped;
+};
+
+/* ------------------------------------------------------------------------------------------- machine */
+
+/* Devices as the virtual machine of the VM tier has them. */
+static int fill_machine(struct pfnbuf_sim *sim)
+{
+	static const struct pfnbuf_sim_device specs[] = {
+		{ .bdf = "0000:00:04.0",
+		  .vendor = 0x1234,
+		  .device = 0x11e8,
+		  .bars = { { 1 << 20, 0 } } },
+		{ .bdf = "0000:00:05.0",
+		  .vendor = 0x1af4,
+		  .device = 0x1110,
+		  .bars = { { 256, 0 },
+			    { 0, 0 },
+			    { 4 << 20, PFNBUF_SIM_BAR_64 | PFNBUF_SIM_BAR_PREFETCHABLE } } },
+		{ .bdf = "0000:01:00.0",
+		  .vendor = 0x1b36,
+		  .device = 0x0010,
+		  .flags = PFNBUF_SIM_FLR | PFNBUF_SIM_PM,
+		  .bars = { { 16 << 10, PFNBUF_SIM_BAR_64 } },
+		  .msix_vectors = 65,
+		  .msix_table = 0x2000,
+		  .msix_pba = 0x3000 },
+		{ .bdf = "0000:02:00.0",
+		  .vendor = 0x1af4,
+		  .device = 0x1110,
+		  .hot_reset_set = 1,
+		  .iommu_group = 1,
+		  .bars = { { 256, 0 },
+			    { 0, 0 },
+			    { 1 << 20, PFNBUF_SIM_BAR_64 | PFNBUF_SIM_BAR_PREFETCHABLE } } },
+		{ .bdf = "0000:02:00.1",
+		  .vendor = 0x1af4,
+		  .device = 0x1110,
+		  .hot_reset_set = 1,
+		  .iommu_group = 1,
+		  .bars = { { 256, 0 },
+			    { 0, 0 },
+			    { 1 << 20, PFNBUF_SIM_BAR_64 | PFNBUF_SIM_BAR_PREFETCHABLE } } },
+	};
+
+	for (size_t i = 0; i < sizeof(specs) / sizeof(specs[0]); i++) {
+		int ret = pfnbuf_sim_add_device(sim, &specs[i]);
+
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* ----------------------------------------------------------------------------------------- discovery */
+
+static ssize_t read_text(const struct pfnbuf_kernel *k, const char *path, char *buf, size_t size)
+{
+	int fd = k->open(k->data, path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	n = k->read(k->data, fd, buf, size - 1);
+	k->close(k->data, fd);
+	if (n >= 0)
+		buf[n] = 0;
+	return n;
+}
+
+/* The node of the device at @bdf: false where it is not bound to VFIO or has none. */
+static bool find_cdev(const struct pfnbuf_kernel *k, const char *bdf, char *cdev, size_t size)
+{
+	char path[128], names[256];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev", bdf);
+	if (k->list(k->data, path, names, sizeof(names)) <= 0)
+		return false;
+	snprintf(cdev, size, "/dev/vfio/devices/%.40s", names);
+	return true;
+}
+
+struct candidate {
+	struct conf_device device;
+	unsigned vendor, id;
+	bool can_reset, has_flr, shared_slot;
+	bool taken;
+};
+
+static void look_at_bars(struct conf *c, int fd, struct conf_device *device)
+{
+	for (unsigned bar = 0; bar < 6; bar++) {
+		struct vfio_region_info info = { .argsz = sizeof(info), .index = bar };
+
+		if (conf_ioctl(c, fd, VFIO_DEVICE_GET_REGION_INFO, &info) ||
+		    !(info.flags & VFIO_REGION_INFO_FLAG_MMAP) || info.size < PAGE)
+			continue;
+		device->bar = bar;
+		device->bar_size = info.size;
+		return;
+	}
+}
+
+static void look_at(struct run *run, struct candidate *candidate)
+{
+	struct conf c = { .kernel = run->kernel };
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+	struct {
+		struct vfio_pci_hot_reset_info head;
+		struct vfio_pci_dependent_device devices[8];
+	} hot = { .head = { .argsz = sizeof(hot) } };
+	int iommufd = conf_open(&c, "/dev/iommu", O_RDWR);
+	int fd = conf_open(&c, candidate->device.cdev, O_RDWR);
+	uint32_t devcap = 0;
+	unsigned exp;
+
+	if (iommufd >= 0 && fd >= 0 && !conf_bind(&c, fd, iommufd, NULL) &&
+	    !conf_ioctl(&c, fd, VFIO_DEVICE_GET_INFO, &info)) {
+		candidate->can_reset = info.flags & VFIO_DEVICE_FLAGS_RESET;
+		look_at_bars(&c, fd, &candidate->device);
+		exp = conf_capability(&c, fd, PCI_CAP_ID_EXP);
+		if (exp && conf_config_read(&c, fd, exp + PCI_EXP_DEVCAP, &devcap, 4) == 4)
+			candidate->has_flr = devcap & PCI_EXP_DEVCAP_FLR;
+		candidate->shared_slot =
+			!conf_ioctl(&c, fd, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &hot) &&
+			hot.head.count == 2;
+	}
+	conf_close(&c, fd);
+	conf_close(&c, iommufd);
+}
+
+static unsigned find_candidates(struct run *run, struct candidate *candidates, unsigned max)
+{
+	const struct pfnbuf_kernel *k = run->kernel;
+	char names[4096], path[128], text[32];
+	ssize_t n = k->list(k->data, "/sys/bus/pci/devices", names, sizeof(names));
+	unsigned count = 0;
+
+	for (const char *name = names; n > 0 && name < names + n; name += strlen(name) + 1) {
+		struct candidate *one = &candidates[count];
+
+		if (count == max || strlen(name) >= sizeof(one->device.bdf) ||
+		    !find_cdev(k, name, one->device.cdev, sizeof(one->device.cdev)))
+			continue;
+		snprintf(one->device.bdf, sizeof(one->device.bdf), "%.15s", name);
+		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vendor", name);
+		if (read_text(k, path, text, sizeof(text)) > 0)
+			one->vendor = (unsigned)strtoul(text, NULL, 16);
+		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/device", name);
+		if (read_text(k, path, text, sizeof(text)) > 0)
+			one->id = (unsigned)strtoul(text, NULL, 16);
+		look_at(run, one);
+		count++;
+	}
+	return count;
+}
+
+static void take(struct run *run, enum conf_role role, struct candidate *candidate)
+{
+	run->devices[role] = candidate->device;
+	run->has |= 1U << role;
+	candidate->taken = true;
+}
+
+static bool plays(const struct candidate *one, enum conf_role role)
+{
+	bool memory =
+		one->vendor == 0x1af4 && one->id == 0x1110 && one->device.bar_size >= 64 << 10;
+
+	switch (role) {
+	case PLAIN:
+		return memory && !one->shared_slot;
+	case FLR:
+		return one->can_reset && one->has_flr && one->device.bar_size;
+	case NO_RESET:
+		return !one->can_reset && !one->shared_slot && one->device.bar_size;
+	case PAIR:
+	case PEER:
+		return memory && one->shared_slot;
+	default:
+		return false;
+	}
+}
+
+/* @named: addresses from the command line, or NULL. */
+static void assign_roles(struct run *run, const char *const *named)
+{
+	struct candidate candidates[32] = { 0 };
+	unsigned n = find_candidates(run, candidates, 32);
+
+	for (unsigned role = 0; role < NR_ROLES; role++)
+		for (unsigned i = 0; i < n && !(run->has & 1U << role); i++) {
+			struct candidate *one = &candidates[i];
+
+			if (one->taken)
+				continue;
+			if (named[role] ? !strcmp(named[role], one->device.bdf) : plays(one, role))
+				take(run, role, one);
+		}
+}
+
+static void look_at_kernel(struct run *run)
+{
+	const struct pfnbuf_kernel *k = run->kernel;
+	int fd = k->open(k->data, "/dev/iommu", O_RDWR | O_CLOEXEC);
+
+	if (fd >= 0) {
+		run->has |= NEED_IOMMUFD;
+		k->close(k->data, fd);
+	}
+	fd = k->open(k->data, "/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	run->has |= NEED_KVM;
+	if (k->ioctl(k->data, fd, KVM_CHECK_EXTENSION, (void *)KVM_CAP_VM_TYPES) &
+	    1 << KVM_X86_SW_PROTECTED_VM)
+		run->has |= NEED_PRIVATE;
+	k->close(k->data, fd);
+}
+
+/* ------------------------------------------------------------------------------------------- running */
+
+static void clean_up(struct conf *c)
+{
+	while (c->nr_maps) {
+		c->nr_maps--;
+		c->kernel->munmap(c->kernel->data, c->maps[c->nr_maps].addr,
+				  c->maps[c->nr_maps].length);
+	}
+	while (c->nr_fds)
+		c->kernel->close(c->kernel->data, c->fds[--c->nr_fds]);
+}
+
+static void run_case(struct run *run, const struct conf_case *one)
+{
+	struct conf c = { .kernel = run->kernel, .devices = run->devices };
+
+	if (run->only && !strstr(one->rule, run->only))
+		return;
+	if (one->needs & ~run->has) {
+		run->skipped++;
+		printf("skip %s: no device or feature for it here\n", one->rule);
+		return;
+	}
+	one->run(&c, one->data);
+	clean_up(&c);
+	if (c.failed)
+		run->failed++;
+	else
+		run->passed++;
+	if (c.failed || run->verbose)
+		printf("%s %s (%s)\n", c.failed ? "FAIL" : "ok  ", one->rule, one->source);
+	fflush(stdout);
+}
+
+static void list_cases(void)
+{
+	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
+		for (size_t i = 0; i < tables[t]->n; i++)
+			printf("%s\t%s\t%s\n", tables[t]->name, tables[t]->cases[i].rule,
+			       tables[t]->cases[i].source);
+}
+
+static int run_all(struct run *run, const char *kind, const char *const *named)
+{
+	static const char *const parts[NR_ROLES] = { "plain", "flr", "no-reset", "pair", "peer" };
+
+	look_at_kernel(run);
+	if (!(run->has & (NEED_IOMMUFD | NEED_KVM))) {
+		printf("conformance %s: this kernel has neither /dev/iommu nor /dev/kvm\n", kind);
+		return 77;
+	}
+	if (run->has & NEED_IOMMUFD)
+		assign_roles(run, named);
+	for (unsigned role = 0; role < NR_ROLES; role++)
+		printf("%s: %s\n", parts[role],
+		       run->has & 1U << role ? run->devices[role].bdf : "none");
+	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
+		for (size_t i = 0; i < tables[t]->n; i++)
+			run_case(run, &tables[t]->cases[i]);
+	if (run->skipped)
+		printf("conformance %s: %u skipped\n", kind, run->skipped);
+	printf("conformance %s: %u passed, %u failed\n", kind, run->passed, run->failed);
+	return run->failed ? 1 : 0;
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: conformance (--sim | --kernel) [--verbose] [--list] [--only=TEXT]\n"
+			"                   [--plain=BDF] [--flr=BDF] [--no-reset=BDF]\n");
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "sim", no_argument, NULL, 's' },
+		{ "kernel", no_argument, NULL, 'k' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "list", no_argument, NULL, 'l' },
+		{ "only", required_argument, NULL, 'o' },
+		{ "plain", required_argument, NULL, 'p' },
+		{ "flr", required_argument, NULL, 'f' },
+		{ "no-reset", required_argument, NULL, 'n' },
+		{ NULL, 0, NULL, 0 },
+	};
+	const char *named[NR_ROLES] = { NULL };
+	struct run run = { 0 };
+	struct pfnbuf_sim *sim = NULL;
+	int kind = 0;
+	int option, ret;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+		switch (option) {
+		case 's':
+		case 'k':
+			kind = option;
+			break;
+		case 'v':
+			run.verbose = true;
+			break;
+		case 'l':
+			list_cases();
+			return 0;
+		case 'o':
+			run.only = optarg;
+			break;
+		case 'p':
+			named[PLAIN] = optarg;
+			break;
+		case 'f':
+			named[FLR] = optarg;
+			break;
+		case 'n':
+			named[NO_RESET] = optarg;
+			break;
+		default:
+			return usage();
+		}
+	}
+	if (!kind || optind < argc)
+		return usage();
+	run.kernel = pfnbuf_kernel_running();
+	if (kind == 's') {
+		ret = pfnbuf_sim_new(&sim);
+		if (!ret)
+			ret = fill_machine(sim);
+		if (ret) {
+			fprintf(stderr, "cannot make a simulated kernel: %s\n",
+				pfnbuf_errno_name(ret));
+			return 1;
+		}
+		run.kernel = pfnbuf_sim_kernel(sim);
+	}
+	ret = run_all(&run, sim ? "sim" : "linux", named);
+	pfnbuf_sim_free(sim);
+	return ret;
+}
