@@ -103,7 +103,7 @@ boot()	# KERNEL INITRAMFS APPEND SERIAL...
 		-accel tcg,thread=multi -machine q35,kernel-irqchip=off -cpu EPYC,+svm -smp 2 -m 1G \
 		-nodefaults -no-user-config -display none -no-reboot \
 		-kernel "$kernel" -initrd "$initramfs" \
-		-append "console=ttyS0 panic=-1 oops=panic intel_iommu=on $append" \
+		-append "console=ttyS0 panic=-1 oops=panic no_timer_check intel_iommu=on $append" \
 		-device intel-iommu,caching-mode=on \
 		-device edu,addr=04.0 \
 		-object memory-backend-ram,id=ram0,size=4M,share=on \
