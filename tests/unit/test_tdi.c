@@ -164,6 +164,26 @@ static void test_vectors_strict(void **state)
 	}
 }
 
+static void test_strict_takes_order(void **state)
+{
+	static const struct pfnbuf_tdi_range ranges[] = {
+		{ 9, 1, 0, 0 },
+		{ 10, 4, NON_TEE, 0 },
+		{ 20, 1, TABLE | PBA, 0 },
+		{ 1, 1, UPD, 4 },
+	};
+	struct pfnbuf_tdi_report *report = build(ranges, 4), *parsed;
+	size_t len;
+	uint8_t *bytes = encode(report, &len);
+
+	(void)state;
+	assert_int_equal(pfnbuf_tdi_report_parse(bytes, len, &strict, &parsed, NULL), 0);
+	assert_int_equal(pfnbuf_tdi_report_count_ranges(parsed), 4);
+	free(bytes);
+	pfnbuf_tdi_report_free(parsed);
+	pfnbuf_tdi_report_free(report);
+}
+
 static void test_any_alignment(void **state)
 {
 	uint8_t buffer[sizeof(spdm_emu) + 16];
@@ -229,6 +249,20 @@ static void test_encode_needs_room(void **state)
 	assert_int_equal(len, 7);
 	for (size_t i = 0; i < sizeof(buffer); i++)
 		assert_int_equal(buffer[i], 0xee);
+	pfnbuf_tdi_report_free(report);
+}
+
+/* A length field of 32 bits cannot say more; the report stays as it was. */
+static void test_info_too_long(void **state)
+{
+	struct pfnbuf_tdi_report *report = build(NULL, 0);
+	size_t len;
+
+	(void)state;
+	assert_int_equal(pfnbuf_tdi_report_set_info(report, "abc", 3), 0);
+	assert_int_equal(pfnbuf_tdi_report_set_info(report, "abc", (size_t)UINT32_MAX + 1), -E2BIG);
+	assert_memory_equal(pfnbuf_tdi_report_get_info(report, &len), "abc", 3);
+	assert_int_equal(len, 3);
 	pfnbuf_tdi_report_free(report);
 }
 
@@ -331,6 +365,11 @@ static void test_words(void **state)
 	assert_int_equal(pfnbuf_tdi_report_parse(openvmm, sizeof(openvmm), NULL, &report, NULL), 0);
 	text = PRINT(pfnbuf_tdi_report_print, report);
 	assert_string_equal(text, expected);
+	free(text);
+
+	assert_int_equal(pfnbuf_tdi_report_set_info(report, "v1\n", 3), 0);
+	text = PRINT(pfnbuf_tdi_report_print, report);
+	assert_non_null(strstr(text, "device-specific info   3 bytes  \"v1\\u000a\"\n"));
 	free(text);
 	pfnbuf_tdi_report_free(report);
 }
@@ -447,6 +486,9 @@ static void test_names(void **state)
 	assert_null(pfnbuf_tdi_reason_name((enum pfnbuf_tdi_reason) - 1));
 	assert_string_equal(pfnbuf_tdi_state_name(PFNBUF_TDI_RUN), "RUN");
 	assert_null(pfnbuf_tdi_state_name((enum pfnbuf_tdi_state)4));
+	assert_string_equal(pfnbuf_tdi_rule_name(PFNBUF_TDI_RULE_NOT_REPORTED), "not-reported");
+	assert_string_equal(pfnbuf_tdi_rule_name(PFNBUF_TDI_RULE_MIXED_PAGE), "mixed-page");
+	assert_null(pfnbuf_tdi_rule_name((enum pfnbuf_tdi_rule)6));
 }
 
 static void test_free_takes_null(void **state)
@@ -462,9 +504,11 @@ int main(void)
 		cmocka_unit_test(test_vectors_parse),
 		cmocka_unit_test(test_vectors_encode),
 		cmocka_unit_test(test_vectors_strict),
+		cmocka_unit_test(test_strict_takes_order),
 		cmocka_unit_test(test_any_alignment),
 		cmocka_unit_test(test_every_prefix),
 		cmocka_unit_test(test_encode_needs_room),
+		cmocka_unit_test(test_info_too_long),
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_words_name_what_is_reserved),

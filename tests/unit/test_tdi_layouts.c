@@ -182,6 +182,7 @@ static void test_relative_modes_warn(void **state)
 	struct pfnbuf_tdi_report *report = build(ranges, 2);
 	struct pfnbuf_tdi_compile_opts opts = options();
 	struct pfnbuf_tdi_layouts *layouts = compile(report, &opts);
+	char *text;
 
 	(void)state;
 	assert_layout(layouts, 4,
@@ -198,6 +199,9 @@ static void test_relative_modes_warn(void **state)
 	assert_non_null(strstr(pfnbuf_tdi_layouts_get_warning(layouts, 0), "BAR 4"));
 	assert_non_null(strstr(pfnbuf_tdi_layouts_get_warning(layouts, 0), "its first range"));
 	assert_null(pfnbuf_tdi_layouts_get_warning(layouts, 1));
+	text = PRINT(pfnbuf_tdi_layouts_print, layouts);
+	assert_non_null(strstr(text, "\nwarning: BAR 4: its base is taken from its first range"));
+	free(text);
 	pfnbuf_tdi_layouts_free(layouts);
 	pfnbuf_tdi_report_free(report);
 }
@@ -490,6 +494,20 @@ static void test_print_json(void **state)
 	layouts = compile(report, &opts);
 	json = PRINT(pfnbuf_tdi_layouts_print_json, layouts);
 	assert_string_equal(json, expected);
+	free(json);
+	pfnbuf_tdi_layouts_free(layouts);
+	pfnbuf_tdi_report_free(report);
+}
+
+static void test_print_json_without_evidence(void **state)
+{
+	struct pfnbuf_tdi_report *report = build(NULL, 0);
+	struct pfnbuf_tdi_compile_opts opts = options();
+	struct pfnbuf_tdi_layouts *layouts = compile(report, &opts);
+	char *json = PRINT(pfnbuf_tdi_layouts_print_json, layouts);
+
+	(void)state;
+	assert_non_null(strstr(json, "\"evidence\": null, \"warnings\": []"));
 	free(json);
 	pfnbuf_tdi_layouts_free(layouts);
 	pfnbuf_tdi_report_free(report);
@@ -1090,6 +1108,7 @@ int main(void)
 		cmocka_unit_test(test_bar_smaller_than_page),
 		cmocka_unit_test(test_print),
 		cmocka_unit_test(test_print_json),
+		cmocka_unit_test(test_print_json_without_evidence),
 		cmocka_unit_test(test_model),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_no_memory_to_build),
