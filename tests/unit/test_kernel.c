@@ -93,7 +93,7 @@ static void files(void **state)
 static void failures(void **state)
 {
 	struct epoll_event event = { 0 };
-	char bytes[8];
+	char bytes[8] = "";
 	struct stat st;
 	void *addr = (void *)1;
 	uint64_t type = 7;
