@@ -135,6 +135,8 @@ struct pfnbuf_kernel {
 	int (*fallocate)(void *data, int fd, int mode, uint64_t offset, uint64_t length);
 	int (*ftruncate)(void *data, int fd, uint64_t length);
 	int (*memfd_create)(void *data, const char *name, unsigned flags);
+	/** RLIMIT_MEMLOCK in bytes; UINT64_MAX where there is none, or CAP_IPC_LOCK is held. */
+	int (*memlock)(void *data, uint64_t *limit);
 	int (*eventfd)(void *data, unsigned initval, int flags);
 	/** not NUL terminated */
 	ssize_t (*readlink)(void *data, const char *path, char *buf, size_t size);
@@ -189,9 +191,9 @@ struct pfnbuf_ctx_opts {
 	const struct pfnbuf_kernel *kernel;
 	/** an open /dev/iommu to use, borrowed; 0 or negative: opened when first needed */
 	int iommufd;
-	uint32_t max_events;  /**< length of the event queue; 0: 256 */
-	pfnbuf_log_fn *log;   /**< NULL: none */
-	void *log_data;	      /**< handed to @log */
+	uint32_t max_events; /**< length of the event queue; 0: 256 */
+	pfnbuf_log_fn *log;  /**< NULL: none */
+	void *log_data;	     /**< handed to @log */
 	enum pfnbuf_engine_kind engine;
 	const char *sysfs;    /**< where sysfs is mounted; NULL: "/sys" */
 	const char *devtmpfs; /**< where device nodes are; NULL: "/dev" */

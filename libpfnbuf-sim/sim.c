@@ -353,6 +353,15 @@ static int do_fstat(void *data, int fd, struct stat *st)
 	return 0;
 }
 
+static int do_memlock(void *data, uint64_t *limit)
+{
+	struct pfnbuf_sim *sim = data;
+
+	SIM_LOCKED(sim);
+	*limit = sim->memlock;
+	return 0;
+}
+
 static int do_fstatfs_type(void *data, int fd, uint64_t *f_type)
 {
 	struct pfnbuf_sim *sim = data;
@@ -575,6 +584,7 @@ static const struct pfnbuf_kernel table = {
 	.lseek = do_lseek,
 	.fstat = do_fstat,
 	.fstatfs_type = do_fstatfs_type,
+	.memlock = do_memlock,
 	.fallocate = do_fallocate,
 	.ftruncate = do_ftruncate,
 	.memfd_create = do_memfd_create,

@@ -6,12 +6,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -152,6 +155,29 @@ static int running_memfd_create(void *data, const char *name, unsigned flags)
 	return RESULT(memfd_create(name, flags | MFD_CLOEXEC));
 }
 
+static bool has_ipc_lock(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
+
+	if (RESULT(syscall(SYS_capget, &header, caps)) < 0)
+		return false;
+	return caps[CAP_TO_INDEX(CAP_IPC_LOCK)].effective & CAP_TO_MASK(CAP_IPC_LOCK);
+}
+
+/* What the process may pin is not counted where it has CAP_IPC_LOCK: drivers/iommu/iommufd/pages.c. */
+static int running_memlock(void *data, uint64_t *limit)
+{
+	struct rlimit rlimit;
+	int r = RESULT(getrlimit(RLIMIT_MEMLOCK, &rlimit));
+
+	(void)data;
+	if (r < 0)
+		return r;
+	*limit = rlimit.rlim_cur == RLIM_INFINITY || has_ipc_lock() ? UINT64_MAX : rlimit.rlim_cur;
+	return 0;
+}
+
 static int running_eventfd(void *data, unsigned initval, int flags)
 {
 	(void)data;
@@ -241,6 +267,7 @@ static const struct pfnbuf_kernel running = {
 	.fallocate = running_fallocate,
 	.ftruncate = running_ftruncate,
 	.memfd_create = running_memfd_create,
+	.memlock = running_memlock,
 	.eventfd = running_eventfd,
 	.readlink = running_readlink,
 	.list = running_list,
@@ -259,8 +286,8 @@ bool pfnbuf_kernel_is_complete(const struct pfnbuf_kernel *k)
 	return k->size >= sizeof(*k) && k->open && k->close && k->dup && k->set_cloexec &&
 	       k->ioctl && k->mmap && k->munmap && k->pread && k->pwrite && k->read && k->write &&
 	       k->lseek && k->fstat && k->fstatfs_type && k->fallocate && k->ftruncate &&
-	       k->memfd_create && k->eventfd && k->readlink && k->list && k->epoll_create &&
-	       k->epoll_ctl && k->epoll_wait;
+	       k->memfd_create && k->memlock && k->eventfd && k->readlink && k->list &&
+	       k->epoll_create && k->epoll_ctl && k->epoll_wait;
 }
 
 static const struct {

@@ -100,6 +100,11 @@ static inline int k_memfd_create(const struct pfnbuf_kernel *k, const char *name
 	return k->memfd_create(k->data, name, flags);
 }
 
+static inline int k_memlock(const struct pfnbuf_kernel *k, uint64_t *limit)
+{
+	return k->memlock(k->data, limit);
+}
+
 static inline int k_eventfd(const struct pfnbuf_kernel *k, unsigned initval, int flags)
 {
 	return k->eventfd(k->data, initval, flags);

@@ -220,24 +220,48 @@ static int check_fresh(const struct pfnbuf_window *w, struct pfnbuf_plan *plan, 
 	return 0;
 }
 
-static int check_plan(const struct pfnbuf_window *w, struct pfnbuf_plan *plan, const char *call)
+/* The window alone must not exceed what may be pinned; what others have pinned nobody can ask. */
+static int check_memlock(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 {
-	int r = check_fresh(w, plan, call);
+	const struct pfnbuf_plan_goal *goal = pfnbuf_plan_goal(plan);
+	struct pfnbuf_layout_count count;
+	uint64_t limit, bytes;
 
-	if (r >= 0)
-		r = check_usable(w, call);
+	if (w->device || !w->ioas || goal->suspended)
+		return 0;
+	pfnbuf_layout_count(goal->layout, &count);
+	bytes = count.frames[PFNBUF_SHARED] * pfnbuf_page_size();
+	if (k_memlock(pfnbuf_ctx_get_kernel(w->ctx), &limit) < 0 || bytes <= limit)
+		return 0;
+	return pfnbuf_refused(-ENOMEM, "pfnbuf_plan_check", w->name, NULL,
+			      "raise RLIMIT_MEMLOCK, or run with CAP_IPC_LOCK",
+			      "the layout shares 0x%" PRIx64 " bytes, which devices pin, and "
+			      "RLIMIT_MEMLOCK is 0x%" PRIx64,
+			      bytes, limit);
+}
+
+/* What is known beforehand to fail. */
+static int check_limits(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+{
+	int r = check_memlock(w, plan);
+
 	return r < 0 ? r : pfnbuf_plan_check_steps(plan);
 }
 
 static int check_owned_plan(struct pfnbuf_plan_owner *owner, struct pfnbuf_plan *plan)
 {
+	static const char call[] = "pfnbuf_plan_check";
 	struct pfnbuf_window *w = of_owner(owner);
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+	int r;
 
 	/* Somebody else may have attached a device. */
 	if (w->ioas && !w->ended)
 		pfnbuf_ioas_forget_space(w->ioas);
-	return check_plan(w, plan, "pfnbuf_plan_check");
+	r = check_fresh(w, plan, call);
+	if (r >= 0)
+		r = check_usable(w, call);
+	return r < 0 ? r : check_limits(w, plan);
 }
 
 /* ---------------------------------------------------------------- its end ------------------- */
@@ -1024,7 +1048,7 @@ static void quarantine(struct pfnbuf_window *w, struct pfnbuf_plan *plan,
 static int run_plan(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 {
 	struct pfnbuf_step stuck;
-	int r = pfnbuf_plan_check_steps(plan);
+	int r = check_limits(w, plan);
 
 	if (r < 0)
 		return r;

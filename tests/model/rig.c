@@ -215,6 +215,13 @@ static int door_memfd_create(void *data, const char *name, unsigned flags)
 	return r < 0 ? r : inner(rig)->memfd_create(inner(rig)->data, name, flags);
 }
 
+static int door_memlock(void *data, uint64_t *limit)
+{
+	struct rig *rig = data;
+
+	return inner(rig)->memlock(inner(rig)->data, limit);
+}
+
 static int door_eventfd(void *data, unsigned initval, int flags)
 {
 	struct rig *rig = data;
@@ -278,6 +285,7 @@ static const struct pfnbuf_kernel door = {
 	.fallocate = door_fallocate,
 	.ftruncate = door_ftruncate,
 	.memfd_create = door_memfd_create,
+	.memlock = door_memlock,
 	.eventfd = door_eventfd,
 	.readlink = door_readlink,
 	.list = door_list,

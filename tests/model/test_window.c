@@ -631,6 +631,35 @@ static void too_many_slots(void **state)
 	pfnbuf_vm_free(place.vm);
 }
 
+static void limits_are_known_before(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_ram(rig, 16, 0);
+	struct pfnbuf_place place = place_of(rig);
+	struct pfnbuf_ram ram = { .memfd = rig_memfd(rig, 16), .length = 16 * PAGE };
+
+	pfnbuf_sim_set_memlock(rig->sim, 8 * PAGE);
+	rig_count(rig, NULL, 0);
+	assert_int_equal(pfnbuf_window_convert(w, 0, 9 * PAGE, PFNBUF_SHARED), -ENOMEM);
+	assert_non_null(strstr(pfnbuf_last_error(), "RLIMIT_MEMLOCK is 0x8000"));
+	assert_int_equal(rig->changes, 0);
+	assert_int_equal(pfnbuf_window_convert(w, 0, 8 * PAGE, PFNBUF_SHARED), 0);
+	pfnbuf_window_free(w);
+	pfnbuf_sim_set_memlock(rig->sim, UINT64_MAX);
+
+	/* Beyond the simulated IOMMU's 48 bits. */
+	place.iova = UINT64_C(1) << 50;
+	assert_int_equal(pfnbuf_window_new_ram(rig->ctx, &ram, &place, &w), 0);
+	rig_count(rig, NULL, 0);
+	assert_int_equal(pfnbuf_window_convert(w, 0, PAGE, PFNBUF_SHARED), -ERANGE);
+	assert_int_equal(rig->changes, 0);
+	assert_int_equal(pfnbuf_window_move(w, GPA, IOVA), 0);
+	assert_int_equal(pfnbuf_window_convert(w, 0, PAGE, PFNBUF_SHARED), 0);
+	assert_int_equal(pfnbuf_window_move(w, GPA, UINT64_C(1) << 50), -ERANGE);
+	pfnbuf_window_free(w);
+	pfnbuf_buf_unref(ram.memfd);
+}
+
 /* Somebody maps in a window's hole: it stays, and areas beside it go one by one. */
 static void strangers_in_a_hole(void **state)
 {
@@ -817,6 +846,7 @@ int main(void)
 		TEST(refusals),
 		TEST(one_side_only),
 		TEST(too_many_slots),
+		TEST(limits_are_known_before),
 		TEST(strangers_in_a_hole),
 		TEST(a_failed_plan_leaves_nothing),
 		TEST(quarantine),

@@ -280,10 +280,16 @@ static void find_revived(struct world *world, struct model *m)
 	for (uint64_t p = 0; p < m->pages; p++) {
 		struct pfnbuf_area area;
 
-		if (!placed(m)[p] || m->known[p])
+		if (!placed(m)[p])
+			continue;
+		/* Of an area that died unseen not even the ledger can say whether it was imported anew. */
+		if (m->known[p] && !m->works[p])
+			m->works[p] = rig_dma(&world->rig, m->iova + p * PAGE) >= 0;
+		if (m->known[p])
 			continue;
 		REQUIRE(pfnbuf_ioas_next_area(world->rig.ioas, m->iova + p * PAGE, &area));
-		m->works[p] = m->known[p] = !area.dead;
+		m->works[p] |= !area.dead;
+		m->known[p] = !area.dead;
 	}
 }
 

@@ -257,6 +257,14 @@ static int mock_fstat(void *data, int fd, struct stat *st)
 	return (int)c->result;
 }
 
+/* It asks for nothing that a test would want to see. */
+static int mock_memlock(void *data, uint64_t *limit)
+{
+	(void)data;
+	*limit = UINT64_MAX;
+	return 0;
+}
+
 static int mock_fstatfs_type(void *data, int fd, uint64_t *f_type)
 {
 	const struct mock_call *c =
@@ -378,6 +386,7 @@ const struct pfnbuf_kernel *mock_kernel(void)
 		.lseek = mock_lseek,
 		.fstat = mock_fstat,
 		.fstatfs_type = mock_fstatfs_type,
+		.memlock = mock_memlock,
 		.fallocate = mock_fallocate,
 		.ftruncate = mock_ftruncate,
 		.memfd_create = mock_memfd_create,

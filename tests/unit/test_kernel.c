@@ -76,6 +76,8 @@ static void files(void **state)
 	assert_int_equal(k_lseek(k, fd, 0, SEEK_END), 0x10000);
 	assert_int_equal(k_fstat(k, fd, &st), 0);
 	assert_int_equal(st.st_size, 0x10000);
+	assert_int_equal(k_memlock(k, &type), 0);
+	assert_true(type > 0);
 	assert_int_equal(k_fstatfs_type(k, fd, &type), 0);
 	assert_int_equal(type, 0x01021994);
 	assert_int_equal(

@@ -413,6 +413,15 @@ static int trace_fstatfs_type(void *data, int fd, uint64_t *type)
 	return (int)report_end(&report, trace->below->fstatfs_type(trace->below->data, fd, type));
 }
 
+static int trace_memlock(void *data, uint64_t *limit)
+{
+	struct trace *trace = data;
+	struct report report;
+
+	report_begin(&report, trace, "getrlimit");
+	return (int)report_end(&report, trace->below->memlock(trace->below->data, limit));
+}
+
 static int trace_fallocate(void *data, int fd, int mode, uint64_t offset, uint64_t length)
 {
 	struct trace *trace = data;
@@ -534,6 +543,7 @@ void trace_init(struct trace *trace, const struct pfnbuf_kernel *below, FILE *fi
 		.lseek = trace_lseek,
 		.fstat = trace_fstat,
 		.fstatfs_type = trace_fstatfs_type,
+		.memlock = trace_memlock,
 		.fallocate = trace_fallocate,
 		.ftruncate = trace_ftruncate,
 		.memfd_create = trace_memfd_create,
