@@ -198,18 +198,20 @@ $(tail -n 5 "$console")"
 count()
 {
 	awk '
-		/^@@ begin/ { name = $3; cases = bad = 0; open = 1; next }
+		/^@@ begin/ { name = $3; cases = bad = 0; open = 1; last = "it gave no reason"; next }
 		/^ok / { passed++; cases++ }
 		/^not ok / { failed++; cases++; bad++ }
 		/^skip / { skipped++; cases++ }
 		/^@@ end/ {
 			open = 0
-			if ($4 == 77) { if (!cases) { skipped++; print "skip " name > "/dev/stderr" } }
-			else if ($4 != 0) { if (!bad) { failed++; print "not ok " name ": exit status " $4 > "/dev/stderr" } }
-			else if (!cases) passed++
+			if ($4 == 77) { if (!cases) { skipped++; print "skip " name ": " last > "/dev/fd/3" } }
+			else if ($4 != 0) { if (!bad) { failed++; print "not ok " name ": exit status " $4 > "/dev/fd/3" } }
+			else if (!cases) { passed++; print "ok " name > "/dev/fd/3" }
+			next
 		}
+		NF { last = $0 }
 		END {
-			if (open) { failed++; print "not ok " name ": did not end" > "/dev/stderr" }
+			if (open) { failed++; print "not ok " name ": did not end" > "/dev/fd/3" }
 			print passed + 0, failed + 0, skipped + 0
 		}' "$results"
 }
@@ -248,6 +250,7 @@ qemu_pid=$!
 watch
 check_log
 
+exec 3>&1
 counts=$(count)
 problems=$(grep -c '^not ok machine' "$work/problems" || :)
 passed=${counts%% *}
