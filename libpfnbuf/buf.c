@@ -44,6 +44,15 @@ static const struct pfnbuf_kernel *kernel(const struct pfnbuf_buf *buf)
 	return pfnbuf_ctx_get_kernel(buf->ctx);
 }
 
+static int refuse_kind(int fd)
+{
+	char object[PFNBUF_NAME_MAX];
+
+	snprintf(object, sizeof(object), "fd %d", fd);
+	return pfnbuf_refused(-EINVAL, "pfnbuf_buf_from_fd", object, NULL, "",
+			      "the fd is neither a dma-buf nor a memfd nor a guest_memfd");
+}
+
 /* Takes the fd only on success. */
 static int allocate(struct pfnbuf_ctx *ctx, enum pfnbuf_kind kind, int fd, size_t nr_slices,
 		    struct pfnbuf_buf **bufp)
@@ -58,6 +67,9 @@ static int allocate(struct pfnbuf_ctx *ctx, enum pfnbuf_kind kind, int fd, size_
 	r = k_fstat(pfnbuf_ctx_get_kernel(ctx), fd, &st);
 	if (r < 0)
 		return pfnbuf_failed(r, "fstat", pfnbuf_kind_name(kind), NULL);
+	/* Device nodes are on a tmpfs as well. */
+	if (kind == PFNBUF_MEMFD && !S_ISREG(st.st_mode))
+		return refuse_kind(fd);
 	buf->refs = 1;
 	buf->kind = kind;
 	buf->fd = fd;
@@ -192,8 +204,7 @@ int pfnbuf_buf_from_fd(struct pfnbuf_ctx *ctx, int fd, unsigned flags, struct pf
 				      "unknown flags 0x%x", flags);
 	r = kind_of_fd(pfnbuf_ctx_get_kernel(ctx), fd, &kind);
 	if (r == -EINVAL)
-		return pfnbuf_refused(r, "pfnbuf_buf_from_fd", object, NULL, "",
-				      "the fd is neither a dma-buf nor a memfd nor a guest_memfd");
+		return refuse_kind(fd);
 	if (r < 0)
 		return pfnbuf_failed(r, "fstatfs", object, NULL);
 	r = allocate(ctx, kind, fd, 0, bufp);

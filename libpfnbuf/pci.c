@@ -8,22 +8,43 @@
 /* A list of capabilities that runs in a circle ends here: they are at least 4 bytes apart. */
 #define MAX_CAPS 48
 
+/* A number of exactly @digits hexadecimal digits; -1 if it is none. */
+static int parse_hex(const char *text, unsigned digits)
+{
+	int value = 0;
+
+	for (unsigned i = 0; i < digits; i++) {
+		static const char all[] = "0123456789abcdef";
+		const char c = (char)(text[i] >= 'A' && text[i] <= 'F' ? text[i] + 32 : text[i]);
+		const char *at = c ? strchr(all, c) : NULL;
+
+		if (!at)
+			return -1;
+		value = value * 16 + (int)(at - all);
+	}
+	return value;
+}
+
 int pfnbuf_pci_parse_bdf(const char *text, char out[16])
 {
-	unsigned domain = 0, bus, device, function;
-	int used = 0;
+	const size_t length = strnlen(text, sizeof("0000:00:00.0"));
+	int domain = 0, bus, device, function;
 
-	if (sscanf(text, "%4x:%2x:%2x.%1x%n", &domain, &bus, &device, &function, &used) != 4 ||
-	    text[used]) {
-		domain = 0;
-		used = 0;
-		if (sscanf(text, "%2x:%2x.%1x%n", &bus, &device, &function, &used) != 3 ||
-		    text[used])
-			return -EINVAL;
-	}
-	if (device > 0x1f || function > 7)
+	if (length == strlen("0000:00:00.0")) {
+		domain = text[4] == ':' ? parse_hex(text, 4) : -1;
+		text += 5;
+	} else if (length != strlen("00:00.0")) {
 		return -EINVAL;
-	snprintf(out, 16, "%04x:%02x:%02x.%x", domain & 0xffff, bus & 0xff, device, function);
+	}
+	if (domain < 0 || text[2] != ':' || text[5] != '.')
+		return -EINVAL;
+	bus = parse_hex(text, 2);
+	device = parse_hex(text + 3, 2);
+	function = parse_hex(text + 6, 1);
+	if (bus < 0 || device < 0 || device > 0x1f || function < 0 || function > 7)
+		return -EINVAL;
+	snprintf(out, 16, "%04x:%02x:%02x.%x", (unsigned)domain & 0xffff, (unsigned)bus & 0xff,
+		 (unsigned)device, (unsigned)function);
 	return 0;
 }
 

@@ -405,6 +405,9 @@ static int region_failed(const struct pfnbuf_vm *vm, int code, uint32_t self,
 				break;
 			id++;
 		}
+	if (code == -EBADF && !slot->guest_memfd)
+		return pfnbuf_refused(code, region_call(vm), vm->name, &range, "",
+				      "the VM's fd is not open");
 	if (!other)
 		return pfnbuf_failed(code, region_call(vm), vm->name, &range);
 	return pfnbuf_refused(code, region_call(vm), vm->name, &range, "delete that slot first",

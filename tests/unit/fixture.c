@@ -415,7 +415,10 @@ struct pfnbuf_buf *fixture_buf(struct pfnbuf_ctx *ctx, int fd, enum pfnbuf_kind 
 		[PFNBUF_MEMFD] = 0x01021994,
 		[PFNBUF_GUEST_MEMFD] = GUEST_MEMFD_MAGIC,
 	};
-	struct stat st = { .st_size = (off_t)length, .st_ino = (ino_t)fd, .st_dev = 9 };
+	struct stat st = { .st_mode = S_IFREG | 0600,
+			   .st_size = (off_t)length,
+			   .st_ino = (ino_t)fd,
+			   .st_dev = 9 };
 	struct pfnbuf_buf *buf = NULL;
 
 	mock_expect_one(.kind = MOCK_FSTATFS_TYPE, .fd = fd, .out = &magic[kind]);

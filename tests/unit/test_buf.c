@@ -35,7 +35,9 @@ static int teardown(void **state)
 	return 0;
 }
 
-static const struct stat memfd_stat = { .st_size = 0x400000, .st_ino = 1234, .st_dev = 9 };
+static const struct stat memfd_stat = {
+	.st_mode = S_IFREG | 0600, .st_size = 0x400000, .st_ino = 1234, .st_dev = 9
+};
 
 static const struct pfnbuf_range whole = { 0, 0x400000 };
 
@@ -83,7 +85,7 @@ static void huge_pages(void **state)
 	const unsigned logs[] = { 21, 30 };
 
 	for (size_t i = 0; i < 2; i++) {
-		const struct stat st = { .st_size = 1 << 30 };
+		const struct stat st = { .st_mode = S_IFREG | 0600, .st_size = 1 << 30 };
 
 		mock_expect_one(.kind = MOCK_MEMFD_CREATE, .path = "pfnbuf",
 				.request = MFD_CLOEXEC | MFD_HUGETLB | logs[i] << 26,
