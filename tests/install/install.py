@@ -194,10 +194,11 @@ def check_libraries(installed):
         check_needed(installed, library)
 
 
-def check_man(installed, scratch):
-    del scratch
-    pages = sorted((installed.prefix / "share" / "man").glob("man*/*"))
-    print("man pages: " + ", ".join(p.name for p in pages))
+def check_man(installed, source):
+    for page in sorted((source / "man").glob("*.[1-9]")):
+        folder = installed.prefix / "share" / "man" / f"man{page.suffix[1:]}"
+        if not list(folder.glob(f"{page.name}*")):
+            fail(f"{page.name} is not installed below {folder}")
 
 
 def main():
@@ -226,6 +227,7 @@ def main():
             check_headers(installed, args.cc)
             check_programs(installed, args.cc, args.programs, scratch)
             check_libraries(installed)
+            check_man(installed, args.programs.parents[1])
     print(f"{len(failures)} failures")
     return 1 if failures else 0
 
