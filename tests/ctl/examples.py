@@ -3,7 +3,7 @@
 """Holds examples/reports to the command that made them, and pictures to what they should show.
 
 Every NAME.json encodes to NAME.bin, and NAME.bin decodes to NAME.json, byte for byte. A picture of each is well-formed
-SVG whose runs cover their bars. --write makes the .bin files, and the .json files canonical, again.
+SVG whose runs cover their bars and whose labels keep apart. --write makes the .bin files, and the .json files canonical, again.
 """
 
 import pathlib
@@ -50,6 +50,20 @@ def check_picture(command, json):
             assert float(run_.get("x")) <= end + 0.1, f"{json.name}: a gap at {end}"
             end = max(end, float(run_.get("x")) + float(run_.get("width")))
         assert abs(end - left - width) < 3, f"{json.name}: runs end at {end}, not at {left + width}"
+    check_labels(json, root)
+
+
+def check_labels(json, root):
+    """No label stands on another or leaves the picture; a letter is about six wide."""
+    ends = {}
+    for text in root.iter(SVG + "text"):
+        if not text.get("class").startswith("label"):
+            continue
+        x, width = float(text.get("x")), 6 * len(text.text)
+        start = x - width if "left" in text.get("class") else x
+        assert start >= ends.get(text.get("y"), 0), f"{json.name}: `{text.text}` stands on what is left of it"
+        ends[text.get("y")] = start + width
+        assert start + width <= float(root.get("width")), f"{json.name}: `{text.text}` leaves the picture"
 
 
 def main():

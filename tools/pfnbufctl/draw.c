@@ -338,13 +338,13 @@ enum {
 	TOP = 50,    /* of the first row */
 	BAR = 34,    /* height of a bar */
 	AXIS = 30,   /* height of the axis under it */
-	MARK = 15,   /* height of a line of marks above it */
+	PIN = 15,    /* height of a line of labels above it */
 	GAP = 22,    /* between rows */
 	LEGEND = 24, /* height of a line of the legend */
 	DIGIT = 6,   /* width of a digit on the axis */
 	CHAR = 6,    /* width of a letter, about */
-	MAX_MARK_LINES = 4,
-	NO_LINE = MAX_MARK_LINES,
+	MAX_PIN_LINES = 4,
+	NO_LINE = MAX_PIN_LINES,
 };
 
 static const char *const fills[N_LOOKS] = {
@@ -393,6 +393,22 @@ static void svg_text(struct text *to, double x, double y, const char *class, con
 	text_add(to, "</text>\n");
 }
 
+static const char *name_of(const struct draw_run *run)
+{
+	return run->mark ? run->mark : look_names[look_of(run)];
+}
+
+/* Whether a run's name and size can be written on it. */
+static bool has_room(const struct draw_row *row, const struct draw_run *run)
+{
+	char size[64];
+	size_t letters = strlen(draw_size(run->length, size));
+
+	if (letters < strlen(name_of(run)))
+		letters = strlen(name_of(run));
+	return run_width(row, run) > CHAR * (double)letters + 4;
+}
+
 static void svg_run(struct text *to, const struct draw_row *row, const struct draw_run *run,
 		    double y)
 {
@@ -407,16 +423,22 @@ static void svg_run(struct text *to, const struct draw_row *row, const struct dr
 		"+0x%" PRIx64 " %s%s%s</title></rect>\n",
 		x_of(row, run->offset), y, width, BAR, fills[look], run->offset, run->length,
 		pfnbuf_vis_name(run->vis), run->mark ? ", " : "", run->mark ? run->mark : "");
-	draw_size(run->length, size);
-	if (width < CHAR * (double)strlen(size) + 4 || width < CHAR * (double)strlen("private"))
+	if (!has_room(row, run))
 		return;
-	if (look != LOOK_MARKED)
-		svg_text(to, middle, y + 15, classes[look], look_names[look]);
-	svg_text(to, middle, y + (look == LOOK_MARKED ? 21 : 27), classes[look], size);
+	svg_text(to, middle, y + 15, classes[look], name_of(run));
+	svg_text(to, middle, y + 27, classes[look], draw_size(run->length, size));
 }
 
+/* What points at a run with a mark that has no room for it. */
+struct pin {
+	const struct draw_run *run;
+	double x;
+	bool left; /* the label is left of x */
+	unsigned line;
+};
+
 /* "MSI-X table, 16 KiB at +0xb00000". @buf has 128 bytes. */
-static const char *mark_words(const struct draw_run *run, char *buf)
+static const char *pin_words(const struct draw_run *run, char *buf)
 {
 	char size[64];
 
@@ -425,64 +447,60 @@ static const char *mark_words(const struct draw_run *run, char *buf)
 	return buf;
 }
 
-static double mark_width(const struct draw_run *run)
-{
-	char words[128];
-
-	return CHAR * (double)strlen(mark_words(run, words));
-}
-
 /*
- * Where the labels of a row's marks go: a label starts above its run, in the lowest line that is
- * free there; where none is, it has to do without (NO_LINE). Returns how many lines are taken.
+ * The pins of a row: a label stands in the lowest line that is free there; where none is, the pin
+ * has to do without (NO_LINE). Returns how many there are, and how many lines they take.
  */
-static unsigned place_marks(const struct draw_row *row, unsigned *lines, size_t n)
+static size_t place_pins(const struct draw_row *row, struct pin *pins, unsigned *linesp)
 {
-	double taken[MAX_MARK_LINES] = { 0 };
-	unsigned used = 0;
-	size_t mark = 0;
-
-	for (size_t i = 0; i < row->nruns && mark < n; i++) {
-		double x = x_of(row, row->runs[i].offset);
-		unsigned line = 0;
-
-		if (!row->runs[i].mark)
-			continue;
-		while (line < MAX_MARK_LINES && taken[line] > x - 8)
-			line++;
-		lines[mark++] = line;
-		if (line == NO_LINE)
-			continue;
-		taken[line] = x + 14 + mark_width(&row->runs[i]);
-		used = line + 1 > used ? line + 1 : used;
-	}
-	return used;
-}
-
-static size_t count_marks(const struct draw_row *row)
-{
+	double taken[MAX_PIN_LINES] = { 0 };
+	char words[128];
 	size_t n = 0;
 
-	for (size_t i = 0; i < row->nruns; i++)
-		n += row->runs[i].mark != NULL;
+	*linesp = 0;
+	for (size_t i = 0; i < row->nruns; i++) {
+		const struct draw_run *run = &row->runs[i];
+		struct pin pin = { .run = run };
+		double width, start;
+
+		if (!run->mark || has_room(row, run))
+			continue;
+		width = CHAR * (double)strlen(pin_words(run, words));
+		pin.x = x_of(row, run->offset) + run_width(row, run) / 2;
+		pin.left = pin.x + 6 + width > WIDTH - 4;
+		start = pin.left ? pin.x - 6 - width : pin.x + 6;
+		while (pin.line < MAX_PIN_LINES && taken[pin.line] > start - 8)
+			pin.line++;
+		pins[n++] = pin;
+		if (pin.line == NO_LINE)
+			continue;
+		taken[pin.line] = start + width;
+		*linesp = pin.line + 1 > *linesp ? pin.line + 1 : *linesp;
+	}
 	return n;
 }
 
-/* A wedge that points at the run, a line up from it, and a label. */
-static void svg_mark(struct text *to, const struct draw_row *row, const struct draw_run *run,
-		     double y, unsigned line)
+static double pin_base(const struct pin *pin, double y)
 {
-	double x = x_of(row, run->offset) + run_width(row, run) / 2;
-	double base = y - 8 - MARK * (double)line;
-	bool left = x + 8 + mark_width(run) > WIDTH - 4;
+	return y - 8 - PIN * (double)pin->line;
+}
+
+/* A wedge that points at the run, and a line up from it. */
+static void svg_pin(struct text *to, const struct pin *pin, double y)
+{
+	text_add(to, "<path class=\"wedge\" d=\"M%.1f %.1f l-4 -6 h8 z\"/>\n", pin->x, y);
+	if (pin->line != NO_LINE)
+		text_add(to, "<path class=\"pin\" d=\"M%.1f %.1f V%.1f\"/>\n", pin->x,
+			 pin_base(pin, y) - 5, y - 5);
+}
+
+static void svg_pin_label(struct text *to, const struct pin *pin, double y)
+{
 	char words[128];
 
-	text_add(to, "<path class=\"wedge\" d=\"M%.1f %.1f l-4 -6 h8 z\"/>\n", x, y);
-	if (line == NO_LINE)
-		return;
-	text_add(to, "<path class=\"mark\" d=\"M%.1f %.1f V%.1f\"/>\n", x, base - 5, y - 5);
-	svg_text(to, left ? x - 6 : x + 6, base, left ? "label left" : "label",
-		 mark_words(run, words));
+	if (pin->line != NO_LINE)
+		svg_text(to, pin->left ? pin->x - 6 : pin->x + 6, pin_base(pin, y),
+			 pin->left ? "label left" : "label", pin_words(pin->run, words));
 }
 
 static void svg_change(struct text *to, const struct draw_row *row,
@@ -526,12 +544,12 @@ static void svg_axis(struct text *to, const struct draw_row *row, double y)
 /* Returns where the next row starts. */
 static double svg_row(struct text *to, const struct draw_row *row, double y)
 {
-	size_t nmarks = count_marks(row), mark = 0;
-	unsigned *lines = calloc(nmarks + 1, sizeof(*lines));
-	unsigned used = lines ? place_marks(row, lines, nmarks) : 0;
+	struct pin *pins = calloc(row->nruns + 1, sizeof(*pins));
+	unsigned lines = 0;
+	size_t npins = pins ? place_pins(row, pins, &lines) : 0;
 	char size[64];
 
-	y += used ? MARK * used + 8 : 0;
+	y += lines ? PIN * lines + 8 : 0;
 	svg_text(to, 16, y + 14, "name", row->label);
 	svg_text(to, 16, y + 29, "note", *row->note ? row->note : draw_size(row->size, size));
 	for (size_t i = 0; i < row->nruns; i++)
@@ -543,13 +561,15 @@ static double svg_row(struct text *to, const struct draw_row *row, double y)
 			svg_run(to, row, &row->runs[i], y);
 	text_add(to, "<rect class=\"frame\" x=\"%d\" y=\"%.1f\" width=\"%d\" height=\"%d\"/>\n",
 		 LEFT, y, RIGHT - LEFT, BAR);
-	for (size_t i = 0; lines && i < row->nruns; i++)
-		if (row->runs[i].mark)
-			svg_mark(to, row, &row->runs[i], y, lines[mark++]);
+	for (size_t i = 0; i < npins; i++)
+		svg_pin(to, &pins[i], y);
+	/* Over the lines of all pins, so that none strikes a label out. */
+	for (size_t i = 0; i < npins; i++)
+		svg_pin_label(to, &pins[i], y);
 	for (size_t i = 0; i < row->nchanges; i++)
 		svg_change(to, row, &row->changes[i], y);
 	svg_axis(to, row, y + BAR);
-	free(lines);
+	free(pins);
 	return y + BAR + AXIS + GAP;
 }
 
@@ -605,7 +625,7 @@ static const char head[] =
 	".label { font-size: 11px; fill: #8c1f70; stroke: #fff; stroke-width: 4px; "
 	"stroke-linejoin: round; paint-order: stroke; }\n"
 	".left { text-anchor: end; }\n"
-	".mark { stroke: #b02a8f; fill: none; }\n"
+	".pin { stroke: #b02a8f; fill: none; }\n"
 	".wedge { fill: #b02a8f; }\n"
 	".change { fill: #c8102e; }\n"
 	".tick { stroke: #222; fill: none; }\n"
