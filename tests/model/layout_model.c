@@ -34,26 +34,46 @@ static uint32_t random_below(uint64_t limit)
 	return (uint32_t)(random_next() % limit);
 }
 
+/* What a sequence is like. */
+struct mood {
+	uint64_t frames;
+	uint32_t focus;	 /* around here most happens */
+	uint32_t states; /* how many visibilities it knows */
+	bool dense;	 /* so many short runs close together that chunks become dense */
+};
+
+static struct mood random_mood(uint64_t frames)
+{
+	return (struct mood){
+		.frames = frames,
+		.focus = random_below(frames),
+		.states = 2 + random_below(2),
+		.dense = random_below(2),
+	};
+}
+
 /* Lengths of all magnitudes up to the whole, mostly short, as conversions are. */
-static uint32_t random_length(uint64_t frames)
+static uint32_t random_length(const struct mood *mood)
 {
 	unsigned bits = random_below(4) ? random_below(5) : random_below(22);
 
-	return (uint32_t)(random_next() & ((UINT64_C(1) << bits) - 1)) % (uint32_t)frames;
+	if (mood->dense && random_below(256))
+		bits = random_below(4);
+	return (uint32_t)(random_next() & ((UINT64_C(1) << bits) - 1)) % (uint32_t)mood->frames;
 }
 
 /* Places that are close together, so that runs meet, and often at an edge of 64 frames or of a chunk. */
-static uint32_t random_frame(uint64_t frames, uint32_t focus)
+static uint32_t random_frame(const struct mood *mood)
 {
-	switch (random_below(4)) {
+	switch (mood->dense && random_below(32) ? 3 : random_below(4)) {
 	case 0:
-		return random_below(frames);
+		return random_below(mood->frames);
 	case 1:
-		return (uint32_t)((random_below(frames) & ~63u) + random_below(3) - 1);
+		return (uint32_t)((random_below(mood->frames) & ~63u) + random_below(3) - 1);
 	case 2:
-		return (uint32_t)((random_below(frames) & ~16383u) + random_below(5) - 2);
+		return (uint32_t)((random_below(mood->frames) & ~16383u) + random_below(5) - 2);
 	default:
-		return focus + random_below(2000);
+		return mood->focus + random_below(mood->dense ? 8000 : 2000);
 	}
 }
 
@@ -69,17 +89,18 @@ static uint8_t random_kind(uint64_t frames)
 
 static void random_ops(struct op *ops, size_t n, uint64_t frames)
 {
-	uint32_t focus = random_below(frames);
-	uint32_t palette = random_below(2) ? 2 : 3;
+	struct mood mood = random_mood(frames);
 
 	for (size_t i = 0; i < n; i++)
 		ops[i] = (struct op){
 			.kind = random_kind(frames),
-			.a = (uint8_t)(random_below(3) ? 1 : random_below(OPS_LAYOUTS)),
+			.a = (uint8_t)(random_below(mood.dense ? 16 : 3)
+					       ? 1
+					       : random_below(OPS_LAYOUTS)),
 			.b = (uint8_t)random_below(OPS_LAYOUTS),
-			.vis = (uint8_t)(PFNBUF_PRIVATE - random_below(palette)),
-			.x = random_frame(frames, focus),
-			.y = random_length(frames),
+			.vis = (uint8_t)(PFNBUF_PRIVATE - random_below(mood.states)),
+			.x = random_frame(&mood),
+			.y = random_length(&mood),
 			.z = (uint32_t)random_next(),
 		};
 }
