@@ -3,7 +3,7 @@
 """Holds examples/reports to the command that made them, and pictures to what they should show.
 
 Every NAME.json encodes to NAME.bin, and NAME.bin decodes to NAME.json, byte for byte. A picture of each is well-formed
-SVG whose runs cover their bars and whose labels keep apart. --write makes the .bin files, and the .json files canonical, again.
+SVG whose runs cover their bars and whose labels keep apart. --write makes both files again, the .json canonical.
 """
 
 import pathlib
@@ -20,7 +20,8 @@ BARS = {
     "gpu": ["--bar", "0=16M@0x3800000000,64", "--bar", "2=4G@0x4000000000,64", "--bar", "4=32M@0x3810000000,64"],
     "inside": ["--bar", "2=1M@0xe0000000"],
     "nvme": ["--bar", "0=16K@0xfebf0000,64"],
-    "spdm-emu": [part for bar in range(1, 5) for part in ("--bar", f"{bar}=64K")] + ["--base", "min-range", "--unit", "pages"],
+    "spdm-emu": [part for bar in range(1, 5) for part in ("--bar", f"{bar}=64K")]
+    + ["--base", "min-range", "--unit", "pages"],
 }
 
 
