@@ -15,10 +15,10 @@
 
 /* What the report tests share: reports from initialisers, text from printers, random numbers. */
 
-#define TABLE   PFNBUF_TDI_ATTR_MSIX_TABLE
-#define PBA     PFNBUF_TDI_ATTR_MSIX_PBA
+#define TABLE	PFNBUF_TDI_ATTR_MSIX_TABLE
+#define PBA	PFNBUF_TDI_ATTR_MSIX_PBA
 #define NON_TEE PFNBUF_TDI_ATTR_NON_TEE
-#define UPD     PFNBUF_TDI_ATTR_UPDATABLE
+#define UPD	PFNBUF_TDI_ATTR_UPDATABLE
 
 static inline struct pfnbuf_tdi_report *build(const struct pfnbuf_tdi_range *ranges, size_t n)
 {
