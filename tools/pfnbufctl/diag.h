@@ -23,7 +23,8 @@ struct diag {
 	unsigned caret; /* where in @text the place is, from 0 */
 };
 
-#define DIAG_MAX 20
+/* So many are kept; after so many more, nobody reads on. */
+enum { DIAG_MAX = 20, DIAG_GIVE_UP = 1000 };
 
 struct diags {
 	struct diag list[DIAG_MAX];

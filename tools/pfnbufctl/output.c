@@ -312,8 +312,9 @@ void output_diags(struct output *output, const struct diags *diags)
 		else
 			diag_text(output, &diags->list[i]);
 	}
-	if (diags->dropped && !output->json)
-		fprintf(output->error, "... and %zu more errors\n", diags->dropped);
+	if (diags->dropped)
+		output_notice(output, "refused", STYLE_PLAIN, "... and %s%zu more errors",
+			      diags->dropped >= DIAG_GIVE_UP ? "at least " : "", diags->dropped);
 	fflush(output->error);
 }
 

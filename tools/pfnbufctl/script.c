@@ -1360,7 +1360,7 @@ int script_parse(struct script *script, const struct source *source)
 
 	lexer_init(&lexer, script, source);
 	for (;;) {
-		more = lexer_next(&lexer, &line);
+		more = script->diags.dropped < DIAG_GIVE_UP ? lexer_next(&lexer, &line) : 0;
 		if (more == -EINVAL)
 			continue;
 		if (more <= 0)
