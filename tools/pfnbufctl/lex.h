@@ -37,7 +37,7 @@ void lexer_init(struct lexer *lexer, struct script *script, const struct source 
  * The next line that has words. Returns 1; 0 at the end; -EINVAL where the line was refused (the reason is in the
  * script's diags and the lexer stands behind it); -ENOMEM.
  */
-int lexer_next(struct lexer *lexer, struct line *line);
+int lexer_next(struct lexer *lx, struct line *line);
 void line_clear(struct line *line);
 
 #endif /* PFNBUFCTL_LEX_H */

@@ -161,9 +161,8 @@ int main(int argc, char **argv)
 	/* Each option or word gives at most one. */
 	options.inputs = calloc((size_t)argc + 1, sizeof(*options.inputs));
 	options.defines = calloc((size_t)argc + 1, sizeof(*options.defines));
-	if (!options.inputs || !options.defines)
-		return EXIT_FAILED;
-	code = take_options(&options, argc, argv, true);
+	code = options.inputs && options.defines ? take_options(&options, argc, argv, true)
+						 : EXIT_FAILED;
 	if (code < 0)
 		code = take_words(&options, argc, argv);
 	if (code < 0)

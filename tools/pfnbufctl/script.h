@@ -40,7 +40,7 @@ enum kind {
 #define KIND_ANY 0x1ff
 
 /* "device or IOAS"; static for one kind, else built in a buffer of the caller's. */
-const char *kind_words(unsigned kinds, char *buf, size_t size);
+const char *kind_words(unsigned mask, char *buf, size_t size);
 
 enum type {
 	TYPE_NEW = 1, /* a name that the statement gives */
