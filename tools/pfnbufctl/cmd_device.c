@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "run.h"
 
@@ -285,6 +286,25 @@ uint8_t *statement_bytes(struct run *run, const struct statement *st, size_t *si
 	return bytes;
 }
 
+bool worth_another_look(struct run *run, const struct statement *st, const uint8_t *found,
+			uint64_t began)
+{
+	static const struct timespec pause = { .tv_nsec = 1000000 };
+	const struct value *timeout = statement_get(st, "timeout");
+	size_t size;
+	uint8_t *wanted;
+	bool same;
+
+	if (!timeout || now_ns() - began >= timeout->number || *run->stop)
+		return false;
+	wanted = statement_bytes(run, st, &size);
+	same = !wanted || !memcmp(found, wanted, size);
+	free(wanted);
+	if (!same)
+		nanosleep(&pause, NULL);
+	return !same;
+}
+
 int compare_bytes(struct run *run, const struct statement *st, uint64_t offset,
 		  const uint8_t *found)
 {
@@ -344,6 +364,7 @@ static int read_and_compare(struct run *run, const struct statement *st,
 	uint64_t offset = statement_get(st, "OFFSET")->number;
 	size_t size = (size_t)data_length(statement_data(st));
 	unsigned bar = (unsigned)number_or(st, "BAR", 0);
+	uint64_t began = now_ns();
 	uint8_t *bytes;
 	int err;
 
@@ -352,7 +373,9 @@ static int read_and_compare(struct run *run, const struct statement *st,
 	bytes = calloc(1, size);
 	if (!bytes)
 		return fail(run, -ENOMEM, "no memory for %zu bytes", size);
-	err = read(device, bar, offset, bytes, size);
+	do
+		err = read(device, bar, offset, bytes, size);
+	while (!err && worth_another_look(run, st, bytes, began));
 	if (!err)
 		err = compare_bytes(run, st, offset, bytes);
 	free(bytes);

@@ -36,7 +36,7 @@ int verb_title(struct run *run, const struct statement *st)
 	return 0;
 }
 
-static uint64_t now_ns(void)
+uint64_t now_ns(void)
 {
 	struct timespec now;
 

@@ -154,6 +154,10 @@ bool has(const struct statement *st, const char *param);
 /* Bytes of a statement that compares, against what was @found; says what differs. Returns 0 or -EBADMSG. */
 int compare_bytes(struct run *run, const struct statement *st, uint64_t offset,
 		  const uint8_t *found);
+/* Whether to read again before comparing: bytes differ and timeout= is not over since @began. Sleeps a little then. */
+bool worth_another_look(struct run *run, const struct statement *st, const uint8_t *found,
+			uint64_t began);
+uint64_t now_ns(void);
 /* malloc'd bytes that a statement gives. */
 uint8_t *statement_bytes(struct run *run, const struct statement *st, size_t *size);
 /* Print bytes that were read. */

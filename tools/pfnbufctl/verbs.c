@@ -68,6 +68,12 @@ static const char *const call_words[] = {
 		"u64", TYPE_INTEGER, PARAM_KEY | PARAM_DATA, .max = 8                              \
 	}
 
+/* How long to look again until bytes are as they should be. */
+#define PATIENCE                                                                                   \
+	{                                                                                          \
+		"timeout", TYPE_DURATION, PARAM_KEY | PARAM_OPTIONAL                               \
+	}
+
 #define DEVICE                                                                                     \
 	{                                                                                          \
 		"DEVICE", TYPE_OBJECT, .kinds = KIND_DEVICE                                        \
@@ -236,8 +242,10 @@ const struct verb verbs[VERB_COUNT] = {
 	},
 	[VERB_CONFIG_EXPECT] = {
 		"config expect", VERB_CONFIG_EXPECT, 0, "device", "compare bytes of configuration space",
-		"Fails with EBADMSG and shows both. " DATA_HELP,
-		{ DEVICE, { "OFFSET", TYPE_NUMBER }, DATA_KEYS },
+		"With timeout=, looks again until they are the same or the time is over. Fails with "
+		"EBADMSG and shows both. " DATA_HELP,
+		{ DEVICE, { "OFFSET", TYPE_NUMBER }, DATA_KEYS,
+		  PATIENCE },
 	},
 	[VERB_BAR_READ] = {
 		"bar read", VERB_BAR_READ, 0, "device", "read bytes of a BAR", NULL,
@@ -249,8 +257,10 @@ const struct verb verbs[VERB_COUNT] = {
 	},
 	[VERB_BAR_EXPECT] = {
 		"bar expect", VERB_BAR_EXPECT, 0, "device", "compare bytes of a BAR",
-		"Fails with EBADMSG and shows both. " DATA_HELP,
-		{ DEVICE, BAR, { "OFFSET", TYPE_NUMBER }, DATA_KEYS },
+		"With timeout=, looks again until they are the same or the time is over. Fails with "
+		"EBADMSG and shows both. " DATA_HELP,
+		{ DEVICE, BAR, { "OFFSET", TYPE_NUMBER }, DATA_KEYS,
+		  PATIENCE },
 	},
 
 	[VERB_EXPORT] = {
@@ -305,9 +315,11 @@ const struct verb verbs[VERB_COUNT] = {
 	[VERB_BUF_EXPECT] = {
 		"buf expect", VERB_BUF_EXPECT, 0, "buffer",
 		"compare bytes of a memfd or of process memory",
-		"Fails with EBADMSG and shows both. " DATA_HELP,
+		"With timeout=, looks again until they are the same or the time is over. Fails with "
+		"EBADMSG and shows both. " DATA_HELP,
 		{ { "BUF", TYPE_OBJECT, .kinds = KIND_BUF | KIND_MEMORY },
-		  { "OFFSET", TYPE_NUMBER }, DATA_KEYS },
+		  { "OFFSET", TYPE_NUMBER }, DATA_KEYS,
+		  PATIENCE },
 	},
 
 	[VERB_IOAS] = {
@@ -615,6 +627,8 @@ void verb_synopsis(const struct verb *verb, char *buf, size_t size)
 		bool optional = p->flags & PARAM_OPTIONAL;
 
 		if (p->flags & PARAM_DATA) {
+			if (!data && !add_words(buf, size, &used, " %s", "DATA"))
+				return;
 			data = true;
 			continue;
 		}
@@ -624,8 +638,6 @@ void verb_synopsis(const struct verb *verb, char *buf, size_t size)
 		    !add_words(buf, size, &used, "%s", optional ? "]" : ""))
 			return;
 	}
-	if (data)
-		add_words(buf, size, &used, " %s", "DATA");
 }
 
 size_t verb_param(const struct verb *verb, const char *name)
