@@ -197,6 +197,9 @@ static size_t search(enum ops_sabotage sabotage, uint64_t count)
 		n = count - done < SEQUENCE_MAX ? (size_t)(count - done) : SEQUENCE_MAX;
 		random_ops(ops, n, ops_frames(world.geometry));
 		if (!ops_run(&world, ops, n, &failure)) {
+			printf("operation %zu of a sequence fails: %s; shrinking it\n", failure.op,
+			       failure.text);
+			fflush(stdout);
 			failing = shrink(&world, ops, n, &failure);
 			report(&world, ops, failing, &failure);
 		}
