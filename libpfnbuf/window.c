@@ -514,9 +514,10 @@ struct cursor {
 	uint64_t at;
 	uint64_t end;
 	uint64_t next; /* the first offset behind @runs */
-	struct pfnbuf_run runs[8];
+	struct pfnbuf_run runs[16];
 	int nr;
 	int i;
+	int ask; /* how many runs next time: a span has few, or many */
 };
 
 static struct cursor cursor(const struct pfnbuf_window *w, const struct pfnbuf_layout *layout,
@@ -529,6 +530,7 @@ static struct cursor cursor(const struct pfnbuf_window *w, const struct pfnbuf_l
 		.at = span->offset,
 		.end = end_of(span),
 		.next = span->offset,
+		.ask = 2,
 	};
 }
 
@@ -541,9 +543,9 @@ static const struct pfnbuf_run *shared_run(struct cursor *c)
 		if (c->i == c->nr) {
 			if (c->next >= c->end)
 				return NULL;
-			c->nr = pfnbuf_layout_next(c->layout, &c->next, c->runs,
-						   sizeof(c->runs) / sizeof(*c->runs));
+			c->nr = pfnbuf_layout_next(c->layout, &c->next, c->runs, c->ask);
 			c->i = 0;
+			c->ask = sizeof(c->runs) / sizeof(*c->runs);
 			if (c->nr <= 0)
 				return NULL;
 		} else if (run->vis == PFNBUF_SHARED && run->offset + run->length > c->at) {
@@ -600,8 +602,9 @@ struct difference {
 	bool areas;
 	struct pieces gone;
 	struct pieces made;
-	bool kept;     /* a piece that stays was seen after the last that goes */
-	uint64_t seen; /* up to where */
+	struct pfnbuf_range span; /* what changes have reached and nobody has compared yet */
+	bool kept;		  /* a piece that stays was seen after the last that goes */
+	uint64_t seen;		  /* up to where */
 };
 
 static void cleanup_difference_free(struct difference *d)
@@ -718,31 +721,44 @@ static struct pfnbuf_range reach(const struct difference *d, const struct pfnbuf
 }
 
 /* Later changes never reach further to the front, so spans that overlap are neighbours. */
-static int find_difference(struct difference *d)
+static int add_change(struct difference *d, const struct pfnbuf_change *c)
 {
-	struct pfnbuf_range span = { 0, 0 };
+	const struct pfnbuf_range span = d->span, next = reach(d, c);
+
+	if (next.offset >= end_of(&span)) {
+		d->span = next;
+		return compare(d, &span);
+	}
+	if (end_of(&next) > end_of(&span))
+		d->span.length = end_of(&next) - span.offset;
+	return 0;
+}
+
+/* The layouts of both are the same. Either may be NULL. */
+static int find_differences(const struct pfnbuf_layout *from, const struct pfnbuf_layout *to,
+			    struct difference *areas, struct difference *slots)
+{
 	struct pfnbuf_change changes[64];
 	uint64_t pos = 0;
 	int n, r = 0;
 
-	while ((n = pfnbuf_layout_diff(d->from, d->to, &pos, changes, 64)) > 0) {
+	while ((n = pfnbuf_layout_diff(from, to, &pos, changes, 64)) > 0) {
 		for (int i = 0; r >= 0 && i < n; i++) {
-			struct pfnbuf_range next;
-
 			if ((changes[i].from == PFNBUF_SHARED) == (changes[i].to == PFNBUF_SHARED))
 				continue;
-			next = reach(d, &changes[i]);
-			if (next.offset >= end_of(&span)) {
-				r = compare(d, &span);
-				span = next;
-			} else if (end_of(&next) > end_of(&span)) {
-				span.length = end_of(&next) - span.offset;
-			}
+			if (areas)
+				r = add_change(areas, &changes[i]);
+			if (r >= 0 && slots)
+				r = add_change(slots, &changes[i]);
 		}
 		if (r < 0)
 			return r;
 	}
-	return n < 0 ? n : compare(d, &span);
+	if (n >= 0 && areas)
+		n = compare(areas, &areas->span);
+	if (n >= 0 && slots)
+		n = compare(slots, &slots->span);
+	return n;
 }
 
 /* ---------------------------------------------------------------- planning ------------------ */
@@ -850,10 +866,8 @@ static int plan_difference(const struct pfnbuf_window *w, struct pfnbuf_plan *pl
 		.areas = true,
 	};
 	cleanup_difference struct difference slots = { .w = w, .from = from, .to = to };
-	int r = w->ioas ? find_difference(&areas) : 0;
+	int r = find_differences(from, to, w->ioas ? &areas : NULL, w->vm ? &slots : NULL);
 
-	if (r >= 0 && w->vm)
-		r = find_difference(&slots);
 	if (r >= 0)
 		r = plan_unmaps(w, plan, &areas.gone, "not shared any more",
 				"its run changes, and an area cannot");

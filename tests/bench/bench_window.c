@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What windows cost, a line for each figure: "window.<figure> <value>".
+ *
+ * Planning and memory are measured over a kernel that says yes to everything and keeps nothing; slots
+ * on the running kernel's KVM, where it may be opened, against a bare loop of the same calls.
+ */
+#include <pfnbuf.h>
+
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "libpfnbuf/uapi/iommufd.h"
+#include "libpfnbuf/uapi/kvm.h"
+
+#define PAGE	UINT64_C(4096)
+#define MIB	(UINT64_C(1) << 20)
+#define TIB	(UINT64_C(1) << 40)
+#define GRANULE (2 * MIB)
+
+#define CHECK(call)                                                                                \
+	do {                                                                                       \
+		if ((call) < 0) {                                                                  \
+			fprintf(stderr, "%s: %s\n", #call, pfnbuf_last_error());                   \
+			exit(1);                                                                   \
+		}                                                                                  \
+	} while (0)
+
+static uint64_t now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t random_state = 42;
+
+static uint64_t random_u64(void)
+{
+	uint64_t z = random_state += UINT64_C(0x9e3779b97f4a7c15);
+
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return z ^ z >> 31;
+}
+
+/* ---------------------------------------------------------------- a kernel that says yes ---- */
+
+static uint64_t changes;
+
+static int yes_open(void *data, const char *path, int flags)
+{
+	(void)data;
+	(void)path;
+	(void)flags;
+	return 1000;
+}
+
+static int yes_close(void *data, int fd)
+{
+	(void)data;
+	return fd == 1000 ? 0 : pfnbuf_kernel_running()->close(NULL, fd);
+}
+
+static int yes_ioctl(void *data, int fd, unsigned long request, void *arg)
+{
+	struct iommu_ioas_iova_ranges *ranges = arg;
+
+	(void)data;
+	(void)fd;
+	switch (request) {
+	case IOMMU_IOAS_ALLOC:
+		((struct iommu_ioas_alloc *)arg)->out_ioas_id = 1;
+		return 0;
+	case IOMMU_IOAS_IOVA_RANGES:
+		if (ranges->num_iovas)
+			*(struct iommu_iova_range *)(uintptr_t)ranges->allowed_iovas =
+				(struct iommu_iova_range){ 0, UINT64_MAX };
+		ranges->num_iovas = 1;
+		ranges->out_iova_alignment = PAGE;
+		return 0;
+	case IOMMU_IOAS_MAP_FILE:
+	case IOMMU_IOAS_UNMAP:
+	case KVM_SET_USER_MEMORY_REGION2:
+		changes++;
+		return 0;
+	case KVM_GET_API_VERSION:
+		return 12;
+	case KVM_CREATE_VM:
+		return 1000;
+	case KVM_CHECK_EXTENSION:
+		return (uintptr_t)arg == KVM_CAP_NR_MEMSLOTS ? 32764 : 1;
+	default:
+		return 0;
+	}
+}
+
+struct scene {
+	struct pfnbuf_kernel kernel;
+	struct pfnbuf_ctx *ctx;
+	struct pfnbuf_ioas *ioas;
+	struct pfnbuf_vm *vm;
+	struct pfnbuf_window *w;
+};
+
+static void open_scene(struct scene *s, uint64_t length, uint64_t granule, bool with_vm)
+{
+	struct pfnbuf_ctx_opts opts = { .size = sizeof(opts) };
+	struct pfnbuf_place place = { .size = sizeof(place), .iova = TIB, .granule = granule };
+	struct pfnbuf_ram ram = { .length = length, .addr = (void *)TIB };
+
+	s->kernel = *pfnbuf_kernel_running();
+	s->kernel.open = yes_open;
+	s->kernel.close = yes_close;
+	s->kernel.ioctl = yes_ioctl;
+	opts.kernel = &s->kernel;
+	CHECK(pfnbuf_ctx_new(&s->ctx, &opts));
+	CHECK(pfnbuf_ioas_new(s->ctx, &s->ioas));
+	s->vm = NULL;
+	if (with_vm)
+		CHECK(pfnbuf_vm_new(s->ctx, 0, &s->vm));
+	CHECK(pfnbuf_buf_new_memfd(s->ctx, length, 0, &ram.memfd));
+	place.ioas = s->ioas;
+	place.vm = s->vm;
+	CHECK(pfnbuf_window_new_ram(s->ctx, &ram, &place, &s->w));
+	pfnbuf_buf_unref(ram.memfd);
+}
+
+static void close_scene(struct scene *s)
+{
+	pfnbuf_window_free(s->w);
+	pfnbuf_vm_free(s->vm);
+	pfnbuf_ioas_free(s->ioas);
+	pfnbuf_ctx_free(s->ctx);
+}
+
+/* ---------------------------------------------------------------- calls --------------------- */
+
+#define PAGES 256
+
+static uint64_t piece_end(const bool *shared, uint64_t p, uint64_t granule)
+{
+	uint64_t end = p + 1;
+
+	while (end < PAGES && shared[end] && end % granule)
+		end++;
+	return end;
+}
+
+static bool is_piece(const bool *shared, uint64_t p, uint64_t end, uint64_t granule)
+{
+	return shared[p] && (!p || !shared[p - 1] || p % granule == 0) &&
+	       piece_end(shared, p, granule) == end;
+}
+
+/* Pieces of @a that are none of @b; with @join, those that no common piece parts count as one. */
+static uint64_t count_only(const bool *a, const bool *b, uint64_t granule, bool join)
+{
+	uint64_t n = 0, end;
+	bool parted = true;
+
+	for (uint64_t p = 0; p < PAGES; p = end) {
+		end = p + 1;
+		if (!a[p])
+			continue;
+		end = piece_end(a, p, granule);
+		if (is_piece(b, p, end, granule)) {
+			parted = true;
+		} else {
+			n += !join || parted;
+			parted = false;
+		}
+	}
+	return n;
+}
+
+static uint64_t minimum(const bool *from, const bool *to, uint64_t granule)
+{
+	return count_only(from, to, granule, true) + count_only(to, from, granule, false) +
+	       count_only(from, to, PAGES, false) + count_only(to, from, PAGES, false);
+}
+
+static void random_layout(bool *shared)
+{
+	for (uint64_t p = 0; p < PAGES;) {
+		const uint64_t n = 1 + random_u64() % 16;
+		const bool value = random_u64() & 1;
+
+		for (uint64_t end = p + n; p < end && p < PAGES; p++)
+			shared[p] = value;
+	}
+}
+
+static struct pfnbuf_layout *layout_of(const bool *shared)
+{
+	struct pfnbuf_layout *layout;
+
+	CHECK(pfnbuf_layout_new(PAGES * PAGE, PAGE, PFNBUF_HOLE, &layout));
+	for (uint64_t p = 0; p < PAGES; p++)
+		if (shared[p])
+			CHECK(pfnbuf_layout_set(layout, p * PAGE, PAGE, PFNBUF_SHARED));
+	return layout;
+}
+
+static void bench_calls(void)
+{
+	uint64_t needed = 0, made = 0;
+
+	for (int pair = 0; pair < 1000; pair++) {
+		const uint64_t granule = pair & 1 ? PAGES : 8;
+		bool from[PAGES], to[PAGES];
+		struct pfnbuf_layout *layout;
+		struct scene s;
+
+		open_scene(&s, PAGES * PAGE, granule * PAGE, true);
+		random_layout(from);
+		random_layout(to);
+		layout = layout_of(from);
+		CHECK(pfnbuf_window_set_layout(s.w, layout));
+		pfnbuf_layout_free(layout);
+		layout = layout_of(to);
+		changes = 0;
+		CHECK(pfnbuf_window_set_layout(s.w, layout));
+		pfnbuf_layout_free(layout);
+		made += changes;
+		needed += minimum(from, to, granule);
+		close_scene(&s);
+	}
+	printf("window.calls_over_minimum %.4f\n", (double)made / (double)needed);
+}
+
+/* ---------------------------------------------------------------- planning ------------------ */
+
+static uint64_t best_plan(struct scene *s, const struct pfnbuf_layout *target)
+{
+	uint64_t best = UINT64_MAX;
+
+	/* An absolute time: the best one is the one that others disturbed least. */
+	for (int i = 0; i < 15; i++) {
+		const uint64_t before = now();
+		struct pfnbuf_plan *plan;
+		uint64_t took;
+
+		CHECK(pfnbuf_window_plan(s->w, target, &plan));
+		took = now() - before;
+		best = took < best ? took : best;
+		pfnbuf_plan_free(plan);
+	}
+	return best;
+}
+
+static void bench_planning(const char *name, bool with_vm, uint64_t size)
+{
+	struct pfnbuf_layout *target;
+	struct scene s;
+
+	open_scene(&s, TIB, GRANULE, with_vm);
+	CHECK(pfnbuf_window_convert(s.w, 0, TIB, PFNBUF_SHARED));
+	CHECK(pfnbuf_window_get_layout(s.w, &target));
+	for (int i = 0; i < 5000; i++)
+		CHECK(pfnbuf_layout_set(target, random_u64() % (TIB / size) * size, size,
+					PFNBUF_HOLE));
+	printf("window.%s %.3f\n", name, (double)best_plan(&s, target) / 1e6);
+	pfnbuf_layout_free(target);
+	close_scene(&s);
+}
+
+/* ---------------------------------------------------------------- memory -------------------- */
+
+static void bench_memory(void)
+{
+	const uint64_t areas = TIB / GRANULE;
+	struct scene s;
+	size_t before;
+
+	open_scene(&s, TIB, GRANULE, false);
+	malloc_trim(0);
+	before = mallinfo2().uordblks;
+	CHECK(pfnbuf_window_convert(s.w, 0, TIB, PFNBUF_SHARED));
+	malloc_trim(0);
+	printf("window.bytes_per_area %.1f\n",
+	       (double)(mallinfo2().uordblks - before) / (double)areas);
+	printf("window.ram_1tib_2mib_mib %.1f\n",
+	       (double)(mallinfo2().uordblks - before) / (double)MIB);
+	close_scene(&s);
+}
+
+/* ---------------------------------------------------------------- the running kernel -------- */
+
+#define SLOTS 1000
+
+static uint64_t inside; /* nanoseconds in ioctl */
+
+static int timed_ioctl(void *data, int fd, unsigned long request, void *arg)
+{
+	const uint64_t before = now();
+	int r = pfnbuf_kernel_running()->ioctl(data, fd, request, arg);
+
+	inside += now() - before;
+	return r;
+}
+
+static uint64_t bare_loop(const struct pfnbuf_kernel *k, int vm, char *memory, bool set)
+{
+	const uint64_t before = now();
+
+	for (uint32_t i = 0; i < SLOTS; i++) {
+		struct kvm_userspace_memory_region2 region = {
+			.slot = i,
+			.guest_phys_addr = 2 * i * PAGE,
+			.memory_size = set ? PAGE : 0,
+			.userspace_addr = (uintptr_t)memory + 2 * i * PAGE,
+		};
+
+		CHECK(k->ioctl(k->data, vm, KVM_SET_USER_MEMORY_REGION2, &region));
+	}
+	return now() - before;
+}
+
+static double median(double *values, int n)
+{
+	for (int i = 1; i < n; i++)
+		for (int k = i; k > 0 && values[k] < values[k - 1]; k--) {
+			const double swap = values[k];
+
+			values[k] = values[k - 1];
+			values[k - 1] = swap;
+		}
+	return values[n / 2];
+}
+
+static struct pfnbuf_layout *every_other_page(void)
+{
+	struct pfnbuf_layout *layout;
+
+	CHECK(pfnbuf_layout_new(2 * SLOTS * PAGE, PAGE, PFNBUF_HOLE, &layout));
+	for (uint64_t i = 0; i < SLOTS; i++)
+		CHECK(pfnbuf_layout_set(layout, 2 * i * PAGE, PAGE, PFNBUF_SHARED));
+	return layout;
+}
+
+/* In turns, so that what disturbs one disturbs the other. */
+static void bench_slots(struct pfnbuf_ctx *ctx, struct pfnbuf_vm *vm)
+{
+	const struct pfnbuf_kernel *k = pfnbuf_ctx_get_kernel(ctx);
+	struct pfnbuf_layout *layout = every_other_page();
+	struct pfnbuf_place place = { .size = sizeof(place), .vm = vm };
+	struct pfnbuf_ram ram = { .length = 2 * SLOTS * PAGE };
+	double ratios[15], shares[15];
+	struct pfnbuf_window *w;
+
+	CHECK(pfnbuf_buf_new_memfd(ctx, ram.length, 0, &ram.memfd));
+	CHECK(pfnbuf_buf_map(ram.memfd, 0, ram.length, &ram.addr));
+	CHECK(pfnbuf_window_new_ram(ctx, &ram, &place, &w));
+	for (int i = 0; i < 15; i++) {
+		uint64_t bare = bare_loop(k, pfnbuf_vm_get_fd(vm), ram.addr, true), ours;
+
+		bare += bare_loop(k, pfnbuf_vm_get_fd(vm), ram.addr, false);
+		inside = 0;
+		ours = now();
+		CHECK(pfnbuf_window_set_layout(w, layout));
+		CHECK(pfnbuf_window_convert(w, 0, ram.length, PFNBUF_HOLE));
+		ours = now() - ours;
+		ratios[i] = (double)ours / (double)bare;
+		shares[i] = 1 - (double)inside / (double)ours;
+	}
+	printf("window.slot_plan_over_loop %.3f\n", median(ratios, 15));
+	printf("window.share_outside_kernel %.3f\n", median(shares, 15));
+	pfnbuf_window_free(w);
+	pfnbuf_buf_unmap(ram.memfd, ram.addr, ram.length);
+	pfnbuf_buf_unref(ram.memfd);
+	pfnbuf_layout_free(layout);
+}
+
+static void bench_kvm(void)
+{
+	struct pfnbuf_kernel kernel = *pfnbuf_kernel_running();
+	struct pfnbuf_ctx_opts opts = { .size = sizeof(opts), .kernel = &kernel };
+	struct pfnbuf_ctx *ctx;
+	struct pfnbuf_vm *vm;
+
+	kernel.ioctl = timed_ioctl;
+	CHECK(pfnbuf_ctx_new(&ctx, &opts));
+	if (pfnbuf_vm_new(ctx, PFNBUF_VM_DEFAULT, &vm) < 0) {
+		fprintf(stderr, "slots on the running kernel: left out: %s\n", pfnbuf_last_error());
+	} else {
+		bench_slots(ctx, vm);
+		pfnbuf_vm_free(vm);
+	}
+	pfnbuf_ctx_free(ctx);
+}
+
+int main(void)
+{
+	bench_calls();
+	bench_planning("plan_5000_ms", true, GRANULE);
+	bench_planning("plan_5000_areas_only_ms", false, GRANULE);
+	bench_planning("plan_5000_pages_ms", true, PAGE);
+	bench_memory();
+	bench_kvm();
+	return 0;
+}
