@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From the moment its window is built, the library gets no memory: a device with ten thousand areas and
+ * slots is revoked and restored all the same. The simulated kernel keeps its own memory.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "libpfnbuf/uapi/iommufd.h"
+#include "rig.h"
+#include "starve.h"
+
+#define GPA    UINT64_C(0x100000000)
+#define IOVA   UINT64_C(0x40000000)
+#define AREAS  10000
+#define BDF    "0000:05:00.0"
+#define LENGTH (UINT64_C(1) << 27)
+
+static int (*fed_ioctl)(void *data, int fd, unsigned long request, void *arg);
+static ssize_t (*fed_pwrite)(void *data, int fd, const void *buf, size_t count, uint64_t offset);
+static ssize_t (*fed_pread)(void *data, int fd, void *buf, size_t count, uint64_t offset);
+
+static int starved_ioctl(void *data, int fd, unsigned long request, void *arg)
+{
+	int r;
+
+	starve_end();
+	r = fed_ioctl(data, fd, request, arg);
+	starve_from(0);
+	return r;
+}
+
+static ssize_t starved_pwrite(void *data, int fd, const void *buf, size_t count, uint64_t offset)
+{
+	ssize_t r;
+
+	starve_end();
+	r = fed_pwrite(data, fd, buf, count, offset);
+	starve_from(0);
+	return r;
+}
+
+static ssize_t starved_pread(void *data, int fd, void *buf, size_t count, uint64_t offset)
+{
+	ssize_t r;
+
+	starve_end();
+	r = fed_pread(data, fd, buf, count, offset);
+	starve_from(0);
+	return r;
+}
+
+static void starve(struct rig *rig)
+{
+	fed_ioctl = rig->door.ioctl;
+	fed_pwrite = rig->door.pwrite;
+	fed_pread = rig->door.pread;
+	rig->door.ioctl = starved_ioctl;
+	rig->door.pwrite = starved_pwrite;
+	rig->door.pread = starved_pread;
+	starve_from(0);
+	REQUIRE(!malloc(1));
+}
+
+static void feed(struct rig *rig)
+{
+	rig->door.ioctl = fed_ioctl;
+	rig->door.pwrite = fed_pwrite;
+	rig->door.pread = fed_pread;
+	starve_end();
+}
+
+static struct pfnbuf_device *open_card(struct rig *rig)
+{
+	const struct pfnbuf_sim_device spec = {
+		.bdf = BDF,
+		.vendor = 0x1af4,
+		.device = 0x1110,
+		.flags = PFNBUF_SIM_FLR | PFNBUF_SIM_PM,
+		.bars = { [0] = { .size = LENGTH } },
+	};
+	struct pfnbuf_device *device;
+
+	REQUIRE(pfnbuf_sim_add_device(rig->sim, &spec) == 0);
+	REQUIRE(pfnbuf_device_open(rig->ctx, BDF, &device) == 0);
+	REQUIRE(pfnbuf_device_bind(device, NULL) == 0);
+	return device;
+}
+
+static struct pfnbuf_window *make(struct rig *rig, struct pfnbuf_device *device)
+{
+	const struct pfnbuf_place place = {
+		.size = sizeof(place),
+		.vm = rig->vm,
+		.gpa = GPA,
+		.ioas = rig->ioas,
+		.iova = IOVA,
+		.flags = PFNBUF_PLACE_WITHDRAW_SLOTS,
+	};
+	struct pfnbuf_layout *layout;
+	struct pfnbuf_window *w;
+
+	REQUIRE(pfnbuf_layout_new(LENGTH, PAGE, PFNBUF_HOLE, &layout) == 0);
+	for (uint64_t i = 0; i < AREAS; i++)
+		REQUIRE(pfnbuf_layout_set(layout, 2 * i * PAGE, PAGE, PFNBUF_SHARED) == 0);
+	REQUIRE(pfnbuf_window_new_bar(device, 0, NULL, &place, &w) == 0);
+	REQUIRE(pfnbuf_window_set_layout(w, layout) == 0);
+	pfnbuf_layout_free(layout);
+	return w;
+}
+
+static void is_placed(struct rig *rig, struct pfnbuf_window *w, bool live)
+{
+	struct pfnbuf_window_info info;
+
+	pfnbuf_window_get_info(w, &info);
+	REQUIRE(info.state == (live ? PFNBUF_WINDOW_LIVE : PFNBUF_WINDOW_SUSPENDED));
+	REQUIRE(info.areas == AREAS && info.slots == AREAS);
+	REQUIRE(info.dead_areas == (live ? 0 : AREAS));
+	for (uint64_t i = 0; i < AREAS; i += 999) {
+		REQUIRE((rig_dma(rig, IOVA + 2 * i * PAGE) >= 0) == live);
+		REQUIRE((rig_guest(rig, GPA + 2 * i * PAGE) >= 0) == live);
+	}
+}
+
+int main(void)
+{
+	static struct rig rig;
+	struct pfnbuf_device *device;
+	struct pfnbuf_window *w;
+
+	rig_open(&rig);
+	device = open_card(&rig);
+	w = make(&rig, device);
+	is_placed(&rig, w, true);
+
+	starve(&rig);
+	REQUIRE(pfnbuf_device_reset(device) == 0);
+	feed(&rig);
+	is_placed(&rig, w, false);
+	starve(&rig);
+	rig_count(&rig, NULL, 0);
+	REQUIRE(pfnbuf_device_restore(device) == 0);
+	/* All areas at once, then each area and slot. */
+	REQUIRE(rig.changes == 1 + 2 * AREAS);
+	REQUIRE(pfnbuf_device_set_memory_decode(device, false) == 0);
+	REQUIRE(pfnbuf_device_restore(device) == -ENODEV);
+	REQUIRE(pfnbuf_device_set_memory_decode(device, true) == 0);
+	REQUIRE(pfnbuf_window_restore(w) == 0);
+	feed(&rig);
+	is_placed(&rig, w, true);
+
+	pfnbuf_window_free(w);
+	pfnbuf_device_close(device);
+	rig_close(&rig);
+	printf("%d areas and slots restored without memory\n", AREAS);
+	return 0;
+}
