@@ -23,7 +23,6 @@
 #include <pfnbuf.h>
 
 #include <errno.h>
-#include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
