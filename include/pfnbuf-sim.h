@@ -6,6 +6,15 @@
  *
  * Conventions are those of pfnbuf.h. A simulated kernel may be used by any number of threads and
  * contexts at once.
+ *
+ * Each file that it opens is a real one: its fds may be dup'ed, sent through sockets, and closed
+ * without asking the table, which notices. /proc must be mounted. It keeps up to two fds of its own
+ * for each, with high numbers, out of the way of the caller's.
+ *
+ * What it does not do: it runs no guest (what one would reach is asked with
+ * pfnbuf_sim_guest_read() and _write()); it does not pin memory that an IOAS maps by address, so
+ * DMA reaches what is there now; a dma-buf and a fault queue cannot be put into an epoll instance
+ * (EPERM), where Linux takes them; mmap(2) of its fds without the table maps nothing of use.
  */
 #ifndef PFNBUF_SIM_H
 #define PFNBUF_SIM_H
@@ -18,7 +27,11 @@ extern "C" {
 
 struct pfnbuf_sim;
 
-/** Make a simulated kernel: no PCI devices yet, /dev/iommu and /dev/kvm present. */
+/**
+ * Make a simulated kernel: no PCI devices yet, /dev/iommu and /dev/kvm present.
+ *
+ * -ENOMEM, -EMFILE, -ENFILE
+ */
 PFNBUF_API int pfnbuf_sim_new(struct pfnbuf_sim **simp);
 
 /**
@@ -33,7 +46,7 @@ PFNBUF_API struct pfnbuf_sim *pfnbuf_sim_free(struct pfnbuf_sim *sim);
  */
 PFNBUF_API const struct pfnbuf_kernel *pfnbuf_sim_kernel(struct pfnbuf_sim *sim);
 
-/* ---------------------------------------------------------------- what is in the machine ------ */
+/* --------------------------------------------------- what is in the machine ------ */
 
 enum {
 	PFNBUF_SIM_BAR_IO = 1 << 0, /**< I/O ports */
@@ -52,7 +65,7 @@ enum {
 	PFNBUF_SIM_NO_GROUP = 1 << 6,  /**< no IOMMU group: bind fails with ENODEV */
 	PFNBUF_SIM_NO_ACCESS = 1 << 7, /**< the cdev may not be opened: EACCES */
 	PFNBUF_SIM_NO_DMABUF = 1 << 8, /**< a variant driver that exports no dma-bufs */
-	/** VFIO_DEVICE_RESET revokes and then fails with ENOTTY */
+	/** can be reset, it seems; VFIO_DEVICE_RESET revokes and then fails with ENOTTY */
 	PFNBUF_SIM_RESET_FAILS = 1 << 9,
 };
 
@@ -62,8 +75,9 @@ struct pfnbuf_sim_bar {
 };
 
 /**
- * A PCI device to put into the machine. Without any reset capability it has no reset and no hot
- * reset.
+ * A PCI device to put into the machine. It can be reset (VFIO_DEVICE_RESET) with PFNBUF_SIM_FLR or
+ * PFNBUF_SIM_AF_FLR, or where it is alone in its hot_reset_set. A reset leaves the bytes of its
+ * BARs as they are.
  */
 struct pfnbuf_sim_device {
 	const char *bdf; /**< "0000:01:00.0" */
@@ -78,12 +92,17 @@ struct pfnbuf_sim_device {
 	uint32_t msix_pba;     /**< offset of it */
 	/** devices with the same number above 0 share one slot that can be reset */
 	unsigned hot_reset_set;
-	unsigned iommu_group;    /**< devices with the same number above 0 share an IOMMU group; 0: one of its own */
+	/** devices with the same number above 0 share an IOMMU group; 0: one of its own */
+	unsigned iommu_group;
 };
 
 /**
- * Put a device in. -EEXIST: the address is taken. -EINVAL: malformed address, BAR sizes or
- * capabilities. Also possible while contexts exist.
+ * Put a device in; also possible while contexts exist. Its cdev is vfioN, where N counts from 0.
+ *
+ * -EEXIST  the address is taken
+ * -EINVAL  malformed address; a BAR that is not a power of two, below 16 bytes or too wide; an
+ *          MSI-X table that is not inside its BAR
+ * -ENOMEM, -EMFILE, -ENFILE
  */
 PFNBUF_API int pfnbuf_sim_add_device(struct pfnbuf_sim *sim, const struct pfnbuf_sim_device *spec);
 
@@ -92,15 +111,15 @@ PFNBUF_API void pfnbuf_sim_set_iommufd(struct pfnbuf_sim *sim, bool present);
 PFNBUF_API void pfnbuf_sim_set_kvm(struct pfnbuf_sim *sim, bool present);
 
 /**
- * The width of the I/O virtual addresses that the machine's IOMMU takes, in bits (at first: 48; 64: no
- * limit). Holds for attachments from now on. -EINVAL: below 32 or above 64.
+ * The width of the I/O virtual addresses that the machine's IOMMU takes, in bits (at first: 48;
+ * 64: no limit). Holds for attachments from now on. -EINVAL: below 32 or above 64.
  */
 PFNBUF_API int pfnbuf_sim_set_iova_bits(struct pfnbuf_sim *sim, unsigned bits);
 
 /** RLIMIT_MEMLOCK of the simulated process, in bytes (at first: no limit). */
 PFNBUF_API void pfnbuf_sim_set_memlock(struct pfnbuf_sim *sim, uint64_t bytes);
 
-/* ---------------------------------------------------------------- what it would really reach -- */
+/* --------------------------------------------------- what it would really reach -- */
 
 /**
  * DMA by the device at @bdf to or from @iova, through what its IOAS maps at this moment. Bytes
@@ -138,7 +157,7 @@ PFNBUF_API int pfnbuf_sim_bar_peek(struct pfnbuf_sim *sim, const char *bdf, unsi
 PFNBUF_API int pfnbuf_sim_bar_poke(struct pfnbuf_sim *sim, const char *bdf, unsigned bar,
 				   uint64_t offset, const void *data, size_t length);
 
-/* ---------------------------------------------------------------- trouble --------------------- */
+/* --------------------------------------------------- trouble --------------------- */
 
 /**
  * Let the @n-th call from now on (1: the next) fail with -@error without having any effect. Only
@@ -147,7 +166,10 @@ PFNBUF_API int pfnbuf_sim_bar_poke(struct pfnbuf_sim *sim, const char *bdf, unsi
  */
 PFNBUF_API void pfnbuf_sim_fail_nth(struct pfnbuf_sim *sim, uint64_t n, int error);
 
-/** Let the @n-th ioctl with this request number fail. Independent of pfnbuf_sim_fail_nth(). */
+/**
+ * Let the @n-th ioctl with this request number fail; 0 takes it back. Independent of
+ * pfnbuf_sim_fail_nth(); one setting for each request.
+ */
 PFNBUF_API void pfnbuf_sim_fail_ioctl(struct pfnbuf_sim *sim, unsigned long request, uint64_t n,
 				      int error);
 
@@ -173,15 +195,15 @@ PFNBUF_API int pfnbuf_sim_foreign_decode(struct pfnbuf_sim *sim, const char *bdf
 /** Rules that the simulated kernel can be made to break, to see that a test would notice. */
 enum pfnbuf_sim_error {
 	PFNBUF_SIM_ERROR_NONE,
-	PFNBUF_SIM_ERROR_SLOT_OVERLAP,   /**< an overlapping slot is EINVAL, where Linux says EEXIST */
+	PFNBUF_SIM_ERROR_SLOT_OVERLAP, /**< an overlapping slot is EINVAL, where Linux says EEXIST */
 	PFNBUF_SIM_ERROR_REVOKED_IMPORT, /**< a revoked dma-buf can be imported */
-	PFNBUF_SIM_ERROR_CUT_UNMAP,      /**< an unmap that cuts an area leaves those below it */
+	PFNBUF_SIM_ERROR_CUT_UNMAP,	 /**< an unmap that cuts an area leaves those below it */
 };
 
 /** Break a rule from now on, for tests of tests. */
 PFNBUF_API void pfnbuf_sim_plant_error(struct pfnbuf_sim *sim, enum pfnbuf_sim_error error);
 
-/* ---------------------------------------------------------------- what is there --------------- */
+/* --------------------------------------------------- what is there --------------- */
 
 /** Everything that can leak, counted. Equal before and after means nothing leaked. */
 struct pfnbuf_sim_counts {
@@ -209,9 +231,11 @@ PFNBUF_API void pfnbuf_sim_get_counts(struct pfnbuf_sim *sim, struct pfnbuf_sim_
 PFNBUF_API int pfnbuf_sim_dump(struct pfnbuf_sim *sim, char **textp);
 
 /**
- * Invariant: no page that a guest can reach as private is mapped for devices or reachable as
- * shared. Checked after every call; the first violation is kept. Returns 0, or 1 and a description
- * in *what (may be NULL), owned by @sim.
+ * Invariant: while a guest's page is private, no IOMMU maps the shared memory behind the same guest
+ * address. It is checked when memory becomes private, when a slot with a guest_memfd is made and
+ * when an area comes into sight of a device; the first violation is kept. Memory counts as the same
+ * by address, or by file where both the slot's memory and the area come from one and it was mapped
+ * through the table. Returns 0, or 1 and a description in *what (may be NULL), owned by @sim.
  */
 PFNBUF_API int pfnbuf_sim_alias(struct pfnbuf_sim *sim, const char **what);
 

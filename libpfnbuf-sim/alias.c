@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The invariant: a page that the guest reaches as private is not mapped for devices. For a slot with a
- * guest_memfd the danger is the shared memory behind the same guest address: while that is private, no
- * IOMMU may map its shared twin.
+ * The invariant: a page that the guest reaches as private is not mapped for devices. For a slot
+ * with a guest_memfd the danger is the shared memory behind the same guest address: while that is
+ * private, no IOMMU may map its shared twin.
  */
 #include <stdarg.h>
 
@@ -59,7 +59,7 @@ static void check_run(struct pfnbuf_sim *sim, const struct sim_slot *slot, uint6
 	if (area->filled && maps_memory(sim, area, slot->va + (gpa - slot->gpa), end - gpa))
 		violated(
 			sim,
-			"guest memory 0x%llx+0x%llx is private, and area 0x%llx of IOAS %u maps its shared twin",
+			"guest memory 0x%llx+0x%llx is private, its twin in area 0x%llx of IOAS %u",
 			(unsigned long long)gpa, (unsigned long long)(end - gpa),
 			(unsigned long long)area->iova, area->ioas->obj.id);
 }

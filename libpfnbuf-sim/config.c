@@ -114,7 +114,9 @@ void sim_config_init(struct sim_vdev *vdev, const struct pfnbuf_sim_device *spec
 	if (spec->flags & PFNBUF_SIM_PM) {
 		vdev->pm = add_cap(vdev, &last, PM_OFFSET, PCI_CAP_ID_PM, PCI_PM_SIZEOF);
 		put16(vdev->config, vdev->pm + PCI_PM_PMC, 3);
-		/* It does not lose its state on the way from D3hot, so this is no way to reset it. */
+		/*
+		 * It does not lose its state on the way from D3hot, so this is no way to reset it.
+		 */
 		put16(vdev->config, vdev->pm + PCI_PM_CTRL, PCI_PM_CTRL_NO_SOFT_RESET);
 	}
 	if (spec->flags & PFNBUF_SIM_FLR) {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* dma-bufs that vfio-pci exports: slices of a BAR (drivers/vfio/pci/vfio_pci_dmabuf.c, drivers/dma-buf/dma-buf.c). */
+/*
+ * dma-bufs that vfio-pci exports: slices of a BAR (drivers/vfio/pci/vfio_pci_dmabuf.c,
+ * drivers/dma-buf/dma-buf.c).
+ */
 #include <fcntl.h>
 
 #include "sim.h"

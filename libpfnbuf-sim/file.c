@@ -56,8 +56,8 @@ static int reopen(int fd, int flags)
 }
 
 /*
- * memfd_create leaves a file open that does not count as open for writing, which would spoil the lease: so
- * both the anchor and what is handed out are opened anew.
+ * memfd_create leaves a file open that does not count as open for writing, which would spoil the
+ * lease: so both the anchor and what is handed out are opened anew.
  */
 static int make_anchor(struct pfnbuf_sim *sim, const char *name, uint64_t size)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* guest_memfd (virt/kvm/guest_memfd.c) and the device that ties VFIO files to a VM (virt/kvm/vfio.c). */
+/*
+ * guest_memfd (virt/kvm/guest_memfd.c) and the device that ties VFIO files to a VM
+ * (virt/kvm/vfio.c).
+ */
 #include <fcntl.h>
 #include <sys/mman.h>
 
@@ -120,7 +123,7 @@ const struct sim_file_ops sim_gmem_ops = {
 	.magic = GUEST_MEMFD_MAGIC,
 };
 
-/* ------------------------------------------------------------------------------------------ kvm-vfio */
+/* ------------------------------------------------------------------------ kvm-vfio */
 
 struct kvm_vfio {
 	struct sim_vm *vm;

@@ -12,7 +12,7 @@
 #define TMPFS_MAGIC	0x01021994
 #define HUGETLBFS_MAGIC 0x958458f6
 
-/* -------------------------------------------------------------------------------------------- search */
+/* -------------------------------------------------------------------------- search */
 
 size_t sim_area_at(const struct sim_ioas *ioas, uint64_t iova)
 {
@@ -46,7 +46,7 @@ static bool range_in(const struct sim_range *ranges, size_t n, uint64_t start, u
 	return false;
 }
 
-/* ------------------------------------------------------------------------------------ reserved ranges */
+/* ----------------------------------------------------------------- reserved ranges */
 
 int sim_ioas_reserve(struct sim_ioas *ioas, uint64_t start, uint64_t last, const void *owner)
 {
@@ -88,7 +88,7 @@ int sim_ioas_set_allowed(struct sim_ioas *ioas, struct sim_range *ranges, size_t
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------- choosing an IOVA */
+/* ---------------------------------------------------------------- choosing an IOVA */
 
 struct wish {
 	uint64_t length, alignment, page_offset;
@@ -198,7 +198,7 @@ static int check_iova(const struct sim_ioas *ioas, uint64_t iova, uint64_t lengt
 	return area_in(ioas, iova, last) ? -EEXIST : 0;
 }
 
-/* --------------------------------------------------------------------------------------------- pages */
+/* --------------------------------------------------------------------------- pages */
 
 static struct sim_extern *extern_get(struct pfnbuf_sim *sim, int fd)
 {
@@ -307,7 +307,10 @@ static int pages_from_dmabuf(const struct pfnbuf_sim *sim, struct sim_dmabuf *dm
 		return -EINVAL;
 	if (dmabuf->revoked && sim->planted != PFNBUF_SIM_ERROR_REVOKED_IMPORT)
 		return -ENODEV;
-	/* More than one range needs an interface between exporter and importer that is not there yet. */
+	/*
+	 * More than one range needs an interface between exporter and importer that is not there
+	 * yet.
+	 */
 	if (dmabuf->nr_ranges != 1)
 		return -EOPNOTSUPP;
 	ret = pages_new(SIM_PAGES_DMABUF, start, length, writable, &pages);
@@ -350,7 +353,7 @@ static int pages_from_file(struct pfnbuf_sim *sim, int fd, uint64_t start, uint6
 	return -ENOMEM;
 }
 
-/* -------------------------------------------------------------------------------------------- pinning */
+/* ------------------------------------------------------------------------- pinning */
 
 struct run {
 	uint64_t first, end;
@@ -482,7 +485,7 @@ static void unfill(struct pfnbuf_sim *sim, struct sim_area *area)
 	pages->pinned = (uint64_t)pinned;
 }
 
-/* ------------------------------------------------------------------------------------------- mapping */
+/* ------------------------------------------------------------------------- mapping */
 
 /* A stretch of pages that becomes one area. */
 struct piece {
@@ -703,7 +706,7 @@ int sim_ioas_cut(struct pfnbuf_sim *sim, struct sim_ioas *ioas, uint64_t iova)
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------- domains */
+/* ------------------------------------------------------------------------- domains */
 
 static int check_alignment(const struct sim_ioas *ioas, uint64_t alignment)
 {
@@ -803,7 +806,7 @@ void sim_ioas_clear(struct pfnbuf_sim *sim, struct sim_ioas *ioas)
 	free(ioas->allowed);
 }
 
-/* ---------------------------------------------------------------------------------------- data plane */
+/* ---------------------------------------------------------------------- data plane */
 
 static ssize_t transfer_file(int fd, uint64_t offset, void *data, size_t length, bool write)
 {
@@ -833,6 +836,13 @@ static int transfer(const struct sim_area *area, uint64_t iova, uint8_t *data, s
 	return transfer_file(fd, source, data, length, write) == (ssize_t)length ? 0 : -EFAULT;
 }
 
+/* The device may have been closed without the table's knowing. */
+static void notice_close(struct pfnbuf_sim *sim, struct sim_vdev *vdev)
+{
+	if (vdev->bound_by)
+		sim_file_reap(sim, vdev->bound_by);
+}
+
 static int dma(struct pfnbuf_sim *sim, const char *bdf, uint64_t iova, uint8_t *data, size_t length,
 	       size_t *donep, bool write)
 {
@@ -842,10 +852,10 @@ static int dma(struct pfnbuf_sim *sim, const char *bdf, uint64_t iova, uint8_t *
 	int ret = 0;
 
 	SIM_LOCKED(sim);
-	sim_reap(sim);
 	vdev = sim_vdev_find(sim, bdf);
 	if (!vdev)
 		return -ENODEV;
+	notice_close(sim, vdev);
 	if (!vdev->idev || !vdev->idev->hwpt || !(vdev->config[PCI_COMMAND] & PCI_COMMAND_MASTER))
 		return -EPERM;
 	while (!ret && done < length) {
@@ -853,6 +863,8 @@ static int dma(struct pfnbuf_sim *sim, const char *bdf, uint64_t iova, uint8_t *
 		uint64_t room = area ? area->last - (iova + done) : 0;
 		size_t chunk = length - done - 1 > room ? (size_t)room + 1 : length - done;
 
+		if (area && area->pages->kind == SIM_PAGES_DMABUF && area->pages->dmabuf->vdev)
+			notice_close(sim, area->pages->dmabuf->vdev);
 		ret = !area || !(area->prot & right)
 			      ? -EFAULT
 			      : transfer(area, iova + done, data + done, chunk, write);

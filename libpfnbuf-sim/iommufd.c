@@ -15,7 +15,7 @@
 #define MAP_FLAGS (IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE)
 #define MAP_PROT  (IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE)
 
-/* ------------------------------------------------------------------------------------------- objects */
+/* ------------------------------------------------------------------------- objects */
 
 struct sim_object *sim_object_get(struct sim_ictx *ictx, uint32_t id, enum sim_object_type type)
 {
@@ -113,7 +113,7 @@ static void object_destroy(struct pfnbuf_sim *sim, struct sim_ictx *ictx, struct
 	}
 }
 
-/* ------------------------------------------------------------------------------------------- devices */
+/* ------------------------------------------------------------------------- devices */
 
 /* The next device of the group, @at included, that is bound; NULL: none. */
 static struct sim_vdev *bound_member(struct sim_vdev *at, unsigned group)
@@ -179,7 +179,9 @@ static int reserve_msi(struct sim_ioas *ioas, struct sim_idev *idev)
 	return sim_ioas_reserve(ioas, MSI_START, MSI_LAST, idev);
 }
 
-/* The next device of the group, @at included, that is attached: all are to one and the same HWPT. */
+/*
+ * The next device of the group, @at included, that is attached: all are to one and the same HWPT.
+ */
 static struct sim_vdev *attached_member(struct sim_vdev *at, unsigned group)
 {
 	while (at && (at->group != group || !at->idev || !at->idev->hwpt))
@@ -223,8 +225,8 @@ static int move(struct sim_idev *idev, struct sim_hwpt *hwpt)
 }
 
 /*
- * Attach to, or move over to, a HWPT that is part of its IOAS already. On success the caller drops the
- * old one, which may be the same.
+ * Attach to, or move over to, a HWPT that is part of its IOAS already. On success the caller drops
+ * the old one, which may be the same.
  */
 static int join(struct sim_idev *idev, struct sim_hwpt *hwpt)
 {
@@ -261,7 +263,10 @@ static int hwpt_new(struct sim_ioas *ioas, struct sim_hwpt **hwptp)
 	return 0;
 }
 
-/* A device that is not attached yet is attached before the new HWPT sees the areas; a replacing one after. */
+/*
+ * A device that is not attached yet is attached before the new HWPT sees the areas; a replacing
+ * one after.
+ */
 static int join_new(struct pfnbuf_sim *sim, struct sim_idev *idev, struct sim_ioas *ioas,
 		    struct sim_hwpt **hwptp)
 {
@@ -349,7 +354,7 @@ int sim_iommufd_attach_pasid(struct sim_idev *idev, uint32_t pt_id)
 	return sim_object_get(idev->ictx, pt_id, 0) ? -EINVAL : -ENOENT;
 }
 
-/* --------------------------------------------------------------------------------------------- calls */
+/* --------------------------------------------------------------------------- calls */
 
 struct call {
 	struct pfnbuf_sim *sim;
@@ -687,7 +692,10 @@ static int call_vfio_ioas(struct call *c)
 	}
 }
 
-/* The IOMMU has one stage, no dirty tracking, no PASIDs: of the flags it takes the fault queue's only. */
+/*
+ * The IOMMU has one stage, no dirty tracking, no PASIDs: of the flags it takes the fault queue's
+ * only.
+ */
 static int hwpt_from_ioas(struct call *c, struct sim_ioas *ioas, struct sim_hwpt **hwptp)
 {
 	uint32_t flags = c->hwpt.flags;
@@ -923,7 +931,7 @@ static int call_get_pa(struct call *c)
 	return -EOPNOTSUPP;
 }
 
-/* ------------------------------------------------------------------------------------------- framing */
+/* ------------------------------------------------------------------------- framing */
 
 struct entry {
 	unsigned long request;
@@ -981,7 +989,7 @@ static int iommufd_ioctl(struct pfnbuf_sim *sim, struct sim_file *file, unsigned
 	return ret ? ret : entry->run(&c);
 }
 
-/* ---------------------------------------------------------------------------------------------- file */
+/* ---------------------------------------------------------------------------- file */
 
 static int iommufd_mmap(struct pfnbuf_sim *sim, struct sim_file *file, void *addr, size_t length,
 			int prot, int flags, uint64_t offset, void **out)

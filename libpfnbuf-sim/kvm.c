@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* KVM's memory interface (virt/kvm/kvm_main.c, arch/x86/kvm/x86.c): VMs, slots, attributes, dirty logs, vCPUs. */
+/*
+ * KVM's memory interface (virt/kvm/kvm_main.c, arch/x86/kvm/x86.c): VMs, slots, attributes, dirty
+ * logs, vCPUs.
+ */
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
@@ -23,7 +26,7 @@ static unsigned nr_address_spaces(const struct sim_vm *vm)
 	return has_private_memory(vm) ? 1 : SIM_ADDRESS_SPACES;
 }
 
-/* -------------------------------------------------------------------------------------------- slots */
+/* --------------------------------------------------------------------------- slots */
 
 /* The first slot that ends above @gpa: its index. */
 static size_t slot_index(const struct sim_vec *slots, uint64_t gpa)
@@ -293,7 +296,7 @@ static int ioctl_set_region(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t 
 	return set_region(sim, vm, &mem);
 }
 
-/* --------------------------------------------------------------------------------------- attributes */
+/* ---------------------------------------------------------------------- attributes */
 
 /* The first private run that ends above @gpa (or at it, with @touching): its index. */
 static size_t run_index(const struct sim_vm *vm, uint64_t gpa, bool touching)
@@ -335,6 +338,8 @@ static int replace_runs(struct sim_vm *vm, size_t from, size_t to, const struct 
 {
 	size_t need = vm->nr_attributes - (to - from) + n;
 
+	if (from == to && !n)
+		return 0;
 	if (need > vm->cap_attributes) {
 		size_t cap = need * 2;
 		struct sim_range *grown = realloc(vm->attributes, cap * sizeof(*grown));
@@ -401,7 +406,7 @@ static int ioctl_set_attributes(struct pfnbuf_sim *sim, struct sim_vm *vm, uint6
 	return ret;
 }
 
-/* ---------------------------------------------------------------------------------------- dirty logs */
+/* ---------------------------------------------------------------------- dirty logs */
 
 static int logged_slot(const struct sim_vm *vm, uint32_t slot, struct sim_slot **slotp)
 {
@@ -468,7 +473,7 @@ static void mark_dirty(struct sim_slot *slot, uint64_t gpa, uint64_t length)
 		slot->dirty[page / 64] |= 1ULL << page % 64;
 }
 
-/* -------------------------------------------------------------------------------------- guest access */
+/* -------------------------------------------------------------------- guest access */
 
 static int access_file(int fd, uint64_t offset, uint8_t *data, size_t length, bool write)
 {
@@ -479,14 +484,17 @@ static int access_file(int fd, uint64_t offset, uint8_t *data, size_t length, bo
 }
 
 /* An access within one slot and one run of attributes. */
-static int access_slot(struct sim_slot *slot, uint64_t gpa, bool as_private, uint8_t *data,
-		       size_t length, bool write)
+static int access_slot(struct pfnbuf_sim *sim, struct sim_slot *slot, uint64_t gpa, bool as_private,
+		       uint8_t *data, size_t length, bool write)
 {
 	uint64_t offset = gpa - slot->gpa;
 	int ret;
 
 	if (write && slot->flags & KVM_MEM_READONLY)
 		return -EROFS;
+	/* The guest_memfd may have been closed without the table's knowing. */
+	if (slot->gmem)
+		sim_file_reap(sim, slot->gmem->file);
 	if (as_private || slot->gmem_only)
 		ret = slot->gmem ? access_file(slot->gmem->file->anchor, slot->gmem_offset + offset,
 					       data, length, write)
@@ -505,7 +513,6 @@ static int guest_access(struct pfnbuf_sim *sim, int vm_fd, uint64_t gpa, bool as
 	struct sim_vm *vm;
 
 	SIM_LOCKED(sim);
-	sim_reap(sim);
 	vm = sim_vm_get(sim, vm_fd);
 	if (!vm)
 		return -EBADF;
@@ -521,7 +528,7 @@ static int guest_access(struct pfnbuf_sim *sim, int vm_fd, uint64_t gpa, bool as
 			return as_private ? -EFAULT : -ENXIO;
 		end = MIN(end, slot->gpa + slot->size);
 		chunk = (size_t)MIN(end - gpa, (uint64_t)length);
-		ret = access_slot(slot, gpa, as_private, data, chunk, write);
+		ret = access_slot(sim, slot, gpa, as_private, data, chunk, write);
 		if (ret)
 			return ret;
 		gpa += chunk;
@@ -543,7 +550,7 @@ int pfnbuf_sim_guest_write(struct pfnbuf_sim *sim, int vm_fd, uint64_t gpa, bool
 	return guest_access(sim, vm_fd, gpa, as_private, (uint8_t *)(uintptr_t)data, length, true);
 }
 
-/* --------------------------------------------------------------------------------------------- vCPUs */
+/* --------------------------------------------------------------------------- vCPUs */
 
 struct vcpu {
 	struct sim_vm *vm;
@@ -624,7 +631,10 @@ static int ioctl_pre_fault(struct sim_vm *vm, uint64_t arg)
 	return range.size == full ? ret : 0;
 }
 
-/* Guests are not executed here: what one would reach is asked with pfnbuf_sim_guest_read() and _write(). */
+/*
+ * Guests are not executed here: what one would reach is asked with pfnbuf_sim_guest_read() and
+ * _write().
+ */
 static int vcpu_ioctl(struct pfnbuf_sim *sim, struct sim_file *file, unsigned long request,
 		      uint64_t arg)
 {
@@ -653,7 +663,7 @@ const struct sim_file_ops sim_vcpu_ops = {
 	.magic = SIM_ANON_MAGIC,
 };
 
-/* ------------------------------------------------------------------------------------------------ VM */
+/* ------------------------------------------------------------------------------ VM */
 
 /* What a VM, or /dev/kvm for VMs in general (@vm is NULL), says of a capability. */
 static int check_extension(const struct sim_vm *vm, uint64_t cap)
@@ -753,7 +763,10 @@ static int64_t lseek_nowhere(struct sim_file *file, int64_t offset, int whence)
 	return 0;
 }
 
-/* What pins a VM (guest_memfds, vCPUs, the kvm-vfio device) holds its file, so nothing is bound any more. */
+/*
+ * What pins a VM (guest_memfds, vCPUs, the kvm-vfio device) holds its file, so nothing is bound
+ * any more.
+ */
 static void vm_release(struct pfnbuf_sim *sim, struct sim_file *file)
 {
 	struct sim_vm *vm = file->object;
@@ -787,7 +800,7 @@ struct sim_vm *sim_vm_get(struct pfnbuf_sim *sim, int fd)
 	return file && file->kind == SIM_VM ? file->object : NULL;
 }
 
-/* ------------------------------------------------------------------------------------------ /dev/kvm */
+/* ------------------------------------------------------------------------ /dev/kvm */
 
 static int ioctl_create_vm(struct pfnbuf_sim *sim, uint64_t type)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The mappings of this process that were made through the table. Those of BARs must come and go with
- * the device's memory; the others say which file is behind an address.
+ * The mappings of this process that were made through the table. Those of BARs must come and go
+ * with the device's memory; the others say which file is behind an address.
  */
 #include <inttypes.h>
 #include <sys/mman.h>
@@ -70,7 +70,10 @@ void sim_mapping_cut(struct pfnbuf_sim *sim, uint64_t addr, uint64_t length)
 			tail.length = m_end - end;
 			tail.offset += end - m->addr;
 			m->length = addr - m->addr;
-			/* Without memory for it the tail is a mapping that nobody knows: it stays as it is. */
+			/*
+			 * Without memory for it the tail is a mapping that nobody knows: it stays
+			 * as it is.
+			 */
 			(void)sim_mapping_add(sim, &tail);
 			return;
 		}
@@ -111,8 +114,9 @@ bool sim_mapping_has_bar(struct pfnbuf_sim *sim, uint64_t addr, uint64_t length)
 }
 
 /*
- * Whether the address still shows the file that the mapping was made of: the caller may have unmapped it with a
- * plain munmap and put something else there. Nothing of the caller's may be overwritten.
+ * Whether the address still shows the file that the mapping was made of: the caller may have
+ * unmapped it with a plain munmap and put something else there. Nothing of the caller's may be
+ * overwritten.
  */
 static bool still_there(FILE *maps, const struct sim_mapping *m, uint64_t ino_present,
 			uint64_t ino_empty)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The table of calls: what is for a simulated file goes to its room, the rest to the running kernel. */
+/*
+ * The table of calls: what is for a simulated file goes to its room, the rest to the running
+ * kernel.
+ */
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/epoll.h>
@@ -35,7 +38,7 @@ static int enter(struct pfnbuf_sim *sim)
 	return enter_ioctl(sim, 0);
 }
 
-/* ---------------------------------------------------------------------------------- by path or number */
+/* --------------------------------------------------------------- by path or number */
 
 #define DEVICES "/dev/vfio/devices/"
 
@@ -163,7 +166,7 @@ static ssize_t do_list(void *data, const char *path, char *buf, size_t size)
 	return ret;
 }
 
-/* ------------------------------------------------------------------------------------------- on a file */
+/* ----------------------------------------------------------------------- on a file */
 
 static int do_ioctl(void *data, int fd, unsigned long request, void *arg)
 {
@@ -444,7 +447,7 @@ static int do_ftruncate(void *data, int fd, uint64_t length)
 	return (int)result(ftruncate(fd, (off_t)length), saved);
 }
 
-/* -------------------------------------------------------------------------------------------- mappings */
+/* ------------------------------------------------------------------------ mappings */
 
 static int map_running(struct pfnbuf_sim *sim, void *addr, size_t length, int prot, int flags,
 		       int fd, uint64_t offset, void **out)
@@ -524,7 +527,7 @@ static int do_munmap(void *data, void *addr, size_t length)
 	return ret;
 }
 
-/* ----------------------------------------------------------------------------------- always the running */
+/* -------------------------------------------------------------- always the running */
 
 static int do_memfd_create(void *data, const char *name, unsigned flags)
 {
@@ -566,7 +569,7 @@ static int do_epoll_wait(void *data, int epfd, struct epoll_event *events, int m
 	return ret ? ret : (int)result(epoll_wait(epfd, events, max, timeout_ms), saved);
 }
 
-/* ---------------------------------------------------------------------------------------- its life */
+/* ------------------------------------------------------------------------ its life */
 
 static const struct pfnbuf_kernel table = {
 	.size = sizeof(struct pfnbuf_kernel),
@@ -631,8 +634,8 @@ static void drop_mappings(struct pfnbuf_sim *sim)
 }
 
 /*
- * Release every file as if nobody held it. Those that others need go last: a file with references is left alone
- * until what refers to it is gone.
+ * Release every file as if nobody held it. Those that others need go last: a file with references
+ * is left alone until what refers to it is gone.
  */
 static void drop_files(struct pfnbuf_sim *sim)
 {

@@ -70,7 +70,7 @@ int sim_vec_insert(struct sim_vec *vec, size_t at, void *item);
 void sim_vec_remove(struct sim_vec *vec, size_t at, size_t count);
 void sim_vec_free(struct sim_vec *vec);
 
-/* ------------------------------------------------------------------------------------------- files */
+/* --------------------------------------------------------------------------- files */
 
 enum sim_kind {
 	SIM_IOMMUFD,
@@ -86,10 +86,10 @@ enum sim_kind {
 };
 
 /*
- * An open file of the simulated kernel. A memfd stands behind it, so that its fds are real ones; the
- * memfd's inode says which file an fd belongs to, whatever number it has and however it got here.
- * @anchor is a second open file of the same inode: with a lease on it Linux tells whether any other
- * open file, in whatever process or socket, is left.
+ * An open file of the simulated kernel. A memfd stands behind it, so that its fds are real ones;
+ * the memfd's inode says which file an fd belongs to, whatever number it has and however it got
+ * here. @anchor is a second open file of the same inode: with a lease on it Linux tells whether
+ * any other open file, in whatever process or socket, is left.
  */
 struct sim_file {
 	uint64_t dev, ino;
@@ -138,7 +138,7 @@ void sim_file_drop(struct pfnbuf_sim *sim, struct sim_file *file);
 /* Notice every file whose fds were closed elsewhere. */
 void sim_reap(struct pfnbuf_sim *sim);
 
-/* -------------------------------------------------------------------------------------- user memory */
+/* --------------------------------------------------------------------- user memory */
 
 /* All or nothing as far as the return value goes: 0 or -EFAULT. */
 int sim_copy_in(void *dst, uint64_t src, size_t n);
@@ -151,7 +151,7 @@ int sim_populate(uint64_t va, uint64_t length, bool write);
  */
 int sim_copy_struct_in(void *dst, size_t known, uint64_t src, size_t given);
 
-/* ------------------------------------------------------------------------------------------ mappings */
+/* ------------------------------------------------------------------------ mappings */
 
 /* A mapping of this process that was made through the table. Sorted by address, disjoint. */
 struct sim_mapping {
@@ -173,7 +173,7 @@ struct sim_mapping *sim_mapping_next(struct pfnbuf_sim *sim, uint64_t addr);
 void sim_mapping_update(struct pfnbuf_sim *sim, struct sim_vdev *vdev);
 bool sim_mapping_has_bar(struct pfnbuf_sim *sim, uint64_t addr, uint64_t length);
 
-/* ---------------------------------------------------------------------------------------------- VFIO */
+/* ---------------------------------------------------------------------------- VFIO */
 
 struct sim_bar {
 	uint64_t size, start;
@@ -243,7 +243,7 @@ ssize_t sim_config_rw(struct pfnbuf_sim *sim, struct sim_vdev *vdev, uint64_t bu
 		      uint64_t pos, bool write);
 void sim_config_set_decode(struct sim_vdev *vdev, bool on);
 
-/* ------------------------------------------------------------------------------------------ dma-buf */
+/* ------------------------------------------------------------------------- dma-buf */
 
 struct sim_dmabuf {
 	struct sim_file *file;
@@ -263,7 +263,7 @@ struct sim_dmabuf {
 int sim_dmabuf_export(struct sim_vdev *vdev, uint32_t flags, uint64_t arg, size_t argsz);
 void sim_dmabuf_disown(struct sim_dmabuf *dmabuf);
 
-/* ------------------------------------------------------------------------------------------ iommufd */
+/* ------------------------------------------------------------------------- iommufd */
 
 enum sim_object_type {
 	SIM_OBJ_IOAS = 1,
@@ -411,7 +411,7 @@ void sim_pages_kill(struct sim_pages *pages);
 size_t sim_area_at(const struct sim_ioas *ioas, uint64_t iova);
 struct sim_object *sim_object_get(struct sim_ictx *ictx, uint32_t id, enum sim_object_type type);
 
-/* ---------------------------------------------------------------------------------------------- KVM */
+/* ----------------------------------------------------------------------------- KVM */
 
 #define SIM_MEM_SLOTS	   32764U
 #define SIM_ADDRESS_SPACES 2U
@@ -462,7 +462,7 @@ bool sim_vm_is_private(const struct sim_vm *vm, uint64_t gpa);
 uint64_t sim_vm_run_end(const struct sim_vm *vm, uint64_t gpa);
 struct sim_slot *sim_slot_at(const struct sim_vm *vm, unsigned as_id, uint64_t gpa);
 
-/* -------------------------------------------------------------------------------------------- sysfs */
+/* --------------------------------------------------------------------------- sysfs */
 
 /* True where the path belongs to the simulated machine, present or not. */
 bool sim_sysfs_owns(const char *path);
@@ -473,14 +473,14 @@ ssize_t sim_sysfs_list(struct pfnbuf_sim *sim, const char *path, char *buf, size
 ssize_t sim_proc_readlink(struct pfnbuf_sim *sim, const char *path, char *buf, size_t size);
 int sim_proc_open(struct pfnbuf_sim *sim, const char *path);
 
-/* -------------------------------------------------------------------------------------------- alias */
+/* --------------------------------------------------------------------------- alias */
 
 /* What a call has changed is looked at, not the whole machine. */
 void sim_alias_check_private(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t gpa,
 			     uint64_t size);
 void sim_alias_check_area(struct pfnbuf_sim *sim, const struct sim_area *area);
 
-/* ------------------------------------------------------------------------------------------ faults */
+/* -------------------------------------------------------------------------- faults */
 
 struct sim_ioctl_fault {
 	struct sim_ioctl_fault *next;
@@ -492,7 +492,7 @@ struct sim_ioctl_fault {
 /* Count a call; the error that it shall fail with, or 0. @request: 0 for what is no ioctl. */
 int sim_fault_count(struct pfnbuf_sim *sim, unsigned long request);
 
-/* ---------------------------------------------------------------------------------------------- it */
+/* ------------------------------------------------------------------------------ it */
 
 #define SIM_BUCKETS 4096
 

@@ -46,7 +46,7 @@ void pfnbuf_sim_get_counts(struct pfnbuf_sim *sim, struct pfnbuf_sim_counts *cou
 			((const struct sim_mapping *)sim->mappings.v[i])->vdev != NULL;
 }
 
-/* -------------------------------------------------------------------------------------------- as text */
+/* ------------------------------------------------------------------------- as text */
 
 static const char *source(const struct sim_area *area, char *buf, size_t size)
 {

@@ -57,7 +57,10 @@ static void names(struct node *node, const char *const *list)
 		name(node, *list);
 }
 
-/* The rest of @path after @prefix and a slash; "" where nothing follows; NULL where it is another path. */
+/*
+ * The rest of @path after @prefix and a slash; "" where nothing follows; NULL where it is another
+ * path.
+ */
 static const char *below(const char *path, const char *prefix)
 {
 	size_t n = strlen(prefix);
@@ -84,7 +87,7 @@ static bool has_cdev(const struct sim_vdev *vdev)
 	return has_driver(vdev) && !(vdev->flags & PFNBUF_SIM_NO_CDEV);
 }
 
-/* ------------------------------------------------------------------------------------------ a device */
+/* ------------------------------------------------------------------------ a device */
 
 static void vfio_dev(const struct sim_vdev *vdev, const char *rest, struct node *node)
 {
@@ -212,7 +215,7 @@ static void link_to(const struct sim_vdev *vdev, const char *up, const char *mor
 	print(node, "%sdevices/pci%04x:%02x/%s%s", up, vdev->segment, vdev->bus, vdev->bdf, more);
 }
 
-/* --------------------------------------------------------------------------------------- directories */
+/* --------------------------------------------------------------------- directories */
 
 typedef bool filter_fn(const struct sim_vdev *vdev);
 
@@ -406,7 +409,7 @@ bool sim_sysfs_owns(const char *path)
 	return !strncmp(path, chars, strlen(chars)) || !strncmp(path, "/sys/devices/pci", 16);
 }
 
-/* ---------------------------------------------------------------------------------------------- calls */
+/* --------------------------------------------------------------------------- calls */
 
 /* A file with these bytes that can be read and no more. */
 static int open_text(const char *text, size_t size)
@@ -466,7 +469,10 @@ ssize_t sim_sysfs_readlink(struct pfnbuf_sim *sim, const char *path, char *buf, 
 	return ret;
 }
 
-/* A link in a directory's place is followed: all of them point to a directory that is known by that path, too. */
+/*
+ * A link in a directory's place is followed: all of them point to a directory that is known by
+ * that path, too.
+ */
 ssize_t sim_sysfs_list(struct pfnbuf_sim *sim, const char *path, char *buf, size_t size)
 {
 	struct node *node = lookup(sim, path);
@@ -491,7 +497,7 @@ ssize_t sim_sysfs_list(struct pfnbuf_sim *sim, const char *path, char *buf, size
 	return ret;
 }
 
-/* ----------------------------------------------------------------------------------------------- /proc */
+/* --------------------------------------------------------------------------- /proc */
 
 static struct sim_file *proc_file(struct pfnbuf_sim *sim, const char *path, const char *prefix)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The caller's memory, entered as a kernel does: a bad address is an error, never a crash. The running
- * kernel is asked to copy, because it alone can tell a bad address from a good one without a race.
+ * The caller's memory, entered as a kernel does: a bad address is an error, never a crash. The
+ * running kernel is asked to copy, because it alone can tell a bad address from a good one without
+ * a race.
  */
 #include <sys/mman.h>
 #include <sys/uio.h>
@@ -14,8 +15,8 @@
 #endif
 
 /*
- * Reading, never writing: either address may be the bad one, and a tool that watches memory knows that
- * what is read into is defined afterwards.
+ * Reading, never writing: either address may be the bad one, and a tool that watches memory knows
+ * that what is read into is defined afterwards.
  */
 static int copy(uint64_t dst, uint64_t src, size_t n)
 {

@@ -13,7 +13,7 @@
 #define OFFSET_SHIFT 40
 #define OFFSET_MASK  ((1ULL << OFFSET_SHIFT) - 1)
 
-/* ------------------------------------------------------------------------------------- state changes */
+/* ------------------------------------------------------------------- state changes */
 
 bool sim_vdev_enabled(const struct sim_vdev *vdev)
 {
@@ -32,7 +32,9 @@ void sim_vdev_move_dmabufs(struct sim_vdev *vdev, bool revoked)
 	}
 }
 
-/* The function is reset: whatever its power state was it is in D0 now. Its memory keeps its bytes. */
+/*
+ * The function is reset: whatever its power state was it is in D0 now. Its memory keeps its bytes.
+ */
 void sim_vdev_reset(struct sim_vdev *vdev)
 {
 	if (vdev->flags & PFNBUF_SIM_RESET_FAILS)
@@ -99,8 +101,8 @@ static void leave_low_power(struct sim_vdev *vdev)
 }
 
 /*
- * Every ioctl and every access resumes the device first. One that was to say when it wakes says so, and has left the
- * low-power state; its dma-bufs stay revoked (vfio_pci_core_runtime_resume).
+ * Every ioctl and every access resumes the device first. One that was to say when it wakes says
+ * so, and has left the low-power state; its dma-bufs stay revoked (vfio_pci_core_runtime_resume).
  */
 static void resume(struct sim_vdev *vdev)
 {
@@ -118,7 +120,29 @@ static void disable_vectors(struct sim_vdev *vdev)
 	vdev->vector_fds = NULL;
 }
 
-/* ------------------------------------------------------------------------------------------- ioctls */
+/* -------------------------------------------------------------------------- ioctls */
+
+static bool in_set(const struct sim_vdev *vdev, const struct sim_vdev *other)
+{
+	return vdev->hot_reset_set && vdev->hot_reset_set == other->hot_reset_set;
+}
+
+static uint32_t count_set(const struct sim_vdev *vdev)
+{
+	uint32_t n = 0;
+
+	for (const struct sim_vdev *other = vdev->sim->vdevs; other; other = other->next)
+		n += in_set(vdev, other);
+	return n;
+}
+
+/* A slot reset counts as a way to reset the function where nothing else is in the slot. */
+static bool can_reset(const struct sim_vdev *vdev)
+{
+	const unsigned flags = PFNBUF_SIM_FLR | PFNBUF_SIM_AF_FLR | PFNBUF_SIM_RESET_FAILS;
+
+	return vdev->flags & flags || count_set(vdev) == 1;
+}
 
 static int bind_checked(struct pfnbuf_sim *sim, struct sim_file *file, uint64_t arg,
 			struct sim_file *iommufd)
@@ -145,8 +169,7 @@ static int bind_checked(struct pfnbuf_sim *sim, struct sim_file *file, uint64_t 
 	sim_file_ref(iommufd);
 	vdev->bound_by = file;
 	vdev->kvm = vfile->kvm;
-	vdev->reset_works =
-		vdev->flags & (PFNBUF_SIM_FLR | PFNBUF_SIM_AF_FLR) || vdev->hot_reset_set;
+	vdev->reset_works = can_reset(vdev);
 	vfile->bound = true;
 	return 0;
 }
@@ -169,7 +192,10 @@ static int ioctl_bind(struct pfnbuf_sim *sim, struct sim_file *file, uint64_t ar
 		return ret;
 	if (bind.iommufd < 0 || bind.flags & ~VFIO_DEVICE_BIND_FLAG_TOKEN || vfile->bound)
 		return -EINVAL;
-	/* No device here has a token: not a physical function with virtual ones, nor a virtual one of such. */
+	/*
+	 * No device here has a token: not a physical function with virtual ones, nor a virtual one
+	 * of such.
+	 */
 	if (bind.flags & VFIO_DEVICE_BIND_FLAG_TOKEN)
 		return sim_copy_in(token, bind.token_uuid_ptr, sizeof(token)) ? -EFAULT : -EINVAL;
 	if (fcntl(bind.iommufd, F_GETFD) < 0)
@@ -486,20 +512,6 @@ static int ioctl_reset(struct sim_vdev *vdev)
 	return vdev->flags & PFNBUF_SIM_RESET_FAILS ? -ENOTTY : 0;
 }
 
-static bool in_set(const struct sim_vdev *vdev, const struct sim_vdev *other)
-{
-	return vdev->hot_reset_set && vdev->hot_reset_set == other->hot_reset_set;
-}
-
-static uint32_t count_set(const struct sim_vdev *vdev)
-{
-	uint32_t n = 0;
-
-	for (const struct sim_vdev *other = vdev->sim->vdevs; other; other = other->next)
-		n += in_set(vdev, other);
-	return n;
-}
-
 /* Bound to the same iommufd; or not open, while another device of its IOMMU group is. */
 static bool owned(const struct sim_vdev *vdev, const struct sim_vdev *other)
 {
@@ -590,7 +602,7 @@ static int ioctl_hot_reset(struct sim_vdev *vdev, uint64_t arg)
 	return other ? -EINVAL : 0;
 }
 
-/* ----------------------------------------------------------------------------------------- features */
+/* ------------------------------------------------------------------------ features */
 
 int sim_vfio_check_feature(uint32_t flags, size_t argsz, uint32_t supported, size_t minimum)
 {
@@ -682,7 +694,7 @@ static int ioctl_feature(struct sim_vdev *vdev, uint64_t arg)
 	}
 }
 
-/* ---------------------------------------------------------------------------------------------- file */
+/* ---------------------------------------------------------------------------- file */
 
 static int bound_ioctl(struct sim_vdev *vdev, unsigned long request, uint64_t arg)
 {
@@ -945,7 +957,7 @@ int sim_vfio_open(struct pfnbuf_sim *sim, const char *name, int flags)
 	return fd;
 }
 
-/* ----------------------------------------------------------------------------------- the machine's */
+/* ------------------------------------------------------------------- the machine's */
 
 struct sim_vdev *sim_vdev_find(struct pfnbuf_sim *sim, const char *bdf)
 {
@@ -1106,7 +1118,7 @@ int pfnbuf_sim_add_device(struct pfnbuf_sim *sim, const struct pfnbuf_sim_device
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------- from the other side */
+/* ------------------------------------------------------------- from the other side */
 
 static int bar_bytes(struct pfnbuf_sim *sim, const char *bdf, unsigned bar, uint64_t offset,
 		     size_t length)

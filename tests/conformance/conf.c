@@ -25,7 +25,7 @@ bool conf_expect(struct conf *c, intmax_t got, intmax_t want, const char *what, 
 	return false;
 }
 
-/* --------------------------------------------------------------------------------------------- calls */
+/* --------------------------------------------------------------------------- calls */
 
 int conf_keep(struct conf *c, int fd)
 {
@@ -42,6 +42,17 @@ int conf_keep(struct conf *c, int fd)
 int conf_open(struct conf *c, const char *path, int flags)
 {
 	return conf_keep(c, c->kernel->open(c->kernel->data, path, flags | O_CLOEXEC));
+}
+
+void conf_clean_up(struct conf *c)
+{
+	while (c->nr_maps) {
+		c->nr_maps--;
+		c->kernel->munmap(c->kernel->data, c->maps[c->nr_maps].addr,
+				  c->maps[c->nr_maps].length);
+	}
+	while (c->nr_fds)
+		c->kernel->close(c->kernel->data, c->fds[--c->nr_fds]);
 }
 
 int conf_close(struct conf *c, int fd)
@@ -155,7 +166,7 @@ int conf_touch(const void *addr, bool write)
 	return ret;
 }
 
-/* -------------------------------------------------------------------------------------------- iommufd */
+/* ------------------------------------------------------------------------- iommufd */
 
 int conf_iommufd_open(struct conf *c)
 {
@@ -267,7 +278,7 @@ int conf_hwpt(struct conf *c, int iommufd, uint32_t dev_id, uint32_t pt_id, uint
 	return ret;
 }
 
-/* ----------------------------------------------------------------------------------------------- VFIO */
+/* ---------------------------------------------------------------------------- VFIO */
 
 int conf_cdev(struct conf *c, enum conf_role role)
 {
@@ -392,7 +403,7 @@ unsigned conf_capability(struct conf *c, int device, unsigned id)
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------ KVM */
+/* ----------------------------------------------------------------------------- KVM */
 
 int conf_vm(struct conf *c, unsigned long type)
 {

@@ -3,11 +3,11 @@
 #define TESTS_CONFORMANCE_CONF_H
 
 /*
- * Conformance: one small case for each rule of the kernel's interfaces, made through the table of calls,
- * so that the same cases judge the simulated kernel and the running one.
+ * Conformance: one small case for each rule of the kernel's interfaces, made through the table of
+ * calls, so that the same cases judge the simulated kernel and the running one.
  *
- * A case gets a struct conf with nothing open. What it opens through the conf_* helpers is closed after it.
- * Failed expectations are printed; a case fails if one did.
+ * A case gets a struct conf with nothing open. What it opens through the conf_* helpers is closed
+ * after it. Failed expectations are printed; a case fails if one did.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -100,6 +100,9 @@ extern const struct conf_table conf_iommufd, conf_ioas, conf_file, conf_device, 
 bool conf_expect(struct conf *c, intmax_t got, intmax_t want, const char *what, const char *file,
 		 int line);
 
+/* Unmap and close all that a case left. */
+void conf_clean_up(struct conf *c);
+
 /* Calls; each is closed, or unmapped, after the case. */
 int conf_keep(struct conf *c, int fd);
 int conf_open(struct conf *c, const char *path, int flags);
@@ -140,7 +143,10 @@ int conf_unmap(struct conf *c, int iommufd, uint32_t ioas, uint64_t iova, uint64
 int conf_copy(struct conf *c, int iommufd, uint32_t dst, uint64_t dst_iova, uint32_t src,
 	      uint64_t src_iova, uint64_t length);
 int conf_destroy(struct conf *c, int iommufd, uint32_t id);
-/* -EEXIST where something is mapped at the page, 0 where nothing is: tried with a mapping that is undone. */
+/*
+ * -EEXIST where something is mapped at the page, 0 where nothing is: tried with a mapping that is
+ * undone.
+ */
 int conf_probe_iova(struct conf *c, int iommufd, uint32_t ioas, uint64_t iova);
 int conf_hwpt(struct conf *c, int iommufd, uint32_t dev_id, uint32_t pt_id, uint32_t *hwpt);
 /* A slice of the device's BAR as a dma-buf: the fd or a negative errno. */

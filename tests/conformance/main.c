@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * usage: conformance (--sim | --kernel) [--verbose] [--list] [--plain=BDF] [--flr=BDF] [--no-reset=BDF]
+ * usage: conformance (--sim | --kernel) [--verbose] [--list]
+ *                    [--plain=BDF] [--flr=BDF] [--no-reset=BDF]
  *                    [--only=TEXT]
  *
- * Run the conformance cases over the simulated kernel or over the running one. Devices that are not named
- * are looked for among those bound to vfio-pci. --only: cases whose rule contains the text.
+ * Run the conformance cases over the simulated kernel or over the running one. Devices that are
+ * not named are looked for among those bound to vfio-pci. --only: cases whose rule contains the
+ * text.
  *
  * Exit status: 0 all passed, 1 one failed, 2 wrong usage, 77 the kernel has nothing to test.
  */
@@ -31,7 +33,7 @@ struct run {
 	unsigned passed, failed, skipped;
 };
 
-/* ------------------------------------------------------------------------------------------- machine */
+/* ------------------------------------------------------------------------- machine */
 
 /* Devices as the virtual machine of the VM tier has them. */
 static int fill_machine(struct pfnbuf_sim *sim)
@@ -82,7 +84,7 @@ static int fill_machine(struct pfnbuf_sim *sim)
 	return 0;
 }
 
-/* ----------------------------------------------------------------------------------------- discovery */
+/* ----------------------------------------------------------------------- discovery */
 
 static ssize_t read_text(const struct pfnbuf_kernel *k, const char *path, char *buf, size_t size)
 {
@@ -248,18 +250,7 @@ static void look_at_kernel(struct run *run)
 	k->close(k->data, fd);
 }
 
-/* ------------------------------------------------------------------------------------------- running */
-
-static void clean_up(struct conf *c)
-{
-	while (c->nr_maps) {
-		c->nr_maps--;
-		c->kernel->munmap(c->kernel->data, c->maps[c->nr_maps].addr,
-				  c->maps[c->nr_maps].length);
-	}
-	while (c->nr_fds)
-		c->kernel->close(c->kernel->data, c->fds[--c->nr_fds]);
-}
+/* ------------------------------------------------------------------------- running */
 
 static void run_case(struct run *run, const struct conf_case *one)
 {
@@ -273,7 +264,7 @@ static void run_case(struct run *run, const struct conf_case *one)
 		return;
 	}
 	one->run(&c, one->data);
-	clean_up(&c);
+	conf_clean_up(&c);
 	if (c.failed)
 		run->failed++;
 	else

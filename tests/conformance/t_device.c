@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A VFIO PCI device: bind, attach, what it has, interrupts, reading, writing and mapping its regions. */
+/*
+ * A VFIO PCI device: bind, attach, what it has, interrupts, reading, writing and mapping its
+ * regions.
+ */
 #include "conf.h"
 
 #define CDEV	      "drivers/vfio/device_cdev.c:"
@@ -10,7 +13,7 @@
 #define REGION(index) ((uint64_t)(index) << 40)
 #define BASE	      0x100000ULL
 
-/* -------------------------------------------------------------------------------------------- before bind */
+/* --------------------------------------------------------------------- before bind */
 
 static void unbound_ioctl(struct conf *c, const void *data)
 {
@@ -46,7 +49,7 @@ static void unbound_mmap(struct conf *c, const void *data)
 	       -EINVAL);
 }
 
-/* ---------------------------------------------------------------------------------------------------- bind */
+/* ---------------------------------------------------------------------------- bind */
 
 struct bind {
 	uint32_t argsz, flags;
@@ -144,7 +147,7 @@ static void bind_clears_master(struct conf *c, const void *data)
 	expect(c, command & (PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER), PCI_COMMAND_MEMORY);
 }
 
-/* -------------------------------------------------------------------------------------------------- attach */
+/* -------------------------------------------------------------------------- attach */
 
 struct attach {
 	uint32_t argsz, flags;
@@ -280,7 +283,7 @@ static void close_detaches(struct conf *c, const void *data)
 	expect(c, conf_destroy(c, fd, ioas), 0);
 }
 
-/* ---------------------------------------------------------------------------------------------- what it has */
+/* --------------------------------------------------------------------- what it has */
 
 static void bound_bad_address(struct conf *c, const void *data)
 {
@@ -443,7 +446,7 @@ static void region_msix_room(struct conf *c, const void *data)
 	expect(c, get.cap.next, 0);
 }
 
-/* ---------------------------------------------------------------------------------------------- interrupts */
+/* ---------------------------------------------------------------------- interrupts */
 
 static void irq_info(struct conf *c, const void *data)
 {
@@ -633,7 +636,7 @@ static void msix_bad(struct conf *c, const void *data)
 	expect(c, set_irq(c, dev, VFIO_PCI_MSIX_IRQ_INDEX, NONE | TRIGGER, 5000, 0), -EINVAL);
 }
 
-/* ----------------------------------------------------------------------------------------------- BAR bytes */
+/* ----------------------------------------------------------------------- BAR bytes */
 
 static ssize_t bar_read(struct conf *c, int dev, uint64_t pos, void *data, size_t size)
 {
@@ -746,7 +749,7 @@ static void cdev_lseek(struct conf *c, const void *data)
 	expect(c, c->kernel->lseek(c->kernel->data, conf_cdev(c, PLAIN), 0, SEEK_END), -ESPIPE);
 }
 
-/* -------------------------------------------------------------------------------------------- BAR mappings */
+/* -------------------------------------------------------------------- BAR mappings */
 
 struct map {
 	int index; /* -1: the BAR of plain memory */
@@ -978,7 +981,7 @@ static const struct conf_case device[] = {
 	  CORE "vfio_pci_ioctl_get_region_info", region_vga, DEV },
 	{ "GET_REGION_INFO beyond the last region: EINVAL", CORE "vfio_pci_ioctl_get_region_info",
 	  region_beyond, DEV },
-	{ "GET_REGION_INFO of the BAR with the MSI-X table: a capability, and how much room it takes",
+	{ "GET_REGION_INFO of the BAR with the MSI-X table: a capability, and its size",
 	  MAIN "vfio_get_region_info", region_msix_room, NULL, NEED_IOMMUFD | NEED_FLR },
 
 	{ "GET_IRQ_INFO", CORE "vfio_pci_ioctl_get_irq_info", irq_info, DEV },

@@ -137,7 +137,7 @@ static void export_memory_off(struct conf *c, const void *data)
 	expect(c, conf_probe_dmabuf(c, iommufd, fd), 0);
 }
 
-/* ------------------------------------------------------------------------------------------------ its fd */
+/* -------------------------------------------------------------------------- its fd */
 
 static int exported(struct conf *c)
 {

@@ -139,7 +139,7 @@ static void automatic_by_start(struct conf *c, const void *data)
 	expect(c, cmd.iova, PAGE);
 }
 
-/* ------------------------------------------------------------------------------------------- dma-bufs */
+/* ------------------------------------------------------------------------ dma-bufs */
 
 struct dmabuf {
 	uint64_t start, length, iova;

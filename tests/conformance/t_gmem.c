@@ -153,7 +153,7 @@ static void punch_zeroes(struct conf *c, const void *data)
 	expect(c, bytes[PAGE], 2);
 }
 
-/* ------------------------------------------------------------------------------------------------- slots */
+/* --------------------------------------------------------------------------- slots */
 
 static void slot_of(struct conf *c, const void *data)
 {
@@ -231,7 +231,7 @@ static void no_dma(struct conf *c, const void *data)
 	expect(c, conf_map_file(c, iommufd, ioas, fd, 0, PAGE, GPA), -EINVAL);
 }
 
-/* ---------------------------------------------------------------------------------------------- kvm-vfio */
+/* ------------------------------------------------------------------------ kvm-vfio */
 
 static int create_device(struct conf *c, int vm, uint32_t type, uint32_t flags)
 {

@@ -12,7 +12,7 @@
 #define MEM	(16 * PAGE)
 #define NO_IOAS 99
 
-/* ------------------------------------------------------------------------------------------------ MAP */
+/* ----------------------------------------------------------------------------- MAP */
 
 /* @va: an offset into MEM bytes of memory, or an address where it is larger. */
 struct map {
@@ -128,7 +128,7 @@ static void map_bytes(struct conf *c, const void *data)
 	expect(c, unmapped, 6);
 }
 
-/* ---------------------------------------------------------------------------------- automatic addresses */
+/* ------------------------------------------------------------- automatic addresses */
 
 static void auto_first(struct conf *c, const void *data)
 {
@@ -217,7 +217,7 @@ static void auto_in_allowed(struct conf *c, const void *data);
 static void auto_no_space(struct conf *c, const void *data);
 static void fixed_outside_allowed(struct conf *c, const void *data);
 
-/* ---------------------------------------------------------------------------------------------- UNMAP */
+/* --------------------------------------------------------------------------- UNMAP */
 
 struct unmap {
 	uint64_t iova, length;
@@ -292,7 +292,7 @@ static void unmap_then_map(struct conf *c, const void *data)
 	expect(c, conf_map(c, fd, ioas, mem, 2 * PAGE, BASE), 0);
 }
 
-/* ----------------------------------------------------------------------------------------------- COPY */
+/* ---------------------------------------------------------------------------- COPY */
 
 /* The source has areas BASE of 2p, BASE+2p of 2p (read only), BASE+6p of 1p. */
 struct copy {
@@ -373,7 +373,7 @@ static void copy_of_part(struct conf *c, const void *data)
 	expect(c, unmapped, PAGE);
 }
 
-/* ------------------------------------------------------------------------------------------- ranges */
+/* -------------------------------------------------------------------------- ranges */
 
 static int get_ranges(struct conf *c, int fd, uint32_t ioas, struct iommu_iova_range *ranges,
 		      uint32_t *n)
@@ -566,7 +566,7 @@ static void allow_failure_keeps_list(struct conf *c, const void *data)
 	expect(c, iova, BASE);
 }
 
-/* -------------------------------------------------------------------------------- with a device attached */
+/* ---------------------------------------------------------- with a device attached */
 
 static void attached_alignment(struct conf *c, const void *data)
 {
@@ -807,7 +807,7 @@ static void auto_with_device(struct conf *c, const void *data)
 	expect(c, map_flags(c, fd, ioas, READ, mem + 512, PAGE, &iova), -EINVAL);
 }
 
-/* ------------------------------------------------------------------------------------- HWPT and others */
+/* ----------------------------------------------------------------- HWPT and others */
 
 static void hwpt_by_hand(struct conf *c, const void *data)
 {

@@ -4,7 +4,7 @@
 
 #define MAIN "drivers/iommu/iommufd/main.c:"
 
-/* ------------------------------------------------------------------------------------------- framing */
+/* ------------------------------------------------------------------------- framing */
 
 struct call {
 	unsigned long request;
@@ -127,7 +127,7 @@ static void mmap_nothing(struct conf *c, const void *data)
 	expect(c, conf_mmap(c, PAGE, PROT_READ, MAP_SHARED, conf_iommufd_open(c), 0, &mem), -ENXIO);
 }
 
-/* ------------------------------------------------------------------------------------------- objects */
+/* ------------------------------------------------------------------------- objects */
 
 static void ids_from_one(struct conf *c, const void *data)
 {
@@ -296,7 +296,7 @@ static void context_outlives_fd(struct conf *c, const void *data)
 	expect(c, conf_attach(c, dev, &again), 0);
 }
 
-/* -------------------------------------------------------------------------------------------- OPTION */
+/* -------------------------------------------------------------------------- OPTION */
 
 struct option {
 	uint32_t id;
@@ -425,7 +425,7 @@ static void huge_pages_attached_empty(struct conf *c, const void *data)
 	expect(c, set_huge_pages(c, fd, ioas, 0), 0);
 }
 
-/* ----------------------------------------------------------------------------------------- VFIO compat */
+/* --------------------------------------------------------------------- VFIO compat */
 
 static int vfio_ioas(struct conf *c, int fd, uint16_t op, uint32_t *ioas)
 {
@@ -634,7 +634,7 @@ static void compat_info(struct conf *c, const void *data)
 	expect(c, get.range.end, UINT64_MAX);
 }
 
-/* --------------------------------------------------------------------------------------- fault queues */
+/* -------------------------------------------------------------------- fault queues */
 
 static int fault_queue(struct conf *c, int fd, uint32_t flags, uint32_t *id)
 {
@@ -705,7 +705,7 @@ static void fault_keeps_context(struct conf *c, const void *data)
 	expect(c, c->kernel->read(c->kernel->data, queue, &fault, sizeof(fault)), 0);
 }
 
-/* ------------------------------------------------------------------------------ calls that need hardware */
+/* -------------------------------------------------------- calls that need hardware */
 
 static void viommu_row(struct conf *c, const void *data)
 {

@@ -16,7 +16,7 @@ static int default_vm(struct conf *c)
 	return conf_vm(c, KVM_X86_DEFAULT_VM);
 }
 
-/* ---------------------------------------------------------------------------------------------------- VM */
+/* ------------------------------------------------------------------------------ VM */
 
 static void api_version(struct conf *c, const void *data)
 {
@@ -110,7 +110,7 @@ static void bad_address(struct conf *c, const void *data)
 			&(const unsigned long){ request }, NEED_KVM                                \
 	}
 
-/* ------------------------------------------------------------------------------------------------- slots */
+/* --------------------------------------------------------------------------- slots */
 
 /* @va: an offset into SIZE bytes of memory, or an address where it is larger. */
 struct slot {
@@ -245,7 +245,7 @@ static void slot_over_nothing(struct conf *c, const void *data)
 	expect(c, conf_slot(c, vm, 1, 0, GPA + PAGE, PAGE, NULL), 0);
 }
 
-/* --------------------------------------------------------------------------------------------- dirty logs */
+/* ---------------------------------------------------------------------- dirty logs */
 
 static int dirty_log(struct conf *c, int vm, uint32_t slot, void *bitmap)
 {
@@ -305,7 +305,7 @@ static void clear_log_errors(struct conf *c, const void *data)
 	expect(c, clear_log(c, vm, 40000, 0, 16, bitmap), -EINVAL);
 }
 
-/* --------------------------------------------------------------------------------------------- attributes */
+/* ---------------------------------------------------------------------- attributes */
 
 struct attributes {
 	unsigned long type;
@@ -339,7 +339,7 @@ static void attributes_again(struct conf *c, const void *data)
 	expect(c, conf_attributes(c, vm, 0, 4 << 20, 0), 0);
 }
 
-/* --------------------------------------------------------------------------------------------- pre-faulting */
+/* -------------------------------------------------------------------- pre-faulting */
 
 static int pre_fault(struct conf *c, int vcpu, uint64_t gpa, uint64_t size, uint64_t flags,
 		     uint64_t *left)

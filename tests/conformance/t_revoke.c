@@ -28,9 +28,9 @@ static void set_up(struct conf *c, struct bench *b, enum conf_role role)
 }
 
 /*
- * Whether the area is dead. A dead one can be copied, and the copy is dead, too; neither shows it. But a device that is
- * attached to the IOAS of a copy sees nothing; a page-table entry cannot be looked at from here. What can be seen is
- * that the dma-buf itself can be imported or not.
+ * Whether the area is dead. A dead one can be copied, and the copy is dead, too; neither shows it.
+ * But a device that is attached to the IOAS of a copy sees nothing; a page-table entry cannot be
+ * looked at from here. What can be seen is that the dma-buf itself can be imported or not.
  */
 static void expect_revoked(struct conf *c, const struct bench *b, bool revoked)
 {
@@ -350,7 +350,7 @@ static void other_device_untouched(struct conf *c, const void *data)
 	expect_revoked(c, &b, false);
 }
 
-/* ------------------------------------------------------------------------------------------- hot reset */
+/* ----------------------------------------------------------------------- hot reset */
 
 struct hot_info {
 	struct vfio_pci_hot_reset_info head;
