@@ -170,8 +170,8 @@ enum pfnbuf_log_level {
 
 /**
  * The only callback there is. It gets failures that no return value can carry (of calls made while
- * an object is ended) and notices. It is called without a lock held, in the thread that caused it.
- * @message has no newline.
+ * an object is ended) and notices, in the thread that caused them. The object that @message speaks
+ * of may be locked: do not call the library from it. @message has no newline.
  */
 typedef void pfnbuf_log_fn(void *data, enum pfnbuf_log_level level, const char *message);
 
@@ -179,8 +179,9 @@ typedef void pfnbuf_log_fn(void *data, enum pfnbuf_log_level level, const char *
 enum pfnbuf_engine_kind {
 	PFNBUF_ENGINE_EPOLL,
 	/**
-	 * io_uring with multishot reads: Linux 6.7, and built with liburing. The kernel may interrupt
-	 * an epoll_wait(2) of a thread that bound a device, which then says EINTR without a signal.
+	 * io_uring with multishot reads: Linux 6.7, and built with liburing. The kernel may
+	 * interrupt an epoll_wait(2) of a thread that bound a device, which then says EINTR without
+	 * a signal.
 	 */
 	PFNBUF_ENGINE_URING,
 };
@@ -232,7 +233,11 @@ PFNBUF_API int pfnbuf_ctx_get_fd(const struct pfnbuf_ctx *ctx);
  */
 PFNBUF_API int pfnbuf_ctx_get_iommufd(struct pfnbuf_ctx *ctx);
 
-/** Digest what is ready; never blocks. Returns 0; events, if any, are then in the queue. */
+/**
+ * Digest what is ready; never blocks. Returns 0; events, if any, are then in the queue. Call it
+ * whenever the context's fd is readable: popping alone does not quieten it for good. A negative
+ * errno is the engine's own (epoll_wait(2), io_uring_enter(2)); events in the queue stay.
+ */
 PFNBUF_API int pfnbuf_ctx_dispatch(struct pfnbuf_ctx *ctx);
 
 enum pfnbuf_event_type {
@@ -318,9 +323,10 @@ PFNBUF_API int pfnbuf_device_open(struct pfnbuf_ctx *ctx, const char *bdf,
  * The same for an fd of a VFIO cdev. @flags: PFNBUF_FD_*. With PFNBUF_FD_BOUND @devid is the object
  * id that BIND_IOMMUFD returned, else it is ignored. On failure the fd stays the caller's.
  *
- * -EINVAL  unknown flags, or a VFIO device of another bus than PCI
+ * -EINVAL  unknown flags, PFNBUF_FD_BOUND without @devid, or a VFIO device of another bus than PCI
  * -EBADF   not an open fd
  * -ENOTTY  not a VFIO device
+ * and, with PFNBUF_FD_BOUND, what asking the device fails with: -EIO where it cannot be resumed
  */
 PFNBUF_API int pfnbuf_device_from_fd(struct pfnbuf_ctx *ctx, int fd, unsigned flags, uint32_t devid,
 				     struct pfnbuf_device **devicep);
@@ -343,7 +349,8 @@ PFNBUF_API int pfnbuf_device_get_fd(const struct pfnbuf_device *device);
  * Bind the device to the context's iommufd (VFIO_DEVICE_BIND_IOMMUFD). The kernel resets the
  * function, leaves memory decode on and bus mastering off, and blocks DMA until
  * pfnbuf_device_attach(). Afterwards BARs and configuration space are known and removal-request and
- * error notices reach the event queue. There is no unbind but closing.
+ * error notices reach the event queue. There is no unbind but closing; where the kernel has bound
+ * the device and asking it something failed then, call again: it goes on from there.
  * @token: 16 bytes of VF token, or NULL.
  *
  * -EALREADY the device object is bound
@@ -354,6 +361,8 @@ PFNBUF_API int pfnbuf_device_get_fd(const struct pfnbuf_device *device);
  * -EACCES   wrong or missing VF token
  * -EAGAIN   the device is being reset by somebody else; try again
  * -EBADFD   the context's iommufd is not one
+ * -EIO      the device cannot be resumed
+ * and those of pfnbuf_ctx_get_iommufd()
  * Source: drivers/vfio/device_cdev.c:vfio_df_ioctl_bind_iommufd,
  * drivers/iommu/iommufd/device.c:iommufd_device_bind
  */
@@ -392,7 +401,10 @@ struct pfnbuf_device_info {
 	bool bound;
 	bool can_reset; /**< VFIO_DEVICE_RESET works on it */
 	bool is_vf;	/**< a virtual function: memory decode cannot be cleared */
-	/** its BARs answer: decode on, and not in D3hot (kernel's own predicate) */
+	/**
+	 * its BARs answer: decode on, and not in D3hot, which is the kernel's own predicate
+	 * (__vfio_pci_memory_enabled). False in low power, where asking would wake it
+	 */
 	bool memory_enabled;
 	/** in the low-power state that pfnbuf_device_low_power_enter() asked for */
 	bool low_power;
@@ -473,6 +485,7 @@ PFNBUF_API int pfnbuf_device_bar_write(struct pfnbuf_device *device, unsigned ba
  * keeps the device's file open until pfnbuf_device_bar_unmap() or pfnbuf_device_close().
  *
  * -EINVAL  not bound, BAR cannot be mapped, misaligned or empty range, or it leaves the BAR
+ * -EBUSY, -ENOMEM, -ENODEV  the BAR could not be claimed or mapped when the device was bound
  * Source: drivers/vfio/pci/vfio_pci_core.c:vfio_pci_core_mmap
  */
 PFNBUF_API int pfnbuf_device_bar_map(struct pfnbuf_device *device, unsigned bar, uint64_t offset,
@@ -498,14 +511,18 @@ PFNBUF_API int pfnbuf_device_config_read(struct pfnbuf_device *device, uint64_t 
 /**
  * Write configuration space. A write that can revoke the device's buffers is recognised and
  * bracketed: memory decode cleared in PCI_COMMAND, D3hot in PMCSR, FLR in the PCI Express or
- * Advanced Features capability. It may touch several registers; each is looked at.
+ * Advanced Features capability. It may touch several registers; each is looked at. Afterwards the
+ * device is asked whether its memory is on. Where it cannot be asked the buffers stay SUSPENDED,
+ * the log says so, and an empty bracket asks again: pfnbuf_device_revoke_begin(), _end().
  * Errnos of pfnbuf_device_config_read().
  */
 PFNBUF_API int pfnbuf_device_config_write(struct pfnbuf_device *device, uint64_t offset,
 					  const void *data, size_t length);
 
 /**
- * Set or clear memory decode (PCI_COMMAND bit 1), read-modify-write.
+ * Set or clear memory decode (PCI_COMMAND bit 1), read-modify-write. A virtual function has no such
+ * bit: clearing it revokes the buffers, and they are LIVE again at once.
+ * Source: drivers/vfio/pci/vfio_pci_config.c:vfio_basic_config_write
  * Errnos of pfnbuf_device_config_read().
  */
 PFNBUF_API int pfnbuf_device_set_memory_decode(struct pfnbuf_device *device, bool on);
@@ -521,7 +538,8 @@ PFNBUF_API int pfnbuf_device_set_bus_master(struct pfnbuf_device *device, bool o
  * fails after it began: the generation is raised first. Buffers are LIVE again afterwards if memory
  * decode is on.
  *
- * -EINVAL  the device has no way to be reset (info.can_reset is false); nothing happened
+ * -EINVAL  not bound, or the device has no way to be reset (info.can_reset is false); nothing
+ *          happened
  * -EAGAIN  the device is locked by somebody else; imports are dead all the same
  * -ENOTTY  no reset method worked; imports are dead all the same
  * Source: drivers/vfio/pci/vfio_pci_core.c:vfio_pci_ioctl_reset
@@ -537,18 +555,22 @@ struct pfnbuf_hot_reset_device {
 
 /**
  * The devices that a hot reset of this one reaches, up to @n into @devices; returns how many there
- * are in all. -ENODEV: neither slot nor bus can be reset. -EINVAL: not bound.
+ * are in all. -ENODEV: neither slot nor bus can be reset. -EINVAL: not bound. -ENOSPC: there are
+ * more than 256.
  */
 PFNBUF_API int pfnbuf_device_hot_reset_set(struct pfnbuf_device *device,
 					   struct pfnbuf_hot_reset_device *devices, size_t n);
 
 /**
  * Reset the slot or bus. Reaches every device of the set: the generation of each that belongs to
- * this context is raised first.
+ * this context is raised first, and their imports count as dead also where it is refused, because
+ * the kernel has revoked the buffers of those in front of the one that it stopped at.
  *
- * -EINVAL  a device of the set is not bound to VFIO or belongs to another iommufd
+ * -EINVAL  not bound (nothing happened), or a device of the set is not bound to VFIO, or belongs to
+ *          another iommufd
  * -ENODEV  neither slot nor bus can be reset; nothing happened
- * -EBUSY   a device of the set is locked; imports are dead all the same
+ * -ENOSPC  the set has more than 256 devices; nothing happened
+ * -EBUSY   a device of the set is locked
  * Source: drivers/vfio/pci/vfio_pci_core.c:vfio_pci_dev_set_hot_reset
  */
 PFNBUF_API int pfnbuf_device_hot_reset(struct pfnbuf_device *device);
@@ -556,12 +578,11 @@ PFNBUF_API int pfnbuf_device_hot_reset(struct pfnbuf_device *device);
 /**
  * Let the device enter low power (runtime D3), and leave it. @wake_fd: an eventfd that the kernel
  * signals when the device woke by itself (borrowed during the call), or -1. Entering revokes the
- * buffers even where it then fails with
- * -EINVAL because the device was in low power already. After a wake-up by itself the buffers stay
- *         SUSPENDED until
- * pfnbuf_device_low_power_exit().
+ * buffers also where it is then refused because the device is in low power already. A buffer that
+ * is exported meanwhile is born LIVE, since the call wakes the device. After a wake-up by itself
+ * the buffers stay SUSPENDED until pfnbuf_device_low_power_exit(), which may be called at any time.
  *
- * -EINVAL  not bound, or (enter) engaged already
+ * -EINVAL  not bound, engaged already (enter), or @wake_fd is no eventfd
  * -ENOTTY  the driver has no such feature
  * -EBADF   @wake_fd is not an open fd
  * Source: drivers/vfio/pci/vfio_pci_core.c:vfio_pci_runtime_pm_entry, vfio_pci_core_pm_exit
@@ -572,11 +593,11 @@ PFNBUF_API int pfnbuf_device_low_power_exit(struct pfnbuf_device *device);
 /**
  * Brackets for a VMM that makes a revoking call itself: begin before the call, end after it. Begin
  * raises the generation and suspends the buffers; end asks the device whether its memory is on and,
- * if so, makes them LIVE. They do not nest.
+ * if so, makes them LIVE. Calls of the library's in between neither raise it again nor make them
+ * LIVE. Brackets do not nest.
  *
- * -EINVAL   not bound
+ * -EINVAL   begin: not bound; end: no bracket is open
  * -EALREADY begin: another bracket of this device is open
- * -EINVAL   end: no bracket is open
  */
 PFNBUF_API int pfnbuf_device_revoke_begin(struct pfnbuf_device *device, enum pfnbuf_cause cause);
 PFNBUF_API int pfnbuf_device_revoke_end(struct pfnbuf_device *device);
@@ -618,9 +639,10 @@ enum pfnbuf_state {
  * all of them together. Linux 7.3 imports a dma-buf of one slice only. The buffer starts with one
  * reference, which is the caller's.
  *
- * -EINVAL     not bound, no slices, a slice that is empty, misaligned, overflows or leaves the BAR,
- *             an I/O port BAR, or a BAR below the page size
- * -ENODEV     no such BAR, or it cannot be claimed
+ * -EINVAL     not bound, @bar above 5, no slices, a slice that is empty, misaligned, overflows or
+ *             leaves the BAR, an I/O port BAR, or a BAR below the page size
+ * -ENODEV     the BAR is not implemented (the upper half of a 64-bit one is none), or it cannot be
+ *             claimed
  * -EOPNOTSUPP the device's driver exports no dma-bufs (only vfio-pci and nvgrace-gpu do)
  * -ENOTTY     this kernel exports none (before 6.19, or without CONFIG_VFIO_PCI_DMABUF)
  * -ENOMEM     too many slices
@@ -661,7 +683,8 @@ PFNBUF_API int pfnbuf_buf_new_guest_memfd(struct pfnbuf_vm *vm, uint64_t length,
 					  struct pfnbuf_buf **bufp);
 
 /**
- * Take a dma-buf, memfd or guest_memfd that somebody else made; the kind is read from the fd.
+ * Take a dma-buf, memfd or guest_memfd that somebody else made; the kind is read from the fd. Any
+ * file on a tmpfs or hugetlbfs is as good as a memfd.
  * @flags: PFNBUF_FD_BORROWED. On failure the fd stays the caller's. The library cannot see
  * revocations of a dma-buf that it did not export: its state is LIVE until pfnbuf_buf_verify()
  * finds otherwise.
@@ -736,7 +759,8 @@ PFNBUF_API int pfnbuf_buf_unmap(struct pfnbuf_buf *buf, void *addr, uint64_t len
 
 /**
  * Give the pages of a range back (fallocate, punch hole): read again they are zero. The IOMMU is
- * not told: a range that an IOAS maps is refused.
+ * not told: a range that an IOAS maps is refused, through whichever buffer object of this context
+ * it was mapped. What pfnbuf_ioas_map_file() and pfnbuf_ioas_map_va() mapped is not known here.
  *
  * -EINVAL  range empty, misaligned or beyond the buffer; a dma-buf
  * -EBUSY   an area of an IOAS of this context maps part of it
@@ -911,9 +935,12 @@ struct pfnbuf_area {
 	unsigned flags;		/**< PFNBUF_MAP_READ, PFNBUF_MAP_WRITE */
 	struct pfnbuf_buf *buf; /**< borrowed; NULL: process memory or a file */
 	uint64_t offset;	/**< into the buffer or file; the address for process memory */
-	/** the buffer's generation when it was imported; 0 without a buffer */
+	/**
+	 * the buffer's generation when it was imported; 0 without a buffer, and where a revocation
+	 * was under way, so that the import may have come before it
+	 */
 	uint64_t generation;
-	bool dead; /**< revoked since: DMA to it faults */
+	bool dead; /**< revoked since, or waits for its restore: DMA to it faults */
 };
 
 /**
@@ -960,7 +987,7 @@ PFNBUF_API int pfnbuf_vm_from_fd(struct pfnbuf_ctx *ctx, int fd, unsigned flags,
 
 /**
  * End it: delete the slots made through this object, drop the devices added, close the fd (unless
- * borrowed).
+ * borrowed). Failures go to the log.
  */
 PFNBUF_API struct pfnbuf_vm *pfnbuf_vm_free(struct pfnbuf_vm *vm);
 
@@ -981,7 +1008,11 @@ enum {
 struct pfnbuf_slot {
 	uint64_t gpa;	 /**< guest physical address, page aligned */
 	uint64_t length; /**< page aligned */
-	/** memory of this process behind it: RAM or a BAR mapping; page aligned */
+	/**
+	 * memory of this process behind it: RAM or a BAR mapping; page aligned. With a guest_memfd
+	 * that can be mapped let it be the mapping: KVM goes there when it emulates an access of
+	 * the guest's (virt/kvm/kvm_main.c:__kvm_write_guest_page)
+	 */
 	void *addr;
 	unsigned flags;			/**< PFNBUF_SLOT_* */
 	struct pfnbuf_buf *guest_memfd; /**< private memory behind it, or NULL */
@@ -995,7 +1026,8 @@ struct pfnbuf_slot {
  *
  * -EINVAL  misaligned or empty, wraps, flags that this VM or kind of slot does not take,
  *          guest_memfd of another VM or too short, beyond the guest's physical address width
- * -EEXIST  overlaps another slot, or the guest_memfd range is in another slot
+ * -EEXIST  overlaps another slot, or the guest_memfd range is in another slot (for which Linux 6.18
+ *          says -EINVAL)
  * -ENOSPC  no slot id left
  * -EBADF   the guest_memfd is closed
  * -EOPNOTSUPP guest_memfd, and the kernel has no KVM_SET_USER_MEMORY_REGION2 (before 6.8)
@@ -1070,6 +1102,7 @@ PFNBUF_API void pfnbuf_vm_get_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uin
  * -EOPNOTSUPP this VM or processor cannot
  * -EFAULT     what is behind it cannot be faulted in
  * -EAGAIN     slots are being changed
+ * -EIO        the kernel makes no progress, or as for every call on a VM
  * Source: virt/kvm/kvm_main.c:kvm_vcpu_pre_fault_memory
  */
 PFNBUF_API int pfnbuf_vm_pre_fault(struct pfnbuf_vm *vm, int vcpu_fd, uint64_t gpa, uint64_t length,
@@ -1551,7 +1584,8 @@ PFNBUF_API size_t pfnbuf_tdi_report_print_json(const struct pfnbuf_tdi_report *r
  * byte address.
  */
 enum pfnbuf_tdi_unit {
-	PFNBUF_TDI_UNIT_AUTO, /**< the one unit under which every range fits its BAR, else refused */
+	/** the one unit under which every range fits its BAR, else refused */
+	PFNBUF_TDI_UNIT_AUTO,
 	PFNBUF_TDI_UNIT_PAGES, /**< 4 KiB page numbers */
 	PFNBUF_TDI_UNIT_BYTES, /**< byte addresses */
 };
@@ -1609,8 +1643,9 @@ struct pfnbuf_tdi_compile_opts {
 	enum pfnbuf_tdi_holes holes;
 	enum pfnbuf_tdi_mixed mixed;
 	enum pfnbuf_tdi_msix msix;
-	uint64_t page_size;	  /**< the host's, a power of two; 0: 4096 */
-	int64_t reporting_offset; /**< MMIO_REPORTING_OFFSET of LOCK_INTERFACE_REQUEST: bytes, signed */
+	uint64_t page_size; /**< the host's, a power of two; 0: 4096 */
+	/** MMIO_REPORTING_OFFSET of LOCK_INTERFACE_REQUEST: bytes, signed */
+	int64_t reporting_offset;
 	/** Copied. NULL: nothing vouches for the result, pfnbuf_tdi_layouts_check() refuses it. */
 	const struct pfnbuf_tdi_evidence *evidence;
 };

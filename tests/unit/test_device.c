@@ -302,6 +302,13 @@ static void from_bound_fd_of_another_bus(void **state)
 	assert_fails("pfnbuf_device_from_fd",
 		     pfnbuf_device_from_fd(f->ctx, DEVICE_FD, PFNBUF_FD_BOUND, 5, &device), EINVAL,
 		     "VFIO_DEVICE_GET_INFO", "device fd 30", NULL);
+	expect_fdinfo(NULL);
+	expect_probe(-EINVAL);
+	mock_expect_one(.kind = MOCK_IOCTL, .fd = DEVICE_FD, .request = VFIO_DEVICE_GET_INFO,
+			MOCK_STRUCT(info_in), .result = -EIO);
+	assert_fails("pfnbuf_device_from_fd",
+		     pfnbuf_device_from_fd(f->ctx, DEVICE_FD, PFNBUF_FD_BOUND, 5, &device), EIO,
+		     "VFIO_DEVICE_GET_INFO", "device fd 30", NULL);
 	assert_ptr_equal(device, (void *)1);
 	mock_done();
 }
@@ -430,7 +437,7 @@ static void bind_errnos(void **state)
 			VFIO_DEVICE_BIND_IOMMUFD, MOCK_STRUCT(bind_in), .points = true,
 			.pointer_at = offsetof(struct vfio_device_bind_iommufd, token_uuid_ptr),
 			.pointed_in = token, .pointed_in_size = sizeof(token)),
-		.codes = { EINVAL, EBUSY, EPERM, ENODEV, EACCES, EAGAIN, EBADFD, EBADF },
+		.codes = { EINVAL, EBUSY, EPERM, ENODEV, EACCES, EAGAIN, EBADFD, EBADF, EIO },
 	};
 
 	mock_try_errnos(&wrapper, f->device);
@@ -882,7 +889,7 @@ static const struct mock_wrapper byte_calls[] = {
 			  .mode = PROT_READ | PROT_WRITE,
 			  .value = BAR_AT(0, 0x1000),
 			  .length = 0x2000 },
-		.codes = { EINVAL, ENOMEM },
+		.codes = { EINVAL, ENOMEM, EBUSY, ENODEV },
 	},
 	{
 		.function = "pfnbuf_device_config_read",
@@ -1214,7 +1221,7 @@ static void hot_reset_set(void **state)
 {
 	struct fixture *f = *state;
 	struct pfnbuf_hot_reset_device devices[4] = { [2] = { .devid = 77 } };
-	const int codes[] = { ENODEV };
+	const int codes[] = { ENODEV, ENOSPC };
 
 	expect_reset_set(&set_of_three, 0);
 	assert_int_equal(pfnbuf_device_hot_reset_set(f->device, devices, 2), 3);
@@ -1234,6 +1241,11 @@ static void hot_reset_set(void **state)
 			     "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO", DEVICE_NAME, NULL);
 	}
 	assert_int_equal(devices[0].devid, 88);
+	/* Too large a set is found out before anything is revoked. */
+	expect_reset_set(NULL, -ENOSPC);
+	assert_fails("pfnbuf_device_hot_reset", pfnbuf_device_hot_reset(f->device), ENOSPC,
+		     "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO", DEVICE_NAME, NULL);
+	assert_int_equal(pfnbuf_device_get_generation(f->device), 1);
 	mock_done();
 }
 
