@@ -64,12 +64,27 @@ static const struct pfnbuf_sim_device machine[] = {
 	{ .bdf = NO_DMABUF, .flags = PFNBUF_SIM_NO_DMABUF, .bars = { [2] = { .size = BAR_SIZE } } },
 };
 
+/* A device of the set is never without the others. */
+static bool belongs(const struct pfnbuf_sim_device *device, const char *bdf)
+{
+	return !bdf || !strcmp(device->bdf, bdf) ||
+	       (device->hot_reset_set && !strncmp(bdf, SLOT_FIRST, strlen(SLOT_FIRST) - 1));
+}
+
+void world_plug(struct world *w, const char *bdf)
+{
+	for (size_t i = 0; i < sizeof(machine) / sizeof(*machine); i++)
+		if (!w->plugged[i] && belongs(&machine[i], bdf)) {
+			assert_int_equal(pfnbuf_sim_add_device(w->sim, &machine[i]), 0);
+			w->plugged[i] = true;
+		}
+}
+
 void world_init(struct world *w)
 {
 	*w = (struct world){ .fd = -1 };
 	assert_int_equal(pfnbuf_sim_new(&w->sim), 0);
-	for (size_t i = 0; i < sizeof(machine) / sizeof(*machine); i++)
-		assert_int_equal(pfnbuf_sim_add_device(w->sim, &machine[i]), 0);
+	world_plug(w, BAR_DEVICE);
 	pfnbuf_sim_get_counts(w->sim, &w->at_start);
 	w->memory =
 		mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -191,6 +206,7 @@ int want_state(struct world *w, const struct pfnbuf_buf *buf, enum pfnbuf_state 
 
 int open_bound(struct world *w, const char *bdf, struct pfnbuf_device **devicep)
 {
+	world_plug(w, bdf);
 	TRY(pfnbuf_device_open(w->ctx, bdf, devicep));
 	TRY(pfnbuf_device_bind(*devicep, NULL));
 	return 0;

@@ -24,7 +24,7 @@
 
 #define PAGE UINT64_C(0x1000)
 
-/* The machine that each flow starts with. */
+/* What a flow can put into its machine. */
 #define BAR_DEVICE  "0000:01:00.0" /* FLR by both capabilities, D3hot, BAR 2 of 1 MiB, BAR 4 I/O */
 #define DMA_DEVICE  "0000:02:00.0" /* no reset at all */
 #define VF_DEVICE   "0000:03:00.0" /* no memory decode bit */
@@ -48,6 +48,7 @@
 /* What a flow has made. world_release() ends what is not NULL; a flow may end it before. */
 struct world {
 	struct pfnbuf_sim *sim;
+	bool plugged[16];
 	struct pfnbuf_sim_counts at_start;
 	struct pfnbuf_ctx *ctx;
 	struct pfnbuf_device *device; /* the one whose BAR it is about */
@@ -67,7 +68,10 @@ struct world {
 	char warning[512]; /* the last one */
 };
 
+/* The machine has BAR_DEVICE. */
 void world_init(struct world *w);
+/* Put a device into the machine, or all with NULL; open_bound() does for what it opens. */
+void world_plug(struct world *w, const char *bdf);
 /* Open the world's context. Errnos of pfnbuf_ctx_new(). */
 int world_open(struct world *w, uint32_t max_events);
 void world_release(struct world *w);

@@ -702,6 +702,7 @@ static void set_up(struct world *w)
 	uint64_t iova = IOVA - PAGE;
 
 	world_init(w);
+	world_plug(w, NULL);
 	assert_int_equal(world_open(w, 0), 0);
 	assert_int_equal(open_pair(w, BAR_DEVICE), 0);
 	assert_int_equal(export_and_map(w), 0);
