@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * usage: conformance (--sim | --kernel) [--verbose] [--list]
+ * usage: conformance (--sim | --kernel) [--verbose]
  *                    [--plain=BDF] [--flr=BDF] [--no-reset=BDF]
  *                    [--only=TEXT]
+ *        conformance --list | --markdown
  *
  * Run the conformance cases over the simulated kernel or over the running one. Devices that are
  * not named are looked for among those bound to vfio-pci. --only: cases whose rule contains the
@@ -282,6 +283,51 @@ static void list_cases(void)
 			       tables[t]->cases[i].source);
 }
 
+static void print_needs(unsigned needs)
+{
+	static const struct {
+		unsigned need;
+		const char *name;
+	} names[] = {
+		{ 1 << PLAIN, "a BAR of memory" },  { 1 << FLR, "Function Level Reset" },
+		{ 1 << NO_RESET, "no reset" },	    { NEED_PAIR, "two devices in a slot" },
+		{ NEED_PRIVATE, "private memory" },
+	};
+	const char *separator = "";
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (needs & names[i].need) {
+			printf("%s%s", separator, names[i].name);
+			separator = ", ";
+		}
+}
+
+/* The table of docs/conformance.md. */
+static void print_markdown(void)
+{
+	size_t total = 0;
+
+	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
+		total += tables[t]->n;
+	printf("<!-- SPDX-License-Identifier: MIT -->\n# Conformance\n\n"
+	       "The %zu rules of the kernel that the simulated kernel is held to, and where Linux 7.3 makes\n"
+	       "them. Each is a case of `tests/conformance`, in the file that its heading names, and runs over\n"
+	       "the simulated kernel (`./dev test`) and over Linux in a virtual machine (`./dev test --vm`).\n"
+	       "This file is made by `conformance --markdown`; a test compares the two.\n",
+	       total);
+	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
+		printf("\n## %s (%zu)\n\n| Rule | Source | Device or VM |\n| --- | --- | --- |\n",
+		       tables[t]->name, tables[t]->n);
+		for (size_t i = 0; i < tables[t]->n; i++) {
+			const struct conf_case *one = &tables[t]->cases[i];
+
+			printf("| %s | %s | ", one->rule, one->source);
+			print_needs(one->needs);
+			printf(" |\n");
+		}
+	}
+}
+
 static int run_all(struct run *run, const char *kind, const char *const *named)
 {
 	static const char *const parts[NR_ROLES] = { "plain", "flr", "no-reset", "pair", "peer" };
@@ -307,8 +353,9 @@ static int run_all(struct run *run, const char *kind, const char *const *named)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: conformance (--sim | --kernel) [--verbose] [--list] [--only=TEXT]\n"
-			"                   [--plain=BDF] [--flr=BDF] [--no-reset=BDF]\n");
+	fprintf(stderr, "usage: conformance (--sim | --kernel) [--verbose] [--only=TEXT]\n"
+			"                   [--plain=BDF] [--flr=BDF] [--no-reset=BDF]\n"
+			"       conformance --list | --markdown\n");
 	return 2;
 }
 
@@ -319,6 +366,7 @@ int main(int argc, char **argv)
 		{ "kernel", no_argument, NULL, 'k' },
 		{ "verbose", no_argument, NULL, 'v' },
 		{ "list", no_argument, NULL, 'l' },
+		{ "markdown", no_argument, NULL, 'm' },
 		{ "only", required_argument, NULL, 'o' },
 		{ "plain", required_argument, NULL, 'p' },
 		{ "flr", required_argument, NULL, 'f' },
@@ -342,6 +390,9 @@ int main(int argc, char **argv)
 			break;
 		case 'l':
 			list_cases();
+			return 0;
+		case 'm':
+			print_markdown();
 			return 0;
 		case 'o':
 			run.only = optarg;
