@@ -243,13 +243,19 @@ struct difference {
 	struct outcome outcome[2];
 };
 
+/* Calls so far, and those of them that were not refused: a history of refusals would prove little. */
+struct tally {
+	uint64_t calls, succeeded;
+};
+
 static bool same(const struct outcome *a, const struct outcome *b)
 {
 	return !memcmp(a, b, sizeof(*a));
 }
 
 /* Runs a history from nothing in both worlds. Returns whether they differ. */
-static bool differ(struct world worlds[2], const struct op *ops, size_t n, struct difference *d)
+static bool differ(struct world worlds[2], const struct op *ops, size_t n, struct difference *d,
+		   struct tally *tally)
 {
 	bool found = false;
 
@@ -258,6 +264,8 @@ static bool differ(struct world worlds[2], const struct op *ops, size_t n, struc
 			d->outcome[w] = op_run(&worlds[w], &ops[i]);
 		d->at = i;
 		found = !same(&d->outcome[0], &d->outcome[1]);
+		tally->calls++;
+		tally->succeeded += d->outcome[1].ret >= 0;
 	}
 	for (int w = 0; w < 2; w++)
 		world_reset(&worlds[w]);
@@ -268,6 +276,7 @@ static bool differ(struct world worlds[2], const struct op *ops, size_t n, struc
 static size_t shrink(struct world worlds[2], struct op *ops, size_t n, struct difference *d)
 {
 	struct op shorter[MAX_LENGTH];
+	struct tally ignored;
 
 	n = d->at + 1;
 	for (size_t piece = n / 2 ? n / 2 : 1; piece; piece /= 2) {
@@ -277,7 +286,8 @@ static size_t shrink(struct world worlds[2], struct op *ops, size_t n, struct di
 
 			memcpy(shorter, ops, at * sizeof(*ops));
 			memcpy(shorter + at, ops + end, (n - end) * sizeof(*ops));
-			if (n > end - at && differ(worlds, shorter, n - (end - at), &found)) {
+			if (n > end - at &&
+			    differ(worlds, shorter, n - (end - at), &found, &ignored)) {
 				n = found.at + 1;
 				memcpy(ops, shorter, n * sizeof(*ops));
 				*d = found;
@@ -321,14 +331,14 @@ static void draw_history(uint64_t seed, struct op *ops, size_t n)
 }
 
 /* Returns the length of the shrunk history that shows the first difference, or 0. */
-static size_t compare(struct world worlds[2], const struct options *o, uint64_t *calls)
+static size_t compare(struct world worlds[2], const struct options *o, struct tally *tally)
 {
 	struct op ops[MAX_LENGTH];
 	struct difference d;
 
-	for (uint64_t history = 0; *calls < o->calls; history++, *calls += o->length) {
+	for (uint64_t history = 0; tally->calls < o->calls; history++) {
 		draw_history(o->seed + history, ops, o->length);
-		if (!differ(worlds, ops, o->length, &d))
+		if (!differ(worlds, ops, o->length, &d, tally))
 			continue;
 		printf("seed %" PRIu64 ": ", o->seed + history);
 		size_t n = shrink(worlds, ops, o->length, &d);
@@ -387,7 +397,7 @@ int main(int argc, char **argv)
 	struct options o = { .seed = 1, .calls = 20000, .length = 200 };
 	struct pfnbuf_sim *sims[2] = { NULL, NULL };
 	struct world worlds[2];
-	uint64_t calls = 0;
+	struct tally tally = { 0 };
 	size_t shrunk;
 	int r = parse(argc, argv, &o);
 
@@ -401,9 +411,10 @@ int main(int argc, char **argv)
 		r = adopt_iova_ranges(&worlds[1], sims[0]);
 	if (r < 0)
 		return 1;
-	shrunk = compare(worlds, &o, &calls);
-	printf("differential: seed %" PRIu64 ", %" PRIu64 " calls, %d difference%s\n", o.seed,
-	       calls, shrunk ? 1 : 0, shrunk ? "" : "s");
+	shrunk = compare(worlds, &o, &tally);
+	printf("differential: seed %" PRIu64 ", %" PRIu64 " calls (%" PRIu64
+	       " succeeded), %d difference%s\n",
+	       o.seed, tally.calls, tally.succeeded, shrunk ? 1 : 0, shrunk ? "" : "s");
 	for (int i = 0; i < 2; i++) {
 		world_fini(&worlds[i]);
 		pfnbuf_sim_free(sims[i]);
