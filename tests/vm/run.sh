@@ -100,7 +100,7 @@ boot()	# KERNEL INITRAMFS APPEND SERIAL...
 	append=$3
 	shift 3
 	exec qemu-system-x86_64 \
-		-accel tcg,thread=multi -machine q35,kernel-irqchip=off -cpu EPYC,+svm -smp 2 -m 1G \
+		-accel tcg,thread=single -machine q35,kernel-irqchip=off -cpu EPYC,+svm -smp 2 -m 1G \
 		-nodefaults -no-user-config -display none -no-reboot \
 		-kernel "$kernel" -initrd "$initramfs" \
 		-append "console=ttyS0 panic=-1 oops=panic no_timer_check intel_iommu=on $append" \
