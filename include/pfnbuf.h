@@ -745,6 +745,30 @@ PFNBUF_API int pfnbuf_buf_get_slices(const struct pfnbuf_buf *buf, unsigned *bar
  */
 PFNBUF_API int pfnbuf_buf_verify(struct pfnbuf_buf *buf);
 
+/** A page frame, and under which generation it was asked for: worth nothing without that. */
+struct pfnbuf_pfn {
+	uint64_t pfn; /**< physical address divided by the page size */
+	/** the frame is one of 2^order that are contiguous, aligned to that, and all in the buffer */
+	unsigned order;
+	uint64_t generation; /**< the buffer's; pass it on with the number */
+};
+
+/**
+ * The page frame at @offset (any byte) of a buffer that was exported from a BAR, as sysfs tells the
+ * BAR's address. @generation is the one that the caller believes in (of an earlier answer), or 0 for
+ * the first question. A number from an older generation must not be used: ask again.
+ *
+ * -ESTALE     the buffer was revoked since @generation, or while it was being asked
+ * -ENODEV     the device's memory is off, or it is closed: nothing answers behind the frame
+ * -ERANGE     @offset is beyond the buffer
+ * -EOPNOTSUPP not a buffer of a BAR exported here (no kernel tells the frames of other memory), or
+ *             sysfs does not know the device
+ * -EACCES     this process may not read the address
+ * Source: drivers/pci/pci-sysfs.c:resource_show
+ */
+PFNBUF_API int pfnbuf_buf_get_pfn(struct pfnbuf_buf *buf, uint64_t offset, uint64_t generation,
+				  struct pfnbuf_pfn *pfn);
+
 /**
  * Map the memory of a memfd, or of a guest_memfd made with PFNBUF_GUEST_MEMFD_MMAP, into this
  * process, and unmap it.

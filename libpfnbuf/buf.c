@@ -349,6 +349,88 @@ int pfnbuf_buf_verify(struct pfnbuf_buf *buf)
 	return answer;
 }
 
+/* ---------------------------------------------------------------- page frames --------------- */
+
+/* The slice that holds the byte, which becomes an offset into it; NULL: beyond the buffer. */
+static const struct pfnbuf_range *slice_at(const struct pfnbuf_buf *buf, uint64_t *offset)
+{
+	for (size_t i = 0; i < buf->nr_slices; i++) {
+		if (*offset < buf->slices[i].length)
+			return &buf->slices[i];
+		*offset -= buf->slices[i].length;
+	}
+	return NULL;
+}
+
+/* Blocks of twice the size as long as they do not leave [first, end), which holds the frame. */
+static unsigned order_of(uint64_t pfn, uint64_t first, uint64_t end)
+{
+	unsigned order = 0;
+
+	for (; order < 62; order++) {
+		const uint64_t size = UINT64_C(2) << order;
+		const uint64_t start = pfn & ~(size - 1);
+
+		if (start < first || end - start < size)
+			break;
+	}
+	return order;
+}
+
+static int refuse_pfn(const struct pfnbuf_buf *buf, uint64_t offset, uint64_t generation)
+{
+	static const char call[] = "pfnbuf_buf_get_pfn";
+	const struct pfnbuf_range range = { offset, 1 };
+
+	if (pfnbuf_buf_get_state(buf) != PFNBUF_LIVE)
+		return pfnbuf_refused(-ENODEV, call, buf->name, &range,
+				      "turn memory decode on first",
+				      "the buffer is %s: nothing answers behind its frames",
+				      pfnbuf_state_name(pfnbuf_buf_get_state(buf)));
+	if (generation && generation != pfnbuf_buf_get_generation(buf))
+		return pfnbuf_refused(-ESTALE, call, buf->name, &range,
+				      "drop what was learned under it, and ask with generation 0",
+				      "the buffer was revoked: its generation is %" PRIu64
+				      ", not %" PRIu64,
+				      pfnbuf_buf_get_generation(buf), generation);
+	return 0;
+}
+
+int pfnbuf_buf_get_pfn(struct pfnbuf_buf *buf, uint64_t offset, uint64_t generation,
+		       struct pfnbuf_pfn *pfn)
+{
+	static const char call[] = "pfnbuf_buf_get_pfn";
+	const struct pfnbuf_range range = { offset, 1 };
+	const uint64_t page = pfnbuf_page_size(), believed = pfnbuf_buf_get_generation(buf);
+	const struct pfnbuf_range *slice;
+	uint64_t address, first, number;
+	int r;
+
+	if (!buf->device)
+		return pfnbuf_refused(-EOPNOTSUPP, call, buf->name, NULL, "",
+				      "the buffer was not exported from a BAR here");
+	slice = slice_at(buf, &offset);
+	if (!slice)
+		return pfnbuf_refused(-ERANGE, call, buf->name, &range, "",
+				      "the buffer has 0x%" PRIx64 " bytes", buf->length);
+	r = refuse_pfn(buf, range.offset, generation);
+	if (r >= 0)
+		r = pfnbuf_device_bar_address(buf->device, buf->bar, &address);
+	/* Revoked while sysfs was asked? */
+	if (r >= 0)
+		r = refuse_pfn(buf, range.offset, believed);
+	if (r < 0)
+		return r;
+	first = (address + slice->offset) / page;
+	number = first + offset / page;
+	*pfn = (struct pfnbuf_pfn){
+		.pfn = number,
+		.order = order_of(number, first, first + slice->length / page),
+		.generation = believed,
+	};
+	return 0;
+}
+
 /* ---------------------------------------------------------------- memory -------------------- */
 
 static int check_memory(const struct pfnbuf_buf *buf, const char *call,

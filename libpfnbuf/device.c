@@ -1068,6 +1068,49 @@ int pfnbuf_device_get_bar_sparse(struct pfnbuf_device *device, unsigned bar,
 	return (int)nr;
 }
 
+/* A line for each BAR: first and last address, and flags, in hexadecimal. */
+static bool parse_resource(const char *text, unsigned bar, uint64_t *address)
+{
+	unsigned long long first, last;
+
+	for (; bar; bar--) {
+		text = strchr(text, '\n');
+		if (!text)
+			return false;
+		text++;
+	}
+	if (sscanf(text, "%llx %llx", &first, &last) != 2 || !first || last < first)
+		return false;
+	*address = first;
+	return true;
+}
+
+int pfnbuf_device_bar_address(const struct pfnbuf_device *device, unsigned bar, uint64_t *address)
+{
+	static const char call[] = "read of the PCI resources";
+	char path[512], text[2048];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "%.256s/bus/pci/devices/%s/resource",
+		 pfnbuf_ctx_sysfs(device->ctx), device->bdf);
+	fd = *device->bdf ? k_open(kernel(device), path, O_RDONLY | O_CLOEXEC) : -ENOENT;
+	if (fd == -ENOENT)
+		return pfnbuf_refused(-EOPNOTSUPP, call, device->name, NULL, "",
+				      "sysfs does not know the device");
+	if (fd < 0)
+		return pfnbuf_failed(fd, call, device->name, NULL);
+	n = k_read(kernel(device), fd, text, sizeof(text) - 1);
+	pfnbuf_ctx_close_fd(device->ctx, fd, device->name);
+	if (n < 0)
+		return pfnbuf_failed((int)n, call, device->name, NULL);
+	text[n] = '\0';
+	if (!parse_resource(text, bar, address))
+		return pfnbuf_refused(-EACCES, call, device->name, NULL, "run as root",
+				      "sysfs does not tell the address of BAR %u", bar);
+	return 0;
+}
+
 static struct pfnbuf_range round_to_pages(const struct pfnbuf_range *range, uint64_t size)
 {
 	const uint64_t page = pfnbuf_page_size();

@@ -260,6 +260,8 @@ struct pfnbuf_device *pfnbuf_device_of_link(const struct pfnbuf_link *link);
 struct pfnbuf_revocation pfnbuf_device_revocation(const struct pfnbuf_device *device);
 const char *pfnbuf_device_name(const struct pfnbuf_device *device);
 struct pfnbuf_ctx *pfnbuf_device_ctx(const struct pfnbuf_device *device);
+/* The physical address of a BAR, from sysfs: -EOPNOTSUPP or -EACCES where it does not tell. */
+int pfnbuf_device_bar_address(const struct pfnbuf_device *device, unsigned bar, uint64_t *address);
 void *pfnbuf_device_get_user(const struct pfnbuf_device *device);
 bool pfnbuf_device_is_bound(const struct pfnbuf_device *device);
 /* Detach it if it is attached to @ioas, which is ending. */

@@ -801,6 +801,38 @@ static void verify_finds_what_is_gone(void **state)
 	pfnbuf_window_free(w);
 }
 
+static void frame_numbers_have_a_lifetime(void **state)
+{
+	struct rig *rig = *state;
+	const struct pfnbuf_range slices[] = { { 4 * PAGE, PAGE }, { 8 * PAGE, 8 * PAGE } };
+	struct pfnbuf_buf *buf = NULL, *memfd = rig_memfd(rig, 1);
+	struct pfnbuf_pfn first, pfn;
+
+	assert_int_equal(pfnbuf_device_export(rig->card, RIG_BAR, slices, 2, &buf), 0);
+	assert_int_equal(pfnbuf_buf_get_pfn(buf, 0, 0, &first), 0);
+	assert_int_equal(first.order, 0);
+	assert_int_equal(first.generation, 1);
+	/* The BAR has 32 pages and is aligned to that. */
+	assert_int_equal(first.pfn % 32, 4);
+	assert_int_equal(pfnbuf_buf_get_pfn(buf, PAGE + 5 * PAGE + 7, first.generation, &pfn), 0);
+	assert_int_equal(pfn.pfn, first.pfn - 4 + 13);
+	assert_int_equal(pfn.order, 3);
+	assert_int_equal(pfnbuf_buf_get_pfn(buf, 9 * PAGE, 0, &pfn), -ERANGE);
+	assert_int_equal(pfnbuf_buf_get_pfn(memfd, 0, 0, &pfn), -EOPNOTSUPP);
+
+	assert_int_equal(pfnbuf_device_reset(rig->card), 0);
+	assert_int_equal(pfnbuf_buf_get_pfn(buf, 0, first.generation, &pfn), -ESTALE);
+	assert_int_equal(pfnbuf_buf_get_pfn(buf, 0, 0, &pfn), 0);
+	assert_int_equal(pfn.pfn, first.pfn);
+	assert_int_equal(pfn.generation, 2);
+	assert_int_equal(pfnbuf_device_set_memory_decode(rig->card, false), 0);
+	assert_int_equal(pfnbuf_buf_get_pfn(buf, 0, 0, &pfn), -ENODEV);
+	rig->card = pfnbuf_device_close(rig->card);
+	assert_int_equal(pfnbuf_buf_get_pfn(buf, 0, 0, &pfn), -ENODEV);
+	pfnbuf_buf_unref(buf);
+	pfnbuf_buf_unref(memfd);
+}
+
 static int setup(void **state)
 {
 	struct rig *rig = calloc(1, sizeof(*rig));
@@ -851,6 +883,7 @@ int main(void)
 		TEST(a_failed_plan_leaves_nothing),
 		TEST(quarantine),
 		TEST(verify_finds_what_is_gone),
+		TEST(frame_numbers_have_a_lifetime),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
