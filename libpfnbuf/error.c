@@ -118,6 +118,8 @@ static const struct explanation explanations[] = {
 	  "turn memory decode on" },
 	{ "pread of a BAR", EBUSY, "another driver has claimed the BAR", "" },
 	{ "pwrite of a BAR", EBUSY, "another driver has claimed the BAR", "" },
+	{ "read of the PCI resources", EACCES, "this process may not read BAR addresses in sysfs",
+	  "run as root" },
 	{ "pread of configuration space", EFAULT, "the range leaves configuration space", "" },
 	{ "pwrite of configuration space", EFAULT, "the range leaves configuration space", "" },
 	{ "pread of configuration space", EIO, "the device could not be resumed", "" },

@@ -472,6 +472,63 @@ static void discard_of_what_is_mapped(void **state)
 	fixture_unref(buf);
 }
 
+/* As the kernel prints them: BAR 0 is at 0x3800_0000_0000, and nobody tells of BAR 1. */
+static const char resources[] = "0x0000380000000000 0x00003800000fffff 0x000000000014220c\n"
+				"0x0000000000000000 0x0000000000000000 0x0000000000000000\n";
+
+static void expect_resources(const char *text, int64_t opened)
+{
+	mock_expect_one(.kind = MOCK_OPEN, .path = SYSFS_DIR "/resource",
+			.request = O_RDONLY | O_CLOEXEC, .result = opened);
+	if (opened < 0)
+		return;
+	mock_expect_one(.kind = MOCK_READ, .fd = (int)opened, .length = 2047, .out = text,
+			.result = (int64_t)strlen(text));
+	mock_expect_one(.kind = MOCK_CLOSE, .fd = (int)opened);
+}
+
+static void page_frames(void **state)
+{
+	static const char call[] = "pfnbuf_buf_get_pfn", read[] = "read of the PCI resources";
+	struct fixture *f = *state;
+	struct pfnbuf_device *device = fixture_device(f->ctx);
+	struct pfnbuf_buf *buf = fixture_export(device, BUF_FD, 0x6000);
+	struct pfnbuf_buf *memfd = fixture_buf(f->ctx, 51, PFNBUF_MEMFD, 0x1000);
+	const struct pfnbuf_range start = { 0, 1 }, beyond = { 0x6000, 1 };
+	struct pfnbuf_pfn pfn = { .pfn = 77 };
+
+	expect_resources(resources, 99);
+	assert_int_equal(pfnbuf_buf_get_pfn(buf, 0x1fff, 0, &pfn), 0);
+	assert_true(pfn.pfn == 0x380000001 && pfn.order == 2 && pfn.generation == 1);
+	expect_resources(resources, 99);
+	assert_int_equal(pfnbuf_buf_get_pfn(buf, 0x5000, 1, &pfn), 0);
+	assert_true(pfn.pfn == 0x380000005 && pfn.order == 1 && pfn.generation == 1);
+
+	assert_fails(call, pfnbuf_buf_get_pfn(buf, 0x6000, 0, &pfn), ERANGE, call,
+		     pfnbuf_buf_name(buf), &beyond);
+	assert_fails(call, pfnbuf_buf_get_pfn(memfd, 0, 0, &pfn), EOPNOTSUPP, call,
+		     pfnbuf_buf_name(memfd), NULL);
+	expect_resources(NULL, -EACCES);
+	assert_fails(call, pfnbuf_buf_get_pfn(buf, 0, 0, &pfn), EACCES, read, DEVICE_NAME, NULL);
+	expect_resources(NULL, -ENOENT);
+	assert_fails(call, pfnbuf_buf_get_pfn(buf, 0, 0, &pfn), EOPNOTSUPP, read, DEVICE_NAME,
+		     NULL);
+	expect_resources("0x0000000000000000 0x0000000000000000 0x0000000000000000\n", 99);
+	assert_fails(call, pfnbuf_buf_get_pfn(buf, 0, 0, &pfn), EACCES, read, DEVICE_NAME, NULL);
+	assert_fails(call, pfnbuf_buf_get_pfn(buf, 0, 2, &pfn), ESTALE, call, pfnbuf_buf_name(buf),
+		     &start);
+	assert_int_equal(pfn.pfn, 0x380000005);
+	mock_done();
+
+	fixture_expect_close(true, false);
+	assert_null(pfnbuf_device_close(device));
+	assert_fails(call, pfnbuf_buf_get_pfn(buf, 0, 1, &pfn), ENODEV, call, pfnbuf_buf_name(buf),
+		     &start);
+	fixture_pop_all(f->ctx);
+	fixture_unref(buf);
+	fixture_unref(memfd);
+}
+
 static void names(void **state)
 {
 	(void)state;
@@ -490,17 +547,12 @@ static void names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(memfd),
-		TEST(huge_pages),
-		TEST(memfd_errnos),
-		TEST(guest_memfd),
-		TEST(from_fd),
-		TEST(from_fd_errnos),
-		TEST(verify),
-		TEST(memory),
-		TEST(memory_refused),
-		TEST(discard_of_what_is_mapped),
-		cmocka_unit_test(names),
+		TEST(memfd),	      TEST(huge_pages),
+		TEST(memfd_errnos),   TEST(guest_memfd),
+		TEST(from_fd),	      TEST(from_fd_errnos),
+		TEST(verify),	      TEST(memory),
+		TEST(memory_refused), TEST(discard_of_what_is_mapped),
+		TEST(page_frames),    cmocka_unit_test(names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
