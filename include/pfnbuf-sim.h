@@ -195,7 +195,8 @@ PFNBUF_API int pfnbuf_sim_foreign_decode(struct pfnbuf_sim *sim, const char *bdf
 /** Rules that the simulated kernel can be made to break, to see that a test would notice. */
 enum pfnbuf_sim_error {
 	PFNBUF_SIM_ERROR_NONE,
-	PFNBUF_SIM_ERROR_SLOT_OVERLAP, /**< an overlapping slot is EINVAL, where Linux says EEXIST */
+	/** an overlapping slot is EINVAL, where Linux says EEXIST */
+	PFNBUF_SIM_ERROR_SLOT_OVERLAP,
 	PFNBUF_SIM_ERROR_REVOKED_IMPORT, /**< a revoked dma-buf can be imported */
 	PFNBUF_SIM_ERROR_CUT_UNMAP,	 /**< an unmap that cuts an area leaves those below it */
 };

@@ -26,63 +26,85 @@ static bool overlap(uint64_t a, uint64_t a_length, uint64_t b, uint64_t b_length
 	return a < b + b_length && b < a + a_length;
 }
 
-/* Whether the area's source is, in part, the process memory [va, va + length). */
-static bool maps_memory(struct pfnbuf_sim *sim, const struct sim_area *area, uint64_t va,
-			uint64_t length)
+/* A stretch of the shared memory behind a private run: where it is, and in which file, if any. */
+struct twin {
+	const struct sim_slot *slot;
+	uint64_t va, length;
+	uint64_t dev, ino, offset; /* ino 0: no file */
+};
+
+static bool maps_twin(const struct sim_area *area, const struct twin *twin)
 {
 	const struct sim_pages *pages = area->pages;
 	uint64_t source = pages->base + area->start_byte;
 	uint64_t size = area->last - area->iova + 1;
 
-	if (pages->kind == SIM_PAGES_USER && overlap(source, size, va, length))
-		return true;
-	for (uint64_t at = va; at < va + length;) {
-		const struct sim_mapping *m = sim_mapping_next(sim, at);
-		uint64_t start, end;
-
-		if (!m || m->addr >= va + length)
-			return false;
-		start = MAX(m->addr, va);
-		end = MIN(m->addr + m->length, va + length);
-		if (pages->kind == SIM_PAGES_FILE && !m->vdev && m->ino == pages->file->ino &&
-		    m->dev == pages->file->dev &&
-		    overlap(source, size, m->offset + (start - m->addr), end - start))
-			return true;
-		at = m->addr + m->length;
-	}
-	return false;
+	if (pages->kind == SIM_PAGES_USER)
+		return overlap(source, size, twin->va, twin->length);
+	return pages->kind == SIM_PAGES_FILE && pages->file->ino == twin->ino &&
+	       pages->file->dev == twin->dev && overlap(source, size, twin->offset, twin->length);
 }
 
-static void check_run(struct pfnbuf_sim *sim, const struct sim_slot *slot, uint64_t gpa,
-		      uint64_t end, const struct sim_area *area)
+static void check_twin_area(struct pfnbuf_sim *sim, const struct twin *twin,
+			    const struct sim_area *area)
 {
-	if (area->filled && maps_memory(sim, area, slot->va + (gpa - slot->gpa), end - gpa))
+	uint64_t gpa = twin->slot->gpa + (twin->va - twin->slot->va);
+
+	if (area->filled && maps_twin(area, twin))
 		violated(
 			sim,
 			"guest memory 0x%llx+0x%llx is private, its twin in area 0x%llx of IOAS %u",
-			(unsigned long long)gpa, (unsigned long long)(end - gpa),
+			(unsigned long long)gpa, (unsigned long long)twin->length,
 			(unsigned long long)area->iova, area->ioas->obj.id);
 }
 
-/* The private runs of [gpa, end) within one slot, against one area, or against all of them. */
+/* Against one area, or against all of them. */
+static void check_twin(struct pfnbuf_sim *sim, const struct twin *twin, const struct sim_area *only)
+{
+	if (only) {
+		check_twin_area(sim, twin, only);
+		return;
+	}
+	for (struct sim_ictx *ictx = sim->ictxs; ictx; ictx = ictx->next)
+		for (uint32_t id = 1; id < ictx->nr_objects; id++) {
+			struct sim_ioas *ioas = sim_ioas_get(ictx, id);
+
+			for (size_t i = 0; ioas && i < ioas->areas.n; i++)
+				check_twin_area(sim, twin, ioas->areas.v[i]);
+		}
+}
+
+/* The memory behind [gpa, end) of the slot in stretches that are each in one file, or in none. */
+static void check_run(struct pfnbuf_sim *sim, const struct sim_slot *slot, uint64_t gpa,
+		      uint64_t end, const struct sim_area *only)
+{
+	uint64_t va = slot->va + (gpa - slot->gpa), va_end = va + (end - gpa);
+
+	while (va < va_end) {
+		const struct sim_mapping *m = sim_mapping_next(sim, va);
+		struct twin twin = { .slot = slot, .va = va, .length = va_end - va };
+
+		if (m && m->addr > va) {
+			twin.length = MIN(m->addr, va_end) - va;
+		} else if (m) {
+			twin.length = MIN(m->addr + m->length, va_end) - va;
+			twin.dev = m->dev;
+			twin.ino = m->ino;
+			twin.offset = m->offset + (va - m->addr);
+		}
+		check_twin(sim, &twin, only);
+		va += twin.length;
+	}
+}
+
+/* The private runs of [gpa, end) within one slot. */
 static void check_slot(struct pfnbuf_sim *sim, const struct sim_vm *vm, const struct sim_slot *slot,
 		       uint64_t gpa, uint64_t end, const struct sim_area *only)
 {
 	for (uint64_t run_end; gpa < end; gpa = run_end) {
 		run_end = MIN(sim_vm_run_end(vm, gpa), end);
-		if (!sim_vm_is_private(vm, gpa))
-			continue;
-		if (only) {
+		if (sim_vm_is_private(vm, gpa))
 			check_run(sim, slot, gpa, run_end, only);
-			continue;
-		}
-		for (struct sim_ictx *ictx = sim->ictxs; ictx; ictx = ictx->next)
-			for (uint32_t id = 1; id < ictx->nr_objects; id++) {
-				struct sim_ioas *ioas = sim_ioas_get(ictx, id);
-
-				for (size_t i = 0; ioas && i < ioas->areas.n; i++)
-					check_run(sim, slot, gpa, run_end, ioas->areas.v[i]);
-			}
 	}
 }
 
@@ -93,12 +115,16 @@ static bool has_twin(const struct sim_slot *slot)
 
 void sim_alias_check_private(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t gpa, uint64_t size)
 {
-	if (sim->alias || !vm->nr_attributes)
-		return;
-	for (size_t i = 0; i < vm->by_gpa[0].n; i++) {
-		const struct sim_slot *slot = vm->by_gpa[0].v[i];
+	const struct sim_vec *slots = &vm->by_gpa[0];
 
-		if (has_twin(slot) && overlap(slot->gpa, slot->size, gpa, size))
+	if (!vm->nr_attributes)
+		return;
+	for (size_t i = sim_slot_index(slots, gpa); i < slots->n && !sim->alias; i++) {
+		const struct sim_slot *slot = slots->v[i];
+
+		if (slot->gpa >= gpa + size)
+			break;
+		if (has_twin(slot))
 			check_slot(sim, vm, slot, MAX(slot->gpa, gpa),
 				   MIN(slot->gpa + slot->size, gpa + size), NULL);
 	}

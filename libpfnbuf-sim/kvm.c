@@ -28,8 +28,7 @@ static unsigned nr_address_spaces(const struct sim_vm *vm)
 
 /* --------------------------------------------------------------------------- slots */
 
-/* The first slot that ends above @gpa: its index. */
-static size_t slot_index(const struct sim_vec *slots, uint64_t gpa)
+size_t sim_slot_index(const struct sim_vec *slots, uint64_t gpa)
 {
 	size_t low = 0, high = slots->n;
 
@@ -48,7 +47,7 @@ static size_t slot_index(const struct sim_vec *slots, uint64_t gpa)
 struct sim_slot *sim_slot_at(const struct sim_vm *vm, unsigned as_id, uint64_t gpa)
 {
 	const struct sim_vec *slots = &vm->by_gpa[as_id];
-	size_t at = slot_index(slots, gpa);
+	size_t at = sim_slot_index(slots, gpa);
 	struct sim_slot *slot = at < slots->n ? slots->v[at] : NULL;
 
 	return slot && slot->gpa <= gpa ? slot : NULL;
@@ -59,7 +58,7 @@ static bool overlaps(const struct sim_vm *vm, unsigned as_id, const struct sim_s
 {
 	const struct sim_vec *slots = &vm->by_gpa[as_id];
 
-	for (size_t at = slot_index(slots, gpa); at < slots->n; at++) {
+	for (size_t at = sim_slot_index(slots, gpa); at < slots->n; at++) {
 		const struct sim_slot *slot = slots->v[at];
 
 		if (slot->gpa >= gpa + size)
@@ -103,7 +102,7 @@ static void unbind_gmem(struct sim_slot *slot)
 static void delete_slot(struct sim_vm *vm, unsigned as_id, struct sim_slot *slot)
 {
 	unbind_gmem(slot);
-	sim_vec_remove(&vm->by_gpa[as_id], slot_index(&vm->by_gpa[as_id], slot->gpa), 1);
+	sim_vec_remove(&vm->by_gpa[as_id], sim_slot_index(&vm->by_gpa[as_id], slot->gpa), 1);
 	vm->by_id[as_id][slot->id] = NULL;
 	vm->nr_pages -= slot->size / sim_page_size();
 	free(slot->dirty);
@@ -182,7 +181,8 @@ static int install_slot(struct sim_vm *vm, unsigned as_id, struct sim_slot *slot
 		return -ENOMEM;
 	if (slot->gmem && sim_vec_insert(&slot->gmem->slots, slot->gmem->slots.n, slot))
 		return -ENOMEM;
-	if (sim_vec_insert(&vm->by_gpa[as_id], slot_index(&vm->by_gpa[as_id], slot->gpa), slot)) {
+	if (sim_vec_insert(&vm->by_gpa[as_id], sim_slot_index(&vm->by_gpa[as_id], slot->gpa),
+			   slot)) {
 		unbind_gmem(slot);
 		return -ENOMEM;
 	}
@@ -245,11 +245,11 @@ static int move_slot(struct sim_vm *vm, unsigned as_id, struct sim_slot *slot,
 	ret = set_logging(slot, mem->flags & KVM_MEM_LOG_DIRTY_PAGES);
 	if (ret)
 		return ret;
-	sim_vec_remove(slots, slot_index(slots, slot->gpa), 1);
+	sim_vec_remove(slots, sim_slot_index(slots, slot->gpa), 1);
 	slot->gpa = mem->guest_phys_addr;
 	slot->flags = mem->flags;
 	/* There is room: one was just taken out. */
-	return sim_vec_insert(slots, slot_index(slots, slot->gpa), slot);
+	return sim_vec_insert(slots, sim_slot_index(slots, slot->gpa), slot);
 }
 
 static int change_slot(struct sim_vm *vm, unsigned as_id, struct sim_slot *slot,

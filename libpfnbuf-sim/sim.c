@@ -463,7 +463,8 @@ static int map_running(struct pfnbuf_sim *sim, void *addr, size_t length, int pr
 	mapping.length = page_up(length);
 	/* What was known of these addresses is over, whether or not it went through the table. */
 	sim_mapping_cut(sim, mapping.addr, mapping.length);
-	if (fd >= 0 && !(flags & MAP_ANONYMOUS) && !fstat(fd, &st)) {
+	/* A private mapping is memory of its own. */
+	if (fd >= 0 && flags & MAP_SHARED && !(flags & MAP_ANONYMOUS) && !fstat(fd, &st)) {
 		mapping.dev = (uint64_t)st.st_dev;
 		mapping.ino = (uint64_t)st.st_ino;
 		mapping.offset = offset;

@@ -460,6 +460,8 @@ struct sim_vm *sim_vm_get(struct pfnbuf_sim *sim, int fd);
 bool sim_vm_is_private(const struct sim_vm *vm, uint64_t gpa);
 /* The end (exclusive) of the run that @gpa is in, all private or all shared. */
 uint64_t sim_vm_run_end(const struct sim_vm *vm, uint64_t gpa);
+/* The first slot that ends above @gpa: its index. */
+size_t sim_slot_index(const struct sim_vec *slots, uint64_t gpa);
 struct sim_slot *sim_slot_at(const struct sim_vm *vm, unsigned as_id, uint64_t gpa);
 
 /* --------------------------------------------------------------------------- sysfs */

@@ -310,10 +310,11 @@ static void print_markdown(void)
 	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
 		total += tables[t]->n;
 	printf("<!-- SPDX-License-Identifier: MIT -->\n# Conformance\n\n"
-	       "The %zu rules of the kernel that the simulated kernel is held to, and where Linux 7.3 makes\n"
-	       "them. Each is a case of `tests/conformance`, in the file that its heading names, and runs over\n"
-	       "the simulated kernel (`./dev test`) and over Linux in a virtual machine (`./dev test --vm`).\n"
-	       "This file is made by `conformance --markdown`; a test compares the two.\n",
+	       "The %zu rules of the kernel that the simulated kernel is held to, and where Linux\n"
+	       "7.3 makes them. Each is a case of `tests/conformance`, in the file that its heading\n"
+	       "names, and runs over the simulated kernel (`./dev test`) and over Linux in a virtual\n"
+	       "machine (`./dev test --vm`). `conformance --markdown` makes this file; a test\n"
+	       "compares the two.\n",
 	       total);
 	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
 		printf("\n## %s (%zu)\n\n| Rule | Source | Device or VM |\n| --- | --- | --- |\n",
