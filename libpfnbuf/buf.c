@@ -32,8 +32,8 @@ struct pfnbuf_buf {
 
 	struct pfnbuf_device *device; /* exported from; NULL: another kind, or foreign */
 	uint64_t before_birth;	      /* the device's generation at the export, less one */
-	uint64_t
-		live_in; /* the device's generation in which it is live though others are not; 0: none */
+	/* the device's generation in which it is live though others are not; 0: none */
+	uint64_t live_in;
 	unsigned bar;
 	size_t nr_slices;
 	struct pfnbuf_range slices[];
@@ -304,7 +304,9 @@ int pfnbuf_buf_get_slices(const struct pfnbuf_buf *buf, unsigned *barp, struct p
 
 /* ---------------------------------------------------------------- verifying ----------------- */
 
-/* Whether the kernel lets the dma-buf into the scratch IOAS: 1, 0 (revoked), or a negative errno. */
+/*
+ * Whether the kernel lets the dma-buf into the scratch IOAS: 1, 0 (revoked), or a negative errno.
+ */
 static int try_import(const struct pfnbuf_buf *buf, int iommufd, uint32_t scratch)
 {
 	struct iommu_ioas_map_file map = {
@@ -504,7 +506,10 @@ int pfnbuf_buf_discard(struct pfnbuf_buf *buf, uint64_t offset, uint64_t length)
 	const struct pfnbuf_range range = { offset, length };
 	int r = check_memory(buf, "fallocate", &range);
 
-	/* An IOAS takes no guest_memfd; what another object of the same memory mapped counts as well. */
+	/*
+	 * An IOAS takes no guest_memfd; what another object of the same memory mapped counts as
+	 * well.
+	 */
 	if (r >= 0 && buf->kind == PFNBUF_MEMFD)
 		r = refuse_mapped(buf, &range);
 	if (r < 0)

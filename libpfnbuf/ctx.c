@@ -290,8 +290,8 @@ void pfnbuf_ctx_unwatch(struct pfnbuf_ctx *ctx, struct pfnbuf_watch *watch)
 
 /*
  * The context's fd is readable while events are queued: those that a watch announced are kept
- * readable by that watch, for the others the queue's own eventfd is signalled. Both fall silent when
- * the queue has been emptied.
+ * readable by that watch, for the others the queue's own eventfd is signalled. Both fall silent
+ * when the queue has been emptied.
  */
 static void signal_queued(struct pfnbuf_ctx *ctx)
 {

@@ -2,11 +2,11 @@
 /*
  * A VFIO PCI device.
  *
- * The kernel revokes a device's dma-bufs without telling anyone. The library knows because every call
- * that can revoke them is made here, between begin() and settle(): begin() raises the generation and
- * suspends the buffers before the kernel is entered; settle() asks the device whether its memory is
- * on and, if so, makes them live again. A buffer derives its state and generation from its device's,
- * so neither walks the buffers, allocates or can fail.
+ * The kernel revokes a device's dma-bufs without telling anyone. The library knows because every
+ * call that can revoke them is made here, between begin() and settle(): begin() raises the
+ * generation and suspends the buffers before the kernel is entered; settle() asks the device
+ * whether its memory is on and, if so, makes them live again. A buffer derives its state and
+ * generation from its device's, so neither walks the buffers, allocates or can fail.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -20,7 +20,10 @@
 
 #define NR_BARS 6
 
-/* A VFIO region's place in the device's file (VFIO_PCI_INDEX_TO_OFFSET, include/linux/vfio_pci_core.h). */
+/*
+ * A VFIO region's place in the device's file (VFIO_PCI_INDEX_TO_OFFSET,
+ * include/linux/vfio_pci_core.h).
+ */
 #define REGION_OFFSET(index) ((uint64_t)(index) << 40)
 
 struct bar {
@@ -422,7 +425,10 @@ int pfnbuf_device_open(struct pfnbuf_ctx *ctx, const char *bdf, struct pfnbuf_de
 	return 0;
 }
 
-/* The path of a VFIO device in sysfs, as its fd's fdinfo gives it, into @path; "" where it does not. */
+/*
+ * The path of a VFIO device in sysfs, as its fd's fdinfo gives it, into @path; "" where it does
+ * not.
+ */
 static void read_syspath(const struct pfnbuf_device *device, char *path, size_t size)
 {
 	static const char key[] = "vfio-device-syspath: ";
@@ -561,7 +567,9 @@ static int set_trigger(struct pfnbuf_device *device, uint32_t irq, int32_t fd)
 	return device_ioctl(device, VFIO_DEVICE_SET_IRQS, &arg);
 }
 
-/* A device without this notice is as good as one that never gives it: say so in the log and go on. */
+/*
+ * A device without this notice is as good as one that never gives it: say so in the log and go on.
+ */
 static int watch_notice(struct pfnbuf_device *device, struct notice *notice,
 			enum pfnbuf_event_type type, uint32_t irq)
 {
@@ -813,7 +821,10 @@ int pfnbuf_device_bind(struct pfnbuf_device *device, const uint8_t *token)
 	if (device->learned)
 		return pfnbuf_refused(-EALREADY, "VFIO_DEVICE_BIND_IOMMUFD", device->name, NULL, "",
 				      "the device is bound");
-	/* Bound, but the rest of an earlier call failed: there is no unbinding, so go on from there. */
+	/*
+	 * Bound, but the rest of an earlier call failed: there is no unbinding, so go on from
+	 * there.
+	 */
 	r = device->devid ? 0 : bind_iommufd(device, token);
 	return r < 0 ? r : learn(device);
 }
@@ -905,7 +916,10 @@ static void unmap_bar(struct pfnbuf_device *device, struct bar_mapping *mapping)
 	free(mapping);
 }
 
-/* Slots must go before the mappings that they stand on: what is mapped there next is not the guest's. */
+/*
+ * Slots must go before the mappings that they stand on: what is mapped there next is not the
+ * guest's.
+ */
 static void withdraw_from_vms(struct pfnbuf_device *device)
 {
 	cleanup_rwunlock pthread_rwlock_t *held = pfnbuf_ctx_hold(device->ctx);
@@ -951,7 +965,9 @@ static void close_hooks(struct pfnbuf_device *device)
 	}
 }
 
-/* An IOAS that ends looks for its devices in the context's list: this one stays there till it left. */
+/*
+ * An IOAS that ends looks for its devices in the context's list: this one stays there till it left.
+ */
 static void leave_for_good(struct pfnbuf_device *device)
 {
 	pthread_mutex_lock(&device->lock);
@@ -1438,7 +1454,10 @@ static bool is_in_set(const struct pfnbuf_device *device, const struct hot_reset
 	return false;
 }
 
-/* Devices in the context's list, each locked, so that their locks are always taken in the same order. */
+/*
+ * Devices in the context's list, each locked, so that their locks are always taken in the same
+ * order.
+ */
 static void lock_all(const struct pfnbuf_link *devices)
 {
 	for (const struct pfnbuf_link *l = devices->next; l != devices; l = l->next)
@@ -1516,7 +1535,10 @@ int pfnbuf_device_low_power_enter(struct pfnbuf_device *device, int wake_fd)
 		device->low_power = true;
 		return 0;
 	}
-	/* In low power already, it was revoked and stays so; for any other failure the device tells. */
+	/*
+	 * In low power already, it was revoked and stays so; for any other failure the device
+	 * tells.
+	 */
 	if (!device->low_power)
 		settle(device);
 	return pfnbuf_failed(r, "VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY", device->name, NULL);
@@ -1602,7 +1624,10 @@ int pfnbuf_device_export(struct pfnbuf_device *device, unsigned bar,
 	fd = export_slices(device, bar, slices, n);
 	if (fd < 0)
 		return pfnbuf_failed(fd, "VFIO_DEVICE_FEATURE_DMA_BUF", device->name, &slices[0]);
-	/* A buffer is born revoked where memory is off. Low power is no such state: the call woke it. */
+	/*
+	 * A buffer is born revoked where memory is off. Low power is no such state: the call woke
+	 * it.
+	 */
 	live = device->low_power && memory_enabled(device) > 0;
 	r = pfnbuf_buf_new_export(device, fd, bar, slices, n, live, bufp);
 	if (r >= 0 && live)

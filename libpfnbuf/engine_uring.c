@@ -3,9 +3,9 @@
  * The wait engine over io_uring: one multishot read for each eventfd, so that a signal arrives as a
  * completion with the eventfd read already, and a wake-up costs no system call at all.
  *
- * Completions that were announced are left in the ring until they are digested: they keep the ring's
- * fd readable. The ring is the one thing in the library that does not go through the door; the fds it
- * reads are real whatever kernel stands behind it.
+ * Completions that were announced are left in the ring until they are digested: they keep the
+ * ring's fd readable. The ring is the one thing in the library that does not go through the door;
+ * the fds it reads are real whatever kernel stands behind it.
  */
 #include "private.h"
 
@@ -80,9 +80,9 @@ static void give_back_buffer(struct uring *u, const struct io_uring_cqe *cqe)
 }
 
 /*
- * A read ends by itself when the buffers ran out, or at the first signal after the thread that armed
- * it ended; the signal is then still to be read. Where arming it anew fails it is tried again at the
- * next dispatch: such watches wait in the engine's list.
+ * A read ends by itself when the buffers ran out, or at the first signal after the thread that
+ * armed it ended; the signal is then still to be read. Where arming it anew fails it is tried again
+ * at the next dispatch: such watches wait in the engine's list.
  */
 static void rearm_if_ended(struct uring *u, struct io_uring_cqe *cqe)
 {
@@ -130,7 +130,10 @@ static int uring_dispatch(struct pfnbuf_engine *engine)
 	unsigned head, at = 0;
 
 	rearm_waiting(u);
-	/* Lets the kernel put in what found no room, and sees completions that wait for this thread. */
+	/*
+	 * Lets the kernel put in what found no room, and sees completions that wait for this
+	 * thread.
+	 */
 	if (io_uring_cq_has_overflow(&u->ring))
 		io_uring_get_events(&u->ring);
 	io_uring_for_each_cqe(&u->ring, head, cqe)

@@ -10,7 +10,9 @@
 
 #include "private.h"
 
-/* What an errno of a call means. A row with code 0 holds for any errno that has no row of its own. */
+/*
+ * What an errno of a call means. A row with code 0 holds for any errno that has no row of its own.
+ */
 struct explanation {
 	const char *call;
 	int code;
@@ -341,7 +343,9 @@ int pfnbuf_refused(int code, const char *call, const char *object, const struct 
 	return code;
 }
 
-/* The record points into the strings beside it, which stay where they are: they are the thread's. */
+/*
+ * The record points into the strings beside it, which stay where they are: they are the thread's.
+ */
 void pfnbuf_error_save(struct pfnbuf_saved_error *saved)
 {
 	*saved = last;

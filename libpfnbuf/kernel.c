@@ -165,7 +165,9 @@ static bool has_ipc_lock(void)
 	return caps[CAP_TO_INDEX(CAP_IPC_LOCK)].effective & CAP_TO_MASK(CAP_IPC_LOCK);
 }
 
-/* What the process may pin is not counted where it has CAP_IPC_LOCK: drivers/iommu/iommufd/pages.c. */
+/*
+ * What the process may pin is not counted where it has CAP_IPC_LOCK: drivers/iommu/iommufd/pages.c.
+ */
 static int running_memlock(void *data, uint64_t *limit)
 {
 	struct rlimit rlimit;

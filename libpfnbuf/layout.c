@@ -1,22 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A layout is a radix tree over frame numbers. A slot of the tree covers an aligned power of two of frames and is one of
+ * A layout is a radix tree over frame numbers. A slot of the tree covers an aligned power of two of
+ * frames and is one of
  *
  *	uniform   every frame below it has one visibility: a tagged word, no memory
  *	node      64 slots that cover a 64th each
  *	leaf      one chunk of 16384 frames, as a *sparse* list of runs or a *dense* map of frames
  *
- * Why these: 16384 frames leave two of 16 bits for the visibility, so a run costs two bytes and a list of runs is a
- * sorted array of integers; a chunk with a few hundred runs fits a few cache lines, where a search and a memmove cost
- * less than the cache miss that fetches them. Above that a map of frames is quicker. Most chunks of a real layout are
- * uniform and cost eight bytes, and so does a uniform TiB.
+ * Why these: 16384 frames leave two of 16 bits for the visibility, so a run costs two bytes and a
+ * list of runs is a sorted array of integers; a chunk with a few hundred runs fits a few cache
+ * lines, where a search and a memmove cost less than the cache miss that fetches them. Above that a
+ * map of frames is quicker. Most chunks of a real layout are uniform and cost eight bytes, and so
+ * does a uniform TiB.
  *
- * Leaves and nodes are counted references: a copy shares the tree, and a change first copies what it changes and is not
- * alone in owning. What compares equal by pointer needs no look inside.
+ * Leaves and nodes are counted references: a copy shares the tree, and a change first copies what
+ * it changes and is not alone in owning. What compares equal by pointer needs no look inside.
  *
- * The tree covers more frames than the layout has. The frames behind the end always have the visibility of the last
- * frame: a set that reaches the end reaches the end of the tree. So there is no special case below this rule but in
- * counting frames, and the last run needs none in counting runs.
+ * The tree covers more frames than the layout has. The frames behind the end always have the
+ * visibility of the last frame: a set that reaches the end reaches the end of the tree. So there is
+ * no special case below this rule but in counting frames, and the last run needs none in counting
+ * runs.
  *
  * In here, all positions are frame numbers; those inside a chunk are `unsigned`.
  */
@@ -44,7 +47,10 @@
 _Static_assert(UINT64_C(1) << (CHUNK_SHIFT + NODE_SHIFT * LEVELS_MAX) >= PFNBUF_LAYOUT_MAX_FRAMES,
 	       "the tree must reach the last frame");
 
-/* A tagged word: SLOT_UNIFORM and a visibility, or a pointer, with SLOT_DENSE if it is to a dense leaf. */
+/*
+ * A tagged word: SLOT_UNIFORM and a visibility, or a pointer, with SLOT_DENSE if it is to a dense
+ * leaf.
+ */
 typedef uintptr_t slot_t;
 
 #define SLOT_UNIFORM 1u
@@ -61,7 +67,10 @@ struct node {
 	slot_t slots[NODE_SLOTS];
 };
 
-/* Runs in order, each as its first frame << 2 | visibility. The first begins at 0, neighbours differ. */
+/*
+ * Runs in order, each as its first frame << 2 | visibility. The first begins at 0, neighbours
+ * differ.
+ */
 struct sparse {
 	struct head head;
 	uint16_t n;
@@ -70,8 +79,8 @@ struct sparse {
 };
 
 /*
- * Each frame has a code: bit p of it is the frame's bit in plane p. Codes are handed out as visibilities turn up, so
- * that the usual chunk, which knows two, needs one plane.
+ * Each frame has a code: bit p of it is the frame's bit in plane p. Codes are handed out as
+ * visibilities turn up, so that the usual chunk, which knows two, needs one plane.
  */
 struct dense {
 	struct head head;
@@ -99,7 +108,7 @@ struct pfnbuf_layout {
 	struct tally tally; /* of the whole tree */
 };
 
-/* ---------------------------------------------------------------- slots ------------------------------------------- */
+/* ---------------------------------------------------------------- slots ----------------------- */
 
 static inline slot_t slot_uniform(enum pfnbuf_vis vis)
 {
@@ -141,7 +150,10 @@ static inline struct dense *slot_dense(slot_t slot)
 	return (struct dense *)(slot - SLOT_DENSE);
 }
 
-/* True if the caller's layout is the only owner. Acquire: what other owners read came before they let go. */
+/*
+ * True if the caller's layout is the only owner. Acquire: what other owners read came before they
+ * let go.
+ */
 static inline bool is_sole(slot_t slot)
 {
 	struct head *head = slot_ptr(slot);
@@ -186,7 +198,7 @@ static inline unsigned chunk_offset(uint64_t frame)
 	return (unsigned)(frame & (CHUNK_FRAMES - 1));
 }
 
-/* ---------------------------------------------------------------- sparse leaves ----------------------------------- */
+/* ---------------------------------------------------------------- sparse leaves --------------- */
 
 static inline uint16_t run_word(unsigned first, enum pfnbuf_vis vis)
 {
@@ -229,9 +241,10 @@ static inline unsigned window_rank(const uint16_t *runs, uint16_t key)
 }
 
 /*
- * The run that holds frame @at. If runs are spread evenly, as conversions are, it is near where it would be with runs
- * of one length: one cache line is fetched instead of one for each step of a search. No branch depends on what is
- * compared, except for whether it is near, for it could not be predicted.
+ * The run that holds frame @at. If runs are spread evenly, as conversions are, it is near where it
+ * would be with runs of one length: one cache line is fetched instead of one for each step of a
+ * search. No branch depends on what is compared, except for whether it is near, for it could not be
+ * predicted.
  */
 static inline unsigned sparse_find(const struct sparse *s, unsigned at)
 {
@@ -254,7 +267,10 @@ static inline unsigned sparse_find(const struct sparse *s, unsigned at)
 	return (unsigned)(base - s->runs);
 }
 
-/* A sparse leaf with room for @n runs and some more, as many as the allocator's next step of 16 bytes leaves room for. */
+/*
+ * A sparse leaf with room for @n runs and some more, as many as the allocator's next step of 16
+ * bytes leaves room for.
+ */
 static struct sparse *sparse_resize(struct sparse *s, unsigned n)
 {
 	size_t size = sizeof(*s) + (n + n / 2) * sizeof(s->runs[0]);
@@ -278,8 +294,9 @@ static struct sparse *sparse_new(unsigned room)
 }
 
 /*
- * Set frames [first, end), of which @i is the run that holds @first. The caller has made room for two runs more.
- * Changes @tally by what becomes of run beginnings in [first, end] and of frames in [first, end).
+ * Set frames [first, end), of which @i is the run that holds @first. The caller has made room for
+ * two runs more. Changes @tally by what becomes of run beginnings in [first, end] and of frames in
+ * [first, end).
  */
 static void sparse_set(struct sparse *s, unsigned i, unsigned first, unsigned end,
 		       enum pfnbuf_vis vis, struct tally *tally)
@@ -315,7 +332,7 @@ static void sparse_set(struct sparse *s, unsigned i, unsigned first, unsigned en
 	s->n = (uint16_t)(s->n + n - (hi - lo));
 }
 
-/* ---------------------------------------------------------------- dense leaves ------------------------------------ */
+/* ---------------------------------------------------------------- dense leaves ---------------- */
 
 /* The bits of word @i that stand for frames in [first, end). */
 static inline uint64_t word_mask(unsigned i, unsigned first, unsigned end)
@@ -343,7 +360,10 @@ static inline uint64_t dense_code_mask(const struct dense *d, unsigned code, uns
 	return code == 0 ? ~(low | high) : code == 1 ? low : high;
 }
 
-/* The frames of word @i at which a run begins: those that differ from the frame in front of them, and the first. */
+/*
+ * The frames of word @i at which a run begins: those that differ from the frame in front of them,
+ * and the first.
+ */
 static inline uint64_t dense_starts(const struct dense *d, unsigned i)
 {
 	uint64_t starts = i == 0;
@@ -497,7 +517,7 @@ static struct dense *dense_clone(const struct dense *d, unsigned planes)
 	return clone;
 }
 
-/* ---------------------------------------------------------------- leaves ------------------------------------------ */
+/* ---------------------------------------------------------------- leaves ---------------------- */
 
 static unsigned sparse_codes(const struct sparse *s)
 {
@@ -589,7 +609,10 @@ static int dense_ready(slot_t *slot, enum pfnbuf_vis vis)
 	return ret;
 }
 
-/* Make the slot a leaf of this layout alone in which any range can be set to @vis without an allocation. */
+/*
+ * Make the slot a leaf of this layout alone in which any range can be set to @vis without an
+ * allocation.
+ */
 static int leaf_ready(slot_t *slot, enum pfnbuf_vis vis)
 {
 	int ret = 0;
@@ -621,7 +644,10 @@ static inline bool leaf_is_unsettled(slot_t slot)
 	return slot_sparse(slot)->n == 1 || slot_sparse(slot)->cap > 16 + 4 * slot_sparse(slot)->n;
 }
 
-/* Bring a leaf of this layout alone into the form that suits what is in it now. Without memory it stays as it is. */
+/*
+ * Bring a leaf of this layout alone into the form that suits what is in it now. Without memory it
+ * stays as it is.
+ */
 static void leaf_settle(slot_t *slot)
 {
 	struct sparse *s;
@@ -693,9 +719,12 @@ static bool leaf_looks_same(slot_t a, slot_t b)
 	return sa->n == sb->n && !memcmp(sa->runs, sb->runs, sa->n * sizeof(sa->runs[0]));
 }
 
-/* ---------------------------------------------------------------- the tree ---------------------------------------- */
+/* ---------------------------------------------------------------- the tree -------------------- */
 
-/* Leaves lie anywhere in memory, so no processor fetches their cache lines ahead, or the second with the first. */
+/*
+ * Leaves lie anywhere in memory, so no processor fetches their cache lines ahead, or the second
+ * with the first.
+ */
 static inline void prefetch_leaf(const slot_t *slot, unsigned lines)
 {
 	const char *leaf = is_uniform(*slot) ? (const char *)slot : slot_ptr(*slot);
@@ -826,8 +855,8 @@ static bool node_collapse(slot_t *slot)
 }
 
 /*
- * Prepare [first, end) for fill_tree() on the way down to @frame, one of its edges: own what it changes, make room in
- * what it edits. No visibility changes.
+ * Prepare [first, end) for fill_tree() on the way down to @frame, one of its edges: own what it
+ * changes, make room in what it edits. No visibility changes.
  */
 static int ready_edge(struct pfnbuf_layout *l, uint64_t frame, uint64_t first, uint64_t end,
 		      enum pfnbuf_vis vis)
@@ -852,7 +881,10 @@ static int ready_edge(struct pfnbuf_layout *l, uint64_t frame, uint64_t first, u
 	}
 }
 
-/* Set [first, end) below a slot that begins at @base. Cannot fail after ready_edge(). LEVELS_MAX deep at most. */
+/*
+ * Set [first, end) below a slot that begins at @base. Cannot fail after ready_edge(). LEVELS_MAX
+ * deep at most.
+ */
 static void fill_tree(slot_t *slot, unsigned level, uint64_t base, uint64_t first, uint64_t end,
 		      enum pfnbuf_vis vis)
 {
@@ -877,7 +909,10 @@ static void fill_tree(slot_t *slot, unsigned level, uint64_t base, uint64_t firs
 	}
 }
 
-/* Bring the leaf that holds @frame, and the nodes above it, into the form that suits what is in them. */
+/*
+ * Bring the leaf that holds @frame, and the nodes above it, into the form that suits what is in
+ * them.
+ */
 static void tidy(struct pfnbuf_layout *l, uint64_t frame)
 {
 	slot_t *path[LEVELS_MAX + 1];
@@ -892,7 +927,10 @@ static void tidy(struct pfnbuf_layout *l, uint64_t frame)
 		level++;
 }
 
-/* Add @sign times the runs that begin in [first, end] and the frames in [first, end) to the layout's tally. */
+/*
+ * Add @sign times the runs that begin in [first, end] and the frames in [first, end) to the
+ * layout's tally.
+ */
 static void tally_range(struct pfnbuf_layout *l, uint64_t first, uint64_t end, int sign)
 {
 	unsigned before = first ? vis_at(l, first - 1) : PFNBUF_VIS_COUNT;
@@ -931,7 +969,10 @@ static int set_across(struct pfnbuf_layout *l, uint64_t first, uint64_t end, enu
 	return ret;
 }
 
-/* Set a range that begins and ends inside a chunk, which is a leaf of this layout alone: the usual case, made quick. */
+/*
+ * Set a range that begins and ends inside a chunk, which is a leaf of this layout alone: the usual
+ * case, made quick.
+ */
 static int set_in_leaf(struct pfnbuf_layout *l, slot_t *slot, uint64_t first, uint64_t end,
 		       enum pfnbuf_vis vis)
 {
@@ -954,7 +995,10 @@ static int set_in_leaf(struct pfnbuf_layout *l, slot_t *slot, uint64_t first, ui
 	return 0;
 }
 
-/* Set a range that begins and ends inside one chunk, so that nothing outside the chunk has a part in it. */
+/*
+ * Set a range that begins and ends inside one chunk, so that nothing outside the chunk has a part
+ * in it.
+ */
 static int set_inside(struct pfnbuf_layout *l, uint64_t first, uint64_t end, enum pfnbuf_vis vis)
 {
 	slot_t *slot = &l->root;
@@ -976,7 +1020,7 @@ static int set_inside(struct pfnbuf_layout *l, uint64_t first, uint64_t end, enu
 	return set_in_leaf(l, slot, first, end, vis);
 }
 
-/* ---------------------------------------------------------------- the interface ----------------------------------- */
+/* ---------------------------------------------------------------- the interface --------------- */
 
 static bool is_vis(enum pfnbuf_vis vis)
 {
@@ -1143,11 +1187,12 @@ void pfnbuf_layout_count(const struct pfnbuf_layout *layout, struct pfnbuf_layou
 	count->frames[last] -= tree_frames(layout) - layout->frames;
 }
 
-/* ---------------------------------------------------------------- iteration --------------------------------------- */
+/* ---------------------------------------------------------------- iteration ------------------- */
 
 /*
- * Where runs go, and the one that is still open: it begins at @offset and ends where another visibility begins. Passed
- * and returned by value, so that it lives in registers from one chunk to the next.
+ * Where runs go, and the one that is still open: it begins at @offset and ends where another
+ * visibility begins. Passed and returned by value, so that it lives in registers from one chunk to
+ * the next.
  */
 struct run_writer {
 	struct pfnbuf_run *next;
@@ -1206,9 +1251,10 @@ static struct run_writer write_dense(struct run_writer w, const struct dense *d,
 }
 
 /*
- * The slot that covers a frame and those to the right of it in its node, if they are of chunks. @edges has a bit for
- * each at which a run may begin: not for a uniform one that continues its neighbour. Most are such, and which are is not
- * to be predicted: looking at all of them would cost more than at the rest.
+ * The slot that covers a frame and those to the right of it in its node, if they are of chunks.
+ * @edges has a bit for each at which a run may begin: not for a uniform one that continues its
+ * neighbour. Most are such, and which are is not to be predicted: looking at all of them would cost
+ * more than at the rest.
  */
 struct row {
 	const slot_t *slots;
@@ -1295,7 +1341,7 @@ int pfnbuf_layout_next(const struct pfnbuf_layout *layout, uint64_t *pos, struct
 	return (int)(w.next - runs);
 }
 
-/* ---------------------------------------------------------------- two layouts ------------------------------------- */
+/* ---------------------------------------------------------------- two layouts ----------------- */
 
 /* As struct run_writer. The open stretch is no change while both sides agree. */
 struct change_writer {
@@ -1427,7 +1473,7 @@ int pfnbuf_layout_intersect(const struct pfnbuf_layout *a, const struct pfnbuf_l
 	return ret < 0 ? ret : hand_over(&l, layoutp);
 }
 
-/* ---------------------------------------------------------------- made from runs ---------------------------------- */
+/* ---------------------------------------------------------------- made from runs -------------- */
 
 int pfnbuf_layout_build(uint64_t size, uint64_t page_size, const struct pfnbuf_run *runs, size_t n,
 			struct pfnbuf_layout **layoutp)
@@ -1445,7 +1491,10 @@ int pfnbuf_layout_build(uint64_t size, uint64_t page_size, const struct pfnbuf_r
 	return ret < 0 ? ret : hand_over(&l, layoutp);
 }
 
-/* Set [offset, offset + length) of @to as @from is from @source on. Ranges are checked, layouts are two. */
+/*
+ * Set [offset, offset + length) of @to as @from is from @source on. Ranges are checked, layouts are
+ * two.
+ */
 static int copy_range(const struct pfnbuf_layout *from, uint64_t source, uint64_t length,
 		      struct pfnbuf_layout *to, uint64_t offset)
 {

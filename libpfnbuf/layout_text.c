@@ -21,7 +21,7 @@ const char *pfnbuf_vis_name(enum pfnbuf_vis vis)
 	return (unsigned)vis < PFNBUF_VIS_COUNT ? vis_names[vis] : NULL;
 }
 
-/* ---------------------------------------------------------------- printing ---------------------------------------- */
+/* ---------------------------------------------------------------- printing -------------------- */
 
 struct printer {
 	char *buf;
@@ -73,7 +73,7 @@ size_t pfnbuf_layout_print_json(const struct pfnbuf_layout *layout, char *buf, s
 	return p.length;
 }
 
-/* ---------------------------------------------------------------- parsing ----------------------------------------- */
+/* ---------------------------------------------------------------- parsing --------------------- */
 
 struct scanner {
 	const char *text;
@@ -239,7 +239,10 @@ static int scan_run(struct scanner *s, const struct preamble *p, uint64_t end,
 	return 0;
 }
 
-/* Go through the text once; set its runs in @layout, unless that is NULL. *end: where the last one ends. */
+/*
+ * Go through the text once; set its runs in @layout, unless that is NULL. *end: where the last one
+ * ends.
+ */
 static int scan_runs(struct scanner *s, const struct preamble *p, struct pfnbuf_layout *layout,
 		     uint64_t *end)
 {

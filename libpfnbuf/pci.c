@@ -58,7 +58,9 @@ static uint32_t le32(const uint8_t *p)
 	return (uint32_t)le16(p) | (uint32_t)le16(p + 2) << 16;
 }
 
-/* Table and pending bits: a register each, with the BAR's number in the bits that alignment frees. */
+/*
+ * Table and pending bits: a register each, with the BAR's number in the bits that alignment frees.
+ */
 static void scan_msix(const uint8_t config[PCI_CFG_SPACE_SIZE], unsigned at, struct pfnbuf_pci *pci)
 {
 	uint32_t table, pba, entries;
@@ -119,8 +121,8 @@ static bool written(uint64_t offset, const uint8_t *data, size_t length, unsigne
 }
 
 /*
- * The kernel cuts a write into naturally aligned pieces, so a register that is its own dword or byte
- * is hit by any write that covers its first byte (drivers/vfio/pci/vfio_pci_config.c).
+ * The kernel cuts a write into naturally aligned pieces, so a register that is its own dword or
+ * byte is hit by any write that covers its first byte (drivers/vfio/pci/vfio_pci_config.c).
  */
 enum pfnbuf_cause pfnbuf_pci_write_revokes(const struct pfnbuf_pci *pci, uint64_t offset,
 					   const uint8_t *data, size_t length)

@@ -2,9 +2,9 @@
 /*
  * A plan: kernel calls in order, each with what it takes to undo it, and a journal of what ran.
  *
- * Undoing goes from the step that failed to the first one and stops where an inverse is refused: what
- * comes before may rest on it. The ledgers of IOAS and VM are right all the same, for each call keeps
- * its own.
+ * Undoing goes from the step that failed to the first one and stops where an inverse is refused:
+ * what comes before may rest on it. The ledgers of IOAS and VM are right all the same, for each
+ * call keeps its own.
  */
 #include <inttypes.h>
 #include <stdarg.h>

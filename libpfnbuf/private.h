@@ -3,9 +3,9 @@
  * What the rooms of the library say to each other. Beside kernel.h the only header they share; each
  * noun's struct stays in its own file.
  *
- * Locks, outermost first: topology (ctx), device, window, IOAS, VM, dispatch (ctx), queue (ctx). A buffer
- * has none: what of it changes is atomic. The log hook may run while an object's lock is held, so it
- * must not call the library on the same object.
+ * Locks, outermost first: topology (ctx), device, window, IOAS, VM, dispatch (ctx), queue (ctx). A
+ * buffer has none: what of it changes is atomic. The log hook may run while an object's lock is
+ * held, so it must not call the library on the same object.
  */
 #ifndef PFNBUF_PRIVATE_H
 #define PFNBUF_PRIVATE_H
@@ -43,7 +43,10 @@ static inline pthread_mutex_t *pfnbuf_locked(pthread_mutex_t *lock)
 	return lock;
 }
 
-/* `cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&x->lock);` holds the lock to the end of the scope. */
+/*
+ * `cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&x->lock);` holds the lock to the end of
+ * the scope.
+ */
 #define cleanup_free	 __attribute__((cleanup(pfnbuf_cleanup_free)))
 #define cleanup_unlock	 __attribute__((cleanup(pfnbuf_cleanup_unlock), unused))
 #define cleanup_rwunlock __attribute__((cleanup(pfnbuf_cleanup_rwunlock), unused))
@@ -95,8 +98,9 @@ static inline void pfnbuf_list_del(struct pfnbuf_link *link)
 /* ---------------------------------------------------------------- error.c ------------------- */
 
 /*
- * Remember that @call on @object (and @range, unless NULL) failed with @code; the cause and the hint
- * come from the table in error.c. Returns @code, so that a caller can say `return pfnbuf_failed(...)`.
+ * Remember that @call on @object (and @range, unless NULL) failed with @code; the cause and the
+ * hint come from the table in error.c. Returns @code, so that a caller can say `return
+ * pfnbuf_failed(...)`.
  */
 int pfnbuf_failed(int code, const char *call, const char *object, const struct pfnbuf_range *range);
 
@@ -104,7 +108,9 @@ int pfnbuf_failed(int code, const char *call, const char *object, const struct p
 int pfnbuf_refused(int code, const char *call, const char *object, const struct pfnbuf_range *range,
 		   const char *hint, const char *cause, ...) PFNBUF_PRINTF(6, 7);
 
-/* The last-error record of this thread, to be put back after calls whose failure is nobody's news. */
+/*
+ * The last-error record of this thread, to be put back after calls whose failure is nobody's news.
+ */
 struct pfnbuf_saved_error {
 	struct pfnbuf_error record;
 	char call[64];
@@ -124,7 +130,9 @@ struct pfnbuf_pci_part {
 	struct pfnbuf_range range;
 };
 
-/* What configuration space says once and for all. Offsets of capabilities: 0 where there is none. */
+/*
+ * What configuration space says once and for all. Offsets of capabilities: 0 where there is none.
+ */
 struct pfnbuf_pci {
 	uint16_t vendor;
 	uint16_t device;
@@ -144,12 +152,14 @@ enum pfnbuf_cause pfnbuf_pci_write_revokes(const struct pfnbuf_pci *pci, uint64_
 /* Whether a write to this range can turn the device's memory on or off. */
 bool pfnbuf_pci_write_matters(const struct pfnbuf_pci *pci, uint64_t offset, size_t length);
 
-/* ---------------------------------------------------------------- engine_epoll.c, engine_uring.c */
+/*
+ * ---------------------------------------------------------------- engine_epoll.c, engine_uring.c
+ */
 
 /*
- * An eventfd in an engine. The engine says once that it was signalled and then leaves it so, unread,
- * until pfnbuf_engine_drained(): as long as what it announced is not digested the engine's fd stays
- * readable, at no cost in system calls.
+ * An eventfd in an engine. The engine says once that it was signalled and then leaves it so,
+ * unread, until pfnbuf_engine_drained(): as long as what it announced is not digested the engine's
+ * fd stays readable, at no cost in system calls.
  */
 struct pfnbuf_watch {
 	int fd; /* -1: not watched */
@@ -243,13 +253,17 @@ struct pfnbuf_revoke_hook {
 	struct pfnbuf_link link;
 	/* Before the call that revokes, with the state SUSPENDED already. Allocates nothing. */
 	void (*suspend)(struct pfnbuf_revoke_hook *hook);
-	/* After the IOASes' areas were imported again; @complete: all of them. Allocates nothing. */
+	/*
+	 * After the IOASes' areas were imported again; @complete: all of them. Allocates nothing.
+	 */
 	int (*restore)(struct pfnbuf_revoke_hook *hook, bool complete);
 	/* The device is closed. The hook is off the list. */
 	void (*close)(struct pfnbuf_revoke_hook *hook);
 };
 
-/* Where the device's memory is off, suspend() is called before it returns. -ENODEV: it is closed. */
+/*
+ * Where the device's memory is off, suspend() is called before it returns. -ENODEV: it is closed.
+ */
 int pfnbuf_device_hook(struct pfnbuf_device *device, struct pfnbuf_revoke_hook *hook);
 /* Also where the hook is off the list. */
 void pfnbuf_device_unhook(struct pfnbuf_device *device, struct pfnbuf_revoke_hook *hook);
@@ -270,7 +284,8 @@ void pfnbuf_device_leave_ioas(struct pfnbuf_device *device, const struct pfnbuf_
 /* ---------------------------------------------------------------- buf.c --------------------- */
 
 /*
- * What pfnbuf_device_export() makes of the fd that the kernel returned; takes the fd, also on failure.
+ * What pfnbuf_device_export() makes of the fd that the kernel returned; takes the fd, also on
+ * failure.
  * @live: it can be imported although the device's other buffers are suspended.
  */
 int pfnbuf_buf_new_export(struct pfnbuf_device *device, int fd, unsigned bar,
@@ -290,12 +305,14 @@ const char *pfnbuf_ioas_name(const struct pfnbuf_ioas *ioas);
  */
 int pfnbuf_ioas_expect_buf(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, uint64_t offset,
 			   uint64_t length, unsigned flags, uint64_t iova, bool anyway);
-/* Import again the dead areas of @device's buffers that begin in [first, last]. Calls no allocator. */
+/*
+ * Import again the dead areas of @device's buffers that begin in [first, last]. Calls no allocator.
+ */
 int pfnbuf_ioas_restore(struct pfnbuf_ioas *ioas, const struct pfnbuf_device *device,
 			uint64_t first, uint64_t last);
 /*
- * Whether devices that are attached allow an area there: -ERANGE, or -EINVAL for its alignment. Asks
- * the kernel where a device of this context came or went since the last time, or
+ * Whether devices that are attached allow an area there: -ERANGE, or -EINVAL for its alignment.
+ * Asks the kernel where a device of this context came or went since the last time, or
  * pfnbuf_ioas_forget_space() was called.
  */
 int pfnbuf_ioas_check_space(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length);

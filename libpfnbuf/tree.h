@@ -27,7 +27,9 @@ void pfnbuf_tree_insert(struct pfnbuf_tree *tree, struct pfnbuf_node *node);
 /* The node must be in the tree. */
 void pfnbuf_tree_remove(struct pfnbuf_tree *tree, struct pfnbuf_node *node);
 
-/* The node with the highest key not above @key, and the one with the lowest not below it; or NULL. */
+/*
+ * The node with the highest key not above @key, and the one with the lowest not below it; or NULL.
+ */
 struct pfnbuf_node *pfnbuf_tree_floor(const struct pfnbuf_tree *tree, uint64_t key);
 struct pfnbuf_node *pfnbuf_tree_ceil(const struct pfnbuf_tree *tree, uint64_t key);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A KVM VM: the memory slots that the library may use, the attributes it has set, and the devices it
- * has told KVM of. KVM can be asked for none of them, so the ledger of all three is here.
+ * A KVM VM: the memory slots that the library may use, the attributes it has set, and the devices
+ * it has told KVM of. KVM can be asked for none of them, so the ledger of all three is here.
  *
  * References that leave the ledger are dropped after the lock is: the last one may end an object.
  */
@@ -550,7 +550,9 @@ int pfnbuf_vm_verify_slot(struct pfnbuf_vm *vm, uint32_t id)
 		return 1;
 	if (lacks_slot(vm, id, slot))
 		return 0;
-	/* A slot with a guest_memfd cannot be set twice; that it is there is all that can be asked. */
+	/*
+	 * A slot with a guest_memfd cannot be set twice; that it is there is all that can be asked.
+	 */
 	r = slot->guest_memfd ? 0 : set_region(vm, id, slot);
 	if (r == -EINVAL || r == -EEXIST)
 		return 0;
@@ -955,7 +957,9 @@ int pfnbuf_vm_add_device(struct pfnbuf_vm *vm, struct pfnbuf_device *device)
 	return 0;
 }
 
-/* Take the device off the list; what KVM holds of it goes first. *member is to be ended unlocked. */
+/*
+ * Take the device off the list; what KVM holds of it goes first. *member is to be ended unlocked.
+ */
 static int remove_member(struct pfnbuf_vm *vm, struct pfnbuf_device *device, bool forced,
 			 struct member **member)
 {

@@ -701,8 +701,9 @@ static int compare(struct difference *d, const struct pfnbuf_range *span)
 }
 
 /*
- * What a change reaches: the granules that it touches, or without one the shared run that it is part
- * of. It is shared in one of the layouts, and what is left of that run in the other lies inside.
+ * What a change reaches: the granules that it touches, or without one the shared run that it is
+ * part of. It is shared in one of the layouts, and what is left of that run in the other lies
+ * inside.
  */
 static struct pfnbuf_range reach(const struct difference *d, const struct pfnbuf_change *c)
 {
@@ -1636,7 +1637,10 @@ int pfnbuf_window_verify(struct pfnbuf_window *w, struct pfnbuf_range *missing)
 {
 	struct pfnbuf_ioas *scratch = NULL;
 	struct pfnbuf_range first = { 0, 0 };
-	/* Made and ended without the window's lock: both take the topology lock, which comes before. */
+	/*
+	 * Made and ended without the window's lock: both take the topology lock, which comes
+	 * before.
+	 */
 	int r = w->ioas ? pfnbuf_ioas_new(w->ctx, &scratch) : 0;
 
 	if (r < 0)
