@@ -251,6 +251,12 @@ static int check_slot_ids(const struct pfnbuf_plan *plan)
 			      sets - deletes, free_ids);
 }
 
+bool pfnbuf_plan_maps(const struct pfnbuf_plan *plan)
+{
+	/* Maps come last. */
+	return plan->nr_steps && plan->steps[plan->nr_steps - 1].kind == PFNBUF_STEP_AREA_MAP;
+}
+
 /* What goes with one call must be all that is there. */
 static int check_unmap(const struct pfnbuf_plan *plan, const struct step *step)
 {

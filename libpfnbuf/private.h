@@ -406,6 +406,7 @@ int pfnbuf_plan_check_steps(const struct pfnbuf_plan *plan);
  * failure, of which the last-error record speaks.
  */
 int pfnbuf_plan_run(struct pfnbuf_plan *plan, bool withdrawn);
+bool pfnbuf_plan_maps(const struct pfnbuf_plan *plan);
 bool pfnbuf_plan_has_run(const struct pfnbuf_plan *plan);
 /* The step that could not be undone, or NULL. */
 bool pfnbuf_plan_get_stuck(const struct pfnbuf_plan *plan, struct pfnbuf_step *step);

@@ -9,7 +9,6 @@
  *
  * The window keeps its slots, because their ids may change; its areas are in the IOAS's ledger.
  */
-#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -59,8 +58,8 @@ struct pfnbuf_window {
 	bool quarantined; /* @reason says why */
 	struct pfnbuf_tree slots;
 	uint64_t nr_slots;
-	struct pfnbuf_window_slot
-		*strays; /* slots of a plan that could not be undone, by node.right */
+	/* Slots of a plan that could not be undone, linked by node.right. */
+	struct pfnbuf_window_slot *strays;
 	char reason[512];
 };
 
@@ -208,28 +207,31 @@ static int check_fresh(const struct pfnbuf_window *w, struct pfnbuf_plan *plan, 
 {
 	const struct pfnbuf_plan_goal *goal = pfnbuf_plan_goal(plan);
 
+	if (pfnbuf_plan_has_run(plan))
+		return pfnbuf_refused(-EALREADY, call, w->name, NULL, "make a new plan",
+				      "the plan has run");
 	if (w->ended || goal->version != w->version)
 		return pfnbuf_refused(-ESTALE, call, w->name, NULL, "make a new plan",
 				      "the window has changed since the plan was made");
 	if (goal->generation != generation(w))
 		return pfnbuf_refused(-ESTALE, call, w->name, NULL, "make a new plan",
 				      "the device was revoked since the plan was made");
-	if (pfnbuf_plan_has_run(plan))
-		return pfnbuf_refused(-EALREADY, call, w->name, NULL, "make a new plan",
-				      "the plan has run");
 	return 0;
 }
 
-/* The window alone must not exceed what may be pinned; what others have pinned nobody can ask. */
+/*
+ * The window alone must not exceed what may be pinned; what others have pinned nobody can ask. This
+ * also keeps a window from being quarantined that exceeds a limit which was lowered since: neither
+ * the way there nor the way back could be mapped.
+ */
 static int check_memlock(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 {
-	const struct pfnbuf_plan_goal *goal = pfnbuf_plan_goal(plan);
 	struct pfnbuf_layout_count count;
 	uint64_t limit, bytes;
 
-	if (w->device || !w->ioas || goal->suspended)
+	if (w->device || !pfnbuf_plan_maps(plan))
 		return 0;
-	pfnbuf_layout_count(goal->layout, &count);
+	pfnbuf_layout_count(pfnbuf_plan_goal(plan)->layout, &count);
 	bytes = count.frames[PFNBUF_SHARED] * pfnbuf_page_size();
 	if (k_memlock(pfnbuf_ctx_get_kernel(w->ctx), &limit) < 0 || bytes <= limit)
 		return 0;
@@ -289,7 +291,7 @@ static bool owns_area(const struct pfnbuf_window *w, const struct pfnbuf_area *a
 	return false;
 }
 
-/* The next areas of the window in [*iova, last] that follow each other, as one range. */
+/* The next areas of the window in [iova, last] that follow each other, as one range. */
 static bool next_areas(const struct pfnbuf_window *w, uint64_t iova, uint64_t last,
 		       struct pfnbuf_range *range)
 {
@@ -482,25 +484,32 @@ static void close_hook(struct pfnbuf_revoke_hook *hook)
 		delete_slots(w);
 }
 
+static int refuse_dark(const struct pfnbuf_window *w)
+{
+	return pfnbuf_refused(-ENODEV, "pfnbuf_window_restore", w->name, NULL,
+			      "turn memory decode on, or leave low power, first",
+			      "the device's memory is off: nothing can be imported");
+}
+
 int pfnbuf_window_restore(struct pfnbuf_window *w)
 {
-	static const char call[] = "pfnbuf_window_restore";
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
 	struct pfnbuf_saved_error error;
-	int areas = 0, slots, r = check_usable(w, call);
+	int areas = 0, slots, r = check_usable(w, "pfnbuf_window_restore");
 
 	if (r < 0 || !w->device)
 		return r;
 	if (!memory_is_on(w))
-		return pfnbuf_refused(-ENODEV, call, w->name, NULL,
-				      "turn memory decode on, or leave low power, first",
-				      "the device's memory is off: nothing can be imported");
+		return refuse_dark(w);
 	if (w->ioas)
 		areas = pfnbuf_ioas_restore(w->ioas, w->device, w->iova, w->iova + w->length - 1);
 	pfnbuf_error_save(&error);
-	slots = finish_restore(w, areas >= 0);
+	/* Nothing keeps the device from being revoked meanwhile: the areas themselves tell. */
+	slots = finish_restore(w, false);
 	if (areas < 0)
 		pfnbuf_error_restore(&error);
+	if (areas >= 0 && !memory_is_on(w))
+		return refuse_dark(w);
 	return areas < 0 ? areas : slots;
 }
 

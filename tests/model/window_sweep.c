@@ -393,7 +393,7 @@ static void dump_is(struct scene *s, const char *wanted, bool areas)
 	}
 	if (strcmp(text, expected)) {
 		fprintf(stderr, "---- expected:\n%s---- is:\n%s", expected, text);
-		REQUIRE(!"the kernel's state");
+		rig_die(__FILE__, __LINE__, "the kernel's state is as it was");
 	}
 	free(text);
 	free(expected);
