@@ -223,6 +223,8 @@ static int kvm_vfio_ioctl(struct pfnbuf_sim *sim, struct sim_file *file, unsigne
 {
 	struct kvm_device_attr attr;
 
+	if (((struct kvm_vfio *)file->object)->vm->pid != getpid())
+		return -EIO;
 	if (request == KVM_GET_DEVICE_ATTR)
 		return -EPERM;
 	if (request != KVM_SET_DEVICE_ATTR && request != KVM_HAS_DEVICE_ATTR)

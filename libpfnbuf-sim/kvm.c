@@ -641,6 +641,8 @@ static int vcpu_ioctl(struct pfnbuf_sim *sim, struct sim_file *file, unsigned lo
 	struct vcpu *vcpu = file->object;
 
 	(void)sim;
+	if (vcpu->vm->pid != getpid())
+		return -EIO;
 	return request == KVM_PRE_FAULT_MEMORY ? ioctl_pre_fault(vcpu->vm, arg) : -ENOTTY;
 }
 
@@ -731,6 +733,8 @@ static int vm_ioctl(struct pfnbuf_sim *sim, struct sim_file *file, unsigned long
 {
 	struct sim_vm *vm = file->object;
 
+	if (vm->pid != getpid())
+		return -EIO;
 	switch (request) {
 	case KVM_SET_USER_MEMORY_REGION:
 		return ioctl_set_region(sim, vm, arg, false);
@@ -813,6 +817,7 @@ static int ioctl_create_vm(struct pfnbuf_sim *sim, uint64_t type)
 	if (!vm)
 		return -ENOMEM;
 	vm->type = type;
+	vm->pid = getpid();
 	fd = sim_file_new(sim, SIM_VM, "kvm-vm", 0, O_RDWR | O_CLOEXEC, vm, &vm->file);
 	if (fd < 0) {
 		free(vm);

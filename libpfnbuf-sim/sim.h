@@ -433,6 +433,7 @@ struct sim_vm {
 	struct sim_vm *next;
 	struct sim_file *file;
 	unsigned long type;
+	pid_t pid; /* whose memory the guest has: no other process may ask */
 	struct sim_slot **by_id[SIM_ADDRESS_SPACES];
 	struct sim_vec by_gpa[SIM_ADDRESS_SPACES];
 	struct sim_range *attributes; /* private runs, sorted, disjoint, not touching */

@@ -90,7 +90,7 @@ struct conf_table {
 	const struct conf_table symbol = { #array, array, sizeof(array) / sizeof((array)[0]) }
 
 extern const struct conf_table conf_iommufd, conf_ioas, conf_file, conf_device, conf_config,
-	conf_feature, conf_revoke, conf_kvm, conf_guest_memfd, conf_machine;
+	conf_feature, conf_revocation, conf_kvm, conf_guest_memfd, conf_machine;
 
 /* Integers are equal; small negative ones are named as errnos. Returns whether they are. */
 #define expect(c, got, want)                                                                       \

@@ -21,8 +21,8 @@
 #include "conf.h"
 
 static const struct conf_table *const tables[] = {
-	&conf_iommufd, &conf_ioas,   &conf_file, &conf_device,	    &conf_config,
-	&conf_feature, &conf_revoke, &conf_kvm,	 &conf_guest_memfd, &conf_machine,
+	&conf_iommufd, &conf_ioas,	 &conf_file, &conf_device,	&conf_config,
+	&conf_feature, &conf_revocation, &conf_kvm,  &conf_guest_memfd, &conf_machine,
 };
 
 struct run {

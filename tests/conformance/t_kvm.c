@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* KVM: VMs, memory slots, attributes, dirty logs, pre-faulting. */
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "conf.h"
 
 #define MAIN	 "virt/kvm/kvm_main.c:"
@@ -38,6 +41,30 @@ static void bad_types(struct conf *c, const void *data)
 			expect(c, conf_ioctl_value(c, kvm, KVM_CREATE_VM, type), -EINVAL);
 	expect(c, conf_ioctl_value(c, kvm, KVM_CREATE_VM, 32), -EINVAL);
 	expect(c, conf_ioctl_value(c, kvm, KVM_CREATE_VM, 1UL << 40), -EINVAL);
+}
+
+/* What the call answers in a child, which has the fd and another address space. */
+static int in_a_child(struct conf *c, int fd, unsigned long request, unsigned long value)
+{
+	pid_t child = fork();
+	int status = 0;
+
+	if (!child)
+		_exit(-conf_ioctl_value(c, fd, request, value));
+	if (child < 0 || waitpid(child, &status, 0) != child)
+		return 1;
+	return -WEXITSTATUS(status);
+}
+
+static void another_process(struct conf *c, const void *data)
+{
+	int vm = default_vm(c);
+	int vcpu = conf_keep(c, conf_ioctl_value(c, vm, KVM_CREATE_VCPU, 0));
+
+	(void)data;
+	expect(c, in_a_child(c, vm, KVM_CHECK_EXTENSION, KVM_CAP_USER_MEMORY), -EIO);
+	expect(c, in_a_child(c, vm, KVM_SET_USER_MEMORY_REGION, 0), -EIO);
+	expect(c, in_a_child(c, vcpu, KVM_PRE_FAULT_MEMORY, 0), -EIO);
 }
 
 static void unknown_on_dev(struct conf *c, const void *data)
@@ -444,6 +471,8 @@ static const struct conf_case kvm[] = {
 	{ "an unknown ioctl on /dev/kvm: EINVAL", X86 "kvm_arch_dev_ioctl", unknown_on_dev, ANY },
 	{ "an unknown ioctl on a VM: ENOTTY", X86 "kvm_arch_vm_ioctl", unknown_on_vm, ANY },
 	{ "a VM's fd is close-on-exec", MAIN "kvm_dev_ioctl_create_vm", vm_cloexec, ANY },
+	{ "a VM and its vCPUs answer no other process: EIO", MAIN "kvm_vm_ioctl", another_process,
+	  ANY },
 	EXTENSION("USER_MEMORY: 1", KVM_CAP_USER_MEMORY, 1),
 	EXTENSION("USER_MEMORY2: 1", KVM_CAP_USER_MEMORY2, 1),
 	EXTENSION("READONLY_MEM: 1", KVM_CAP_READONLY_MEM, 1),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the machine says of itself: sysfs and /dev. */
 #include <stdio.h>
+#include <sys/epoll.h>
 
 #include "conf.h"
 
@@ -112,6 +113,19 @@ static void many_opens(struct conf *c, const void *data)
 	expect(c, conf_bind(c, conf_cdev(c, PLAIN), conf_iommufd_open(c), NULL), 0);
 }
 
+static void not_pollable(struct conf *c, const void *data)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	int epoll = conf_keep(c, c->kernel->epoll_create(c->kernel->data));
+	int iommufd = conf_iommufd_open(c), dev = conf_cdev(c, PLAIN), counter = conf_eventfd(c);
+
+	(void)data;
+	expect(c, c->kernel->epoll_ctl(c->kernel->data, epoll, EPOLL_CTL_ADD, iommufd, &event),
+	       -EPERM);
+	expect(c, c->kernel->epoll_ctl(c->kernel->data, epoll, EPOLL_CTL_ADD, dev, &event), -EPERM);
+	expect(c, c->kernel->epoll_ctl(c->kernel->data, epoll, EPOLL_CTL_ADD, counter, &event), 0);
+}
+
 static void noiommu_get_pa(struct conf *c, const void *data)
 {
 	struct iommu_ioas_noiommu_get_pa cmd = { .size = sizeof(cmd),
@@ -150,6 +164,8 @@ static const struct conf_case machine[] = {
 	  resource_file, DEV },
 	{ "a cdev is opened any number of times",
 	  "drivers/vfio/device_cdev.c:vfio_device_fops_cdev_open", many_opens, DEV },
+	{ "a device and an iommufd are not for epoll: EPERM", "fs/eventpoll.c:do_epoll_ctl",
+	  not_pollable, DEV },
 	{ "NOIOMMU_GET_PA: EOPNOTSUPP where it is compiled out",
 	  "drivers/iommu/iommufd/ioas.c:iommufd_ioas_noiommu_get_pa", noiommu_get_pa, ANY },
 	{ "listing what is not there: ENOENT; without room: ERANGE",

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What revokes dma-bufs, what an import is afterwards, and what brings it back. */
+#include <unistd.h>
+
 #include "conf.h"
 
 #define CORE	"drivers/vfio/pci/vfio_pci_core.c:"
@@ -260,6 +262,30 @@ static void low_power_export(struct conf *c, const void *data)
 	expect(c, conf_probe_dmabuf(c, b.iommufd, b.buf), -ENODEV);
 }
 
+static void low_power_wakeup(struct conf *c, const void *data)
+{
+	struct vfio_device_low_power_entry_with_wakeup entry = { .wakeup_eventfd =
+									 conf_eventfd(c) };
+	uint32_t value = 0;
+	struct bench b;
+
+	(void)data;
+	set_up(c, &b, PLAIN);
+	expect(c,
+	       low_power(c, b.dev, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP, &entry,
+			 sizeof(entry)),
+	       0);
+	/* It goes to sleep after the call has returned. */
+	usleep(200000);
+	expect(c, conf_count(c, entry.wakeup_eventfd), 0);
+	expect(c, conf_config_read(c, b.dev, 0, &value, 4), 4);
+	expect(c, conf_count(c, entry.wakeup_eventfd), 1);
+	expect_revoked(c, &b, true);
+	expect(c, low_power(c, b.dev, VFIO_DEVICE_FEATURE_LOW_POWER_EXIT, NULL, 0), 0);
+	expect(c, conf_count(c, entry.wakeup_eventfd), 0);
+	expect_revoked(c, &b, false);
+}
+
 static void low_power_bad_eventfd(struct conf *c, const void *data)
 {
 	struct vfio_device_low_power_entry_with_wakeup entry = { .wakeup_eventfd = -1 };
@@ -475,7 +501,7 @@ static void hot_reset_none(struct conf *c, const void *data)
 	expect(c, hot_reset(c, dev), -ENODEV);
 }
 
-static const struct conf_case revoke[] = {
+static const struct conf_case revocation[] = {
 	{ "memory decode off revokes, on brings back; the area stays",
 	  CONFIG "vfio_basic_config_write", decode_off_on, DEV },
 	{ "a revoked dma-buf: ENODEV also where the address is taken",
@@ -504,6 +530,8 @@ static const struct conf_case revoke[] = {
 	  &(const enum conf_role){ FLR }, NEED_IOMMUFD | NEED_FLR },
 	{ "a dma-buf made in low power is not revoked, older ones stay so",
 	  DMABUF "vfio_pci_core_feature_dma_buf", low_power_export, DEV },
+	{ "low power with an eventfd: an access wakes the device, dma-bufs stay revoked",
+	  CORE "vfio_pci_core_runtime_resume", low_power_wakeup, DEV },
 	{ "low power with a bad eventfd: nothing revoked",
 	  CORE "vfio_pci_core_pm_entry_with_wakeup", low_power_bad_eventfd, DEV },
 	{ "a mapping: SIGBUS in low power", CORE "vfio_pci_vmf_insert_pfn", low_power_mapping,
@@ -536,4 +564,4 @@ static const struct conf_case revoke[] = {
 	  hot_reset_none, NULL, NEED_IOMMUFD | NEED_NO_RESET },
 };
 
-CONF_TABLE(conf_revoke, revoke);
+CONF_TABLE(conf_revocation, revocation);
