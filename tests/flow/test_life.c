@@ -301,7 +301,7 @@ static int shared_memory(struct world *w)
 	if (r == 0)
 		r = pfnbuf_buf_discard(w->buf2, 0, PAGE);
 	if (r == 0)
-		r = memory[0];
+		r = (unsigned char)memory[0];
 	munmap(memory, 4 * PAGE);
 	TRY(r);
 	WANT(r == 0);

@@ -20,7 +20,7 @@ struct free_layout {
 		pfnbuf_layout_free(layout);
 	}
 };
-}
+} // namespace
 
 int main()
 {
