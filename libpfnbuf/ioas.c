@@ -400,7 +400,7 @@ int pfnbuf_ioas_get_iova_ranges(struct pfnbuf_ioas *ioas, struct pfnbuf_range *r
 	cleanup_free struct iommu_iova_range *many = NULL;
 	struct iommu_iova_range *found = few;
 	size_t room = sizeof(few) / sizeof(*few);
-	uint64_t align;
+	uint64_t align = 0;
 	int total;
 
 	if (n && !ranges)

@@ -534,6 +534,8 @@ static struct dense *sparse_to_dense(const struct sparse *s)
 
 	if (!d)
 		return NULL;
+	/* Every bit is filled in below, but compilers merge bits in ways that valgrind cannot follow. */
+	memset(d->bits, 0, d->planes * DENSE_WORDS * sizeof(d->bits[0]));
 	d->n = s->n;
 	for (unsigned i = 0; i < s->n; i++)
 		dense_fill(d, run_first(s->runs[i]), sparse_end(s, i),
