@@ -820,27 +820,27 @@ static int await_restore(struct pfnbuf_ioas *ioas, const struct map_call *call, 
  * Under the lock, so that a restore that comes after the revocation seen here finds the area. What
  * the kernel calls revoked although the generation stands was revoked behind the library's back.
  */
-static int map_or_await(struct pfnbuf_ioas *ioas, const struct map_call *call, struct area *area,
+static int map_or_await(struct pfnbuf_ioas *ioas, const struct map_call *call, struct area **list,
 			bool anyway)
 {
-	cleanup_areas struct area *list = area;
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+	struct area *area = *list;
 	const struct pfnbuf_buf *buf = area->buf;
 	uint64_t iova;
 	int r;
 
 	area->generation = import_generation(buf);
-	r = area->generation ? place(ioas, call, &list, &iova) : -ENODEV;
+	r = area->generation ? place(ioas, call, list, &iova) : -ENODEV;
 	if (r != -ENODEV || pfnbuf_buf_get_kind(buf) != PFNBUF_DMA_BUF)
 		return r;
 	if (!anyway && (pfnbuf_buf_get_state(buf) == PFNBUF_DEAD ||
 			(area->generation && area->generation == import_generation(buf))))
 		return r;
-	return await_restore(ioas, call, &list);
+	return await_restore(ioas, call, list);
 }
 
 int pfnbuf_ioas_expect_buf(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, uint64_t offset,
-			   uint64_t length, unsigned flags, uint64_t iova, bool anyway)
+			   uint64_t length, unsigned flags, uint64_t iova)
 {
 	struct iommu_ioas_map_file arg = map_file_arg(ioas, pfnbuf_buf_get_fd(buf), offset, length,
 						      flags | PFNBUF_MAP_FIXED);
@@ -849,17 +849,67 @@ int pfnbuf_ioas_expect_buf(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, uin
 		flags | PFNBUF_MAP_FIXED,
 	};
 	const struct pfnbuf_range range = { offset, length };
-	struct area *area;
+	cleanup_areas struct area *list = NULL;
 	int r = check_buf(buf, &range);
 
 	if (r < 0)
 		return r;
-	area = new_area(buf, offset, length, flags, 0);
-	if (!area)
+	list = new_area(buf, offset, length, flags, 0);
+	if (!list)
 		return pfnbuf_failed(-ENOMEM, call.name, ioas->name, NULL);
 	arg.iova = iova;
-	r = map_or_await(ioas, &call, area, anyway);
+	r = map_or_await(ioas, &call, &list, false);
 	return r < 0 ? import_failed(buf, &range, r) : r;
+}
+
+static int put_back(struct pfnbuf_ioas *ioas, struct area **list, uint64_t iova)
+{
+	struct area *a = *list;
+	struct iommu_ioas_map_file arg = map_file_arg(ioas, pfnbuf_buf_get_fd(a->buf), a->offset,
+						      a->length, a->flags | PFNBUF_MAP_FIXED);
+	const struct map_call call = {
+		.name = "IOMMU_IOAS_MAP_FILE",
+		.request = IOMMU_IOAS_MAP_FILE,
+		.arg = &arg,
+		.iova = &arg.iova,
+		.length = a->length,
+		.flags = a->flags | PFNBUF_MAP_FIXED,
+	};
+
+	arg.iova = iova;
+	a->absent = false;
+	return map_or_await(ioas, &call, list, true);
+}
+
+int pfnbuf_ioas_put_back(struct pfnbuf_ioas *ioas, struct pfnbuf_node **kept)
+{
+	while (*kept) {
+		struct area *list = area_of(*kept);
+		const uint64_t iova = list->node.key;
+		int r;
+
+		*kept = list->node.right;
+		/* Entering counts keys from the start of the range that is mapped. */
+		list->node.key = 0;
+		list->node.right = NULL;
+		r = put_back(ioas, &list, iova);
+		if (r < 0) {
+			list->node.key = iova;
+			list->node.right = *kept;
+			*kept = &list->node;
+			return r;
+		}
+		release_areas(&list);
+	}
+	return 0;
+}
+
+void pfnbuf_ioas_drop(struct pfnbuf_node **kept)
+{
+	struct area *list = area_of(*kept);
+
+	release_areas(&list);
+	*kept = NULL;
 }
 
 /*
@@ -1073,11 +1123,11 @@ static int unmap_shared(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *ran
 	return unmap_each(ioas, range, gone, unmapped);
 }
 
-int pfnbuf_ioas_unmap(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length, uint64_t *unmapped)
+static int unmap(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length, struct area **gone,
+		 uint64_t *unmapped)
 {
 	static const char call[] = "IOMMU_IOAS_UNMAP";
 	const struct pfnbuf_range range = { iova, length };
-	cleanup_areas struct area *gone = NULL;
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
 	uint64_t bytes = 0;
 	int r;
@@ -1089,13 +1139,30 @@ int pfnbuf_ioas_unmap(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length, 
 	r = refuse_cut(ioas, &range);
 	if (r < 0)
 		return r;
-	r = ioas->owned ? unmap_owned(ioas, &range, &gone, &bytes)
-			: unmap_shared(ioas, &range, &gone, &bytes);
+	r = ioas->owned ? unmap_owned(ioas, &range, gone, &bytes)
+			: unmap_shared(ioas, &range, gone, &bytes);
 	if (r < 0)
 		return r;
 	if (unmapped)
 		*unmapped = bytes;
 	return 0;
+}
+
+int pfnbuf_ioas_unmap(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length, uint64_t *unmapped)
+{
+	cleanup_areas struct area *gone = NULL;
+
+	return unmap(ioas, iova, length, &gone, unmapped);
+}
+
+int pfnbuf_ioas_take(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length,
+		     struct pfnbuf_node **kept)
+{
+	struct area *gone = NULL;
+	int r = unmap(ioas, iova, length, &gone, NULL);
+
+	*kept = gone ? &gone->node : NULL;
+	return r;
 }
 
 int pfnbuf_ioas_unmap_all(struct pfnbuf_ioas *ioas, uint64_t *unmapped)

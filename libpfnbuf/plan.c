@@ -24,7 +24,8 @@ struct step {
 	uint64_t length;
 	const char *reason;
 	union {
-		size_t first; /* of @nr_areas in the plan's array */
+		size_t area;		  /* AREA_MAP: in the plan's array */
+		struct pfnbuf_node *kept; /* AREA_UNMAP: what was unmapped */
 		struct pfnbuf_window_slot *slot;
 	};
 	union {
@@ -71,10 +72,19 @@ int pfnbuf_plan_new(const struct pfnbuf_plan_goal *goal, struct pfnbuf_plan **pl
 	return 0;
 }
 
+/* What was unmapped is wanted back no more. */
+static void drop_kept(struct pfnbuf_plan *plan)
+{
+	for (size_t i = 0; i < plan->nr_steps; i++)
+		if (plan->steps[i].kind == PFNBUF_STEP_AREA_UNMAP)
+			pfnbuf_ioas_drop(&plan->steps[i].kept);
+}
+
 struct pfnbuf_plan *pfnbuf_plan_free(struct pfnbuf_plan *plan)
 {
 	if (!plan)
 		return NULL;
+	drop_kept(plan);
 	for (size_t i = 0; i < plan->nr_steps; i++)
 		if (plan->steps[i].kind == PFNBUF_STEP_SLOT_SET)
 			free(plan->steps[i].slot);
@@ -138,26 +148,20 @@ static int append_area_step(struct pfnbuf_plan *plan, const struct pfnbuf_plan_a
 		.kind = (uint8_t)kind,
 		.start = area->iova,
 		.length = area->length,
-		.first = plan->nr_areas,
 		.nr_areas = 1,
 		.reason = reason,
 	};
-	int r = append_area(plan, area);
 
-	return r < 0 ? r : append(plan, &step);
+	return append(plan, &step);
 }
 
 int pfnbuf_plan_unmap(struct pfnbuf_plan *plan, const struct pfnbuf_plan_area *area, bool join,
 		      const char *reason)
 {
 	struct step *last = plan->nr_steps ? &plan->steps[plan->nr_steps - 1] : NULL;
-	int r;
 
 	if (!join || !last || last->kind != PFNBUF_STEP_AREA_UNMAP)
 		return append_area_step(plan, area, PFNBUF_STEP_AREA_UNMAP, reason);
-	r = append_area(plan, area);
-	if (r < 0)
-		return r;
 	last->length = area->iova + area->length - last->start;
 	last->nr_areas++;
 	return 0;
@@ -166,7 +170,13 @@ int pfnbuf_plan_unmap(struct pfnbuf_plan *plan, const struct pfnbuf_plan_area *a
 int pfnbuf_plan_map(struct pfnbuf_plan *plan, const struct pfnbuf_plan_area *area,
 		    const char *reason)
 {
-	return append_area_step(plan, area, PFNBUF_STEP_AREA_MAP, reason);
+	int r = append_area(plan, area);
+
+	if (r >= 0)
+		r = append_area_step(plan, area, PFNBUF_STEP_AREA_MAP, reason);
+	if (r >= 0)
+		plan->steps[plan->nr_steps - 1].area = plan->nr_areas - 1;
+	return r;
 }
 
 static int append_slot_step(struct pfnbuf_plan *plan, struct pfnbuf_window_slot *slot,
@@ -319,11 +329,10 @@ static uint64_t now(void)
 	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
 }
 
-static int map_area(const struct pfnbuf_plan *plan, const struct pfnbuf_plan_area *area,
-		    bool anyway)
+static int map_area(const struct pfnbuf_plan *plan, const struct pfnbuf_plan_area *area)
 {
 	int r = pfnbuf_ioas_expect_buf(plan->goal.ioas, area->buf, area->offset, area->length,
-				       plan->goal.map_flags, area->iova, anyway);
+				       plan->goal.map_flags, area->iova);
 
 	return r < 0 ? r : 0;
 }
@@ -351,13 +360,13 @@ static int delete_slot(const struct pfnbuf_plan *plan, const struct step *step)
 	return r;
 }
 
-static int run_step(const struct pfnbuf_plan *plan, const struct step *step, bool withdrawn)
+static int run_step(const struct pfnbuf_plan *plan, struct step *step, bool withdrawn)
 {
 	switch (step->kind) {
 	case PFNBUF_STEP_AREA_UNMAP:
-		return pfnbuf_ioas_unmap(plan->goal.ioas, step->start, step->length, NULL);
+		return pfnbuf_ioas_take(plan->goal.ioas, step->start, step->length, &step->kept);
 	case PFNBUF_STEP_AREA_MAP:
-		return map_area(plan, &plan->areas[step->first], false);
+		return map_area(plan, &plan->areas[step->area]);
 	case PFNBUF_STEP_SLOT_DELETE:
 		return delete_slot(plan, step);
 	case PFNBUF_STEP_SLOT_SET:
@@ -367,29 +376,11 @@ static int run_step(const struct pfnbuf_plan *plan, const struct step *step, boo
 	}
 }
 
-/* Map again what an UNMAP took away: all of it, or where it failed half-way, what is missing. */
-static int map_again(const struct pfnbuf_plan *plan, const struct step *step)
-{
-	for (uint64_t i = 0; i < step->nr_areas; i++) {
-		const struct pfnbuf_plan_area *area = &plan->areas[step->first + i];
-		struct pfnbuf_area there;
-		int r;
-
-		if (pfnbuf_ioas_next_area(plan->goal.ioas, area->iova, &there) &&
-		    there.iova == area->iova)
-			continue;
-		r = map_area(plan, area, true);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static int run_inverse(const struct pfnbuf_plan *plan, const struct step *step, bool withdrawn)
+static int run_inverse(const struct pfnbuf_plan *plan, struct step *step, bool withdrawn)
 {
 	switch (step->kind) {
 	case PFNBUF_STEP_AREA_UNMAP:
-		return map_again(plan, step);
+		return pfnbuf_ioas_put_back(plan->goal.ioas, &step->kept);
 	case PFNBUF_STEP_AREA_MAP:
 		return pfnbuf_ioas_unmap(plan->goal.ioas, step->start, step->length, NULL);
 	case PFNBUF_STEP_SLOT_DELETE:
@@ -456,6 +447,7 @@ int pfnbuf_plan_run(struct pfnbuf_plan *plan, bool withdrawn)
 			return r;
 		}
 	}
+	drop_kept(plan);
 	return 0;
 }
 

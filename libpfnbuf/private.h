@@ -300,11 +300,19 @@ struct pfnbuf_ioas *pfnbuf_ioas_of_link(const struct pfnbuf_link *link);
 const char *pfnbuf_ioas_name(const struct pfnbuf_ioas *ioas);
 /*
  * Map part of a buffer at a fixed address; where its device's memory is off, enter the area in the
- * ledger as dead, for a restore to map it. @anyway: also where the kernel says so and the library
- * knew nothing of it. Returns 1 where the area is entered only.
+ * ledger as dead, for a restore to map it. Returns 1 where the area is entered only.
  */
 int pfnbuf_ioas_expect_buf(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, uint64_t offset,
-			   uint64_t length, unsigned flags, uint64_t iova, bool anyway);
+			   uint64_t length, unsigned flags, uint64_t iova);
+/*
+ * Unmap as pfnbuf_ioas_unmap() does, and keep what leaves the ledger, also before a failure; then put
+ * it back or drop it. Putting back allocates nothing; where a dma-buf turns out to be revoked its area
+ * is entered as dead. On failure the rest stays kept. Only for areas of buffers.
+ */
+int pfnbuf_ioas_take(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length,
+		     struct pfnbuf_node **kept);
+int pfnbuf_ioas_put_back(struct pfnbuf_ioas *ioas, struct pfnbuf_node **kept);
+void pfnbuf_ioas_drop(struct pfnbuf_node **kept);
 /*
  * Import again the dead areas of @device's buffers that begin in [first, last]. Calls no allocator.
  */

@@ -8,9 +8,11 @@
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);
 void *__real_realloc(void *p, size_t size);
+void *__real_reallocarray(void *p, size_t n, size_t size);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t size);
+void *__wrap_reallocarray(void *p, size_t n, size_t size);
 
 static bool starving;
 static size_t left;
@@ -24,6 +26,19 @@ void starve_from(size_t n)
 void starve_end(void)
 {
 	starving = false;
+}
+
+bool starve_pause(void)
+{
+	bool was_starving = starving;
+
+	starving = false;
+	return was_starving;
+}
+
+void starve_resume(bool was_starving)
+{
+	starving = was_starving;
 }
 
 static bool refuse(void)
@@ -44,6 +59,11 @@ void *__wrap_malloc(size_t size)
 void *__wrap_calloc(size_t n, size_t size)
 {
 	return refuse() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_reallocarray(void *p, size_t n, size_t size)
+{
+	return refuse() ? NULL : __real_reallocarray(p, n, size);
 }
 
 void *__wrap_realloc(void *p, size_t size)

@@ -3,6 +3,7 @@
 #ifndef STARVE_H
 #define STARVE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* From now on @n allocations succeed and every later one fails. */
@@ -10,5 +11,9 @@ void starve_from(size_t n);
 
 /* Allocations succeed again. */
 void starve_end(void);
+
+/* The same for a while: what is left to succeed is left afterwards. Returns whether it was starving. */
+bool starve_pause(void);
+void starve_resume(bool was_starving);
 
 #endif /* STARVE_H */

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * From the moment its window is built, the library gets no memory: a device with ten thousand areas and
- * slots is revoked and restored all the same. The simulated kernel keeps its own memory.
+ * slots is revoked and restored all the same. And a change of layout that runs out of memory half-way
+ * finds its way back without any. The simulated kernel keeps its own memory.
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "libpfnbuf/uapi/iommufd.h"
 #include "rig.h"
@@ -22,35 +24,33 @@ static ssize_t (*fed_pread)(void *data, int fd, void *buf, size_t count, uint64_
 
 static int starved_ioctl(void *data, int fd, unsigned long request, void *arg)
 {
-	int r;
+	const bool starving = starve_pause();
+	int r = fed_ioctl(data, fd, request, arg);
 
-	starve_end();
-	r = fed_ioctl(data, fd, request, arg);
-	starve_from(0);
+	starve_resume(starving);
 	return r;
 }
 
 static ssize_t starved_pwrite(void *data, int fd, const void *buf, size_t count, uint64_t offset)
 {
-	ssize_t r;
+	const bool starving = starve_pause();
+	ssize_t r = fed_pwrite(data, fd, buf, count, offset);
 
-	starve_end();
-	r = fed_pwrite(data, fd, buf, count, offset);
-	starve_from(0);
+	starve_resume(starving);
 	return r;
 }
 
 static ssize_t starved_pread(void *data, int fd, void *buf, size_t count, uint64_t offset)
 {
-	ssize_t r;
+	const bool starving = starve_pause();
+	ssize_t r = fed_pread(data, fd, buf, count, offset);
 
-	starve_end();
-	r = fed_pread(data, fd, buf, count, offset);
-	starve_from(0);
+	starve_resume(starving);
 	return r;
 }
 
-static void starve(struct rig *rig)
+/* The kernel behind the door is not the one that starves. */
+static void spare_the_kernel(struct rig *rig)
 {
 	fed_ioctl = rig->door.ioctl;
 	fed_pwrite = rig->door.pwrite;
@@ -58,16 +58,6 @@ static void starve(struct rig *rig)
 	rig->door.ioctl = starved_ioctl;
 	rig->door.pwrite = starved_pwrite;
 	rig->door.pread = starved_pread;
-	starve_from(0);
-	REQUIRE(!malloc(1));
-}
-
-static void feed(struct rig *rig)
-{
-	rig->door.ioctl = fed_ioctl;
-	rig->door.pwrite = fed_pwrite;
-	rig->door.pread = fed_pread;
-	starve_end();
 }
 
 static struct pfnbuf_device *open_card(struct rig *rig)
@@ -123,7 +113,7 @@ static void is_placed(struct rig *rig, struct pfnbuf_window *w, bool live)
 	}
 }
 
-int main(void)
+static void restore_without_memory(void)
 {
 	static struct rig rig;
 	struct pfnbuf_device *device;
@@ -133,12 +123,13 @@ int main(void)
 	device = open_card(&rig);
 	w = make(&rig, device);
 	is_placed(&rig, w, true);
+	spare_the_kernel(&rig);
 
-	starve(&rig);
+	starve_from(0);
 	REQUIRE(pfnbuf_device_reset(device) == 0);
-	feed(&rig);
+	starve_end();
 	is_placed(&rig, w, false);
-	starve(&rig);
+	starve_from(0);
 	rig_count(&rig, NULL, 0);
 	REQUIRE(pfnbuf_device_restore(device) == 0);
 	/* All areas at once, then each area and slot. */
@@ -147,12 +138,59 @@ int main(void)
 	REQUIRE(pfnbuf_device_restore(device) == -ENODEV);
 	REQUIRE(pfnbuf_device_set_memory_decode(device, true) == 0);
 	REQUIRE(pfnbuf_window_restore(w) == 0);
-	feed(&rig);
+	starve_end();
 	is_placed(&rig, w, true);
 
 	pfnbuf_window_free(w);
 	pfnbuf_device_close(device);
 	rig_close(&rig);
 	printf("%d areas and slots restored without memory\n", AREAS);
+}
+
+/* Returns what the change returned when only so many allocations succeeded. */
+static int change_with(size_t allocations)
+{
+	struct rig rig = { 0 };
+	struct pfnbuf_place place = { .size = sizeof(place), .gpa = GPA, .iova = IOVA };
+	struct pfnbuf_layout *before = rig_layout("ss..ss..ssssss..ss..ss..ss......");
+	struct pfnbuf_layout *after = rig_layout("ssss..sssssss...ss..ssss......ss");
+	struct pfnbuf_window_info info;
+	struct pfnbuf_window *w;
+	char *was, *is;
+	int r;
+
+	rig_open(&rig);
+	spare_the_kernel(&rig);
+	place.vm = rig.vm;
+	place.ioas = rig.ioas;
+	REQUIRE(pfnbuf_window_new_bar(rig.card, RIG_BAR, NULL, &place, &w) == 0);
+	REQUIRE(pfnbuf_window_set_layout(w, before) == 0);
+	was = rig_dump(&rig);
+	starve_from(allocations);
+	r = pfnbuf_window_set_layout(w, after);
+	starve_end();
+	is = rig_dump(&rig);
+	/* The way back needs no memory, so it is always found. */
+	REQUIRE(r == 0 || (r == -ENOMEM && !strcmp(was, is)));
+	pfnbuf_window_get_info(w, &info);
+	REQUIRE(info.state == PFNBUF_WINDOW_LIVE);
+	free(was);
+	free(is);
+	pfnbuf_layout_free(before);
+	pfnbuf_layout_free(after);
+	pfnbuf_window_free(w);
+	rig_close(&rig);
+	return r;
+}
+
+int main(void)
+{
+	size_t n = 0;
+
+	restore_without_memory();
+	while (change_with(n) < 0)
+		n++;
+	REQUIRE(n > 10);
+	printf("a change undone after each of %zu allocations\n", n);
 	return 0;
 }
