@@ -32,11 +32,11 @@ static int object_add(struct sim_ictx *ictx, struct sim_object *obj, enum sim_ob
 		id++;
 	if (id >= ictx->nr_objects) {
 		uint32_t n = MAX(ictx->nr_objects * 2, 16U);
-		struct sim_object **objects = realloc(ictx->objects, n * sizeof(*objects));
+		struct sim_object **objects = realloc(ictx->objects, n * sizeof(void *));
 
 		if (!objects)
 			return -ENOMEM;
-		memset(objects + ictx->nr_objects, 0, (n - ictx->nr_objects) * sizeof(*objects));
+		memset(objects + ictx->nr_objects, 0, (n - ictx->nr_objects) * sizeof(void *));
 		ictx->objects = objects;
 		ictx->nr_objects = n;
 	}
@@ -822,12 +822,12 @@ static int call_invalidate(struct call *c)
 
 	if (cmd->__reserved)
 		return -EOPNOTSUPP;
-	if (cmd->entry_num && (!cmd->data_uptr || !cmd->entry_len))
+	/* Only a nested HWPT could be invalidated, and there is none. */
+	if ((cmd->entry_num && (!cmd->data_uptr || !cmd->entry_len)) ||
+	    sim_object_get(c->ictx, cmd->hwpt_id, 0))
 		ret = -EINVAL;
-	else if (!sim_object_get(c->ictx, cmd->hwpt_id, 0))
-		ret = -ENOENT;
 	else
-		ret = -EINVAL;
+		ret = -ENOENT;
 	cmd->entry_num = 0;
 	return respond(c, sizeof(*cmd)) ? -EFAULT : ret;
 }

@@ -176,7 +176,7 @@ static bool gmem_bound(const struct sim_gmem *gmem, uint64_t offset, uint64_t si
 static int install_slot(struct sim_vm *vm, unsigned as_id, struct sim_slot *slot)
 {
 	if (!vm->by_id[as_id])
-		vm->by_id[as_id] = calloc(SIM_MEM_SLOTS, sizeof(*vm->by_id[as_id]));
+		vm->by_id[as_id] = calloc(SIM_MEM_SLOTS, sizeof(void *));
 	if (!vm->by_id[as_id])
 		return -ENOMEM;
 	if (slot->gmem && sim_vec_insert(&slot->gmem->slots, slot->gmem->slots.n, slot))

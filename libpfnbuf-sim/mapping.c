@@ -166,9 +166,9 @@ void sim_mapping_update(struct pfnbuf_sim *sim, struct sim_vdev *vdev)
 		fd = vdev->bars[m->bar].fd;
 		if (!maps || !still_there(maps, m, inode(fd), inode(sim->empty_fd)))
 			continue;
-		mmap((void *)(uintptr_t)m->addr, m->length, m->prot, MAP_SHARED | MAP_FIXED,
-		     absent ? sim->empty_fd : fd, absent ? 0 : (off_t)m->offset);
-		m->absent = absent;
+		if (mmap((void *)(uintptr_t)m->addr, m->length, m->prot, MAP_SHARED | MAP_FIXED,
+			 absent ? sim->empty_fd : fd, absent ? 0 : (off_t)m->offset) != MAP_FAILED)
+			m->absent = absent;
 	}
 	if (maps)
 		fclose(maps);

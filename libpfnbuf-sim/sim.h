@@ -214,7 +214,7 @@ struct sim_vdev {
 	struct sim_dmabuf *dmabufs;
 };
 
-#define SIM_VFIO_MAJOR	   511
+#define SIM_VFIO_MAJOR	   511U
 #define SIM_DEVTMPFS_MAGIC 0x01021994 /* that of tmpfs */
 #define SIM_ANON_MAGIC	   0x09041934
 

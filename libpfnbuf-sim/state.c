@@ -73,9 +73,9 @@ static void dump_ioas(FILE *out, const struct sim_ioas *ioas)
 			(unsigned long long)ioas->allowed[i].last);
 	for (size_t i = 0; i < ioas->areas.n; i++) {
 		const struct sim_area *area = ioas->areas.v[i];
+		unsigned long long length = area->last - area->iova + 1;
 
-		fprintf(out, "  0x%llx+0x%llx %s%s %s%s\n", (unsigned long long)area->iova,
-			(unsigned long long)(area->last - area->iova + 1),
+		fprintf(out, "  0x%llx+0x%llx %s%s %s%s\n", (unsigned long long)area->iova, length,
 			area->prot & IOMMU_IOAS_MAP_READABLE ? "r" : "-",
 			area->prot & IOMMU_IOAS_MAP_WRITEABLE ? "w" : "-",
 			source(area, text, sizeof(text)), area->pages->dead ? " dead" : "");
@@ -123,10 +123,12 @@ static void dump_vm(FILE *out, const struct sim_vm *vm)
 				: slot->gmem			     ? " guest_memfd"
 								     : " guest_memfd closed");
 		}
-	for (size_t i = 0; i < vm->nr_attributes; i++)
-		fprintf(out, "  private 0x%llx+0x%llx\n",
-			(unsigned long long)vm->attributes[i].start,
-			(unsigned long long)(vm->attributes[i].last - vm->attributes[i].start + 1));
+	for (size_t i = 0; i < vm->nr_attributes; i++) {
+		unsigned long long start = vm->attributes[i].start;
+		unsigned long long length = vm->attributes[i].last - start + 1;
+
+		fprintf(out, "  private 0x%llx+0x%llx\n", start, length);
+	}
 }
 
 /* Lists of the simulated kernel have the newest first; as text the oldest comes first. */
