@@ -339,6 +339,134 @@ static void bar_survives_a_reset(void **state)
 	pfnbuf_window_free(w);
 }
 
+static struct pfnbuf_device *open_odd(struct rig *rig, const char *bdf, unsigned flags)
+{
+	const struct pfnbuf_sim_device spec = {
+		.bdf = bdf,
+		.vendor = 0x1af4,
+		.device = 0x1110,
+		.flags = PFNBUF_SIM_FLR | PFNBUF_SIM_PM | flags,
+		.bars = { [RIG_BAR] = { .size = RIG_BAR_PAGES * PAGE } },
+	};
+	struct pfnbuf_device *device;
+
+	assert_int_equal(pfnbuf_sim_add_device(rig->sim, &spec), 0);
+	assert_int_equal(pfnbuf_device_open(rig->ctx, bdf, &device), 0);
+	assert_int_equal(pfnbuf_device_bind(device, NULL), 0);
+	return device;
+}
+
+/* Its areas are dead, and a restore is all that it takes. */
+static void dies_and_revives(struct rig *rig, struct pfnbuf_device *device, struct pfnbuf_window *w)
+{
+	struct pfnbuf_window_info info;
+
+	pfnbuf_window_get_info(w, &info);
+	assert_int_equal(info.state, PFNBUF_WINDOW_SUSPENDED);
+	assert_int_equal(info.dead_areas, 5);
+	assert_int_equal(rig_dma(rig, info.iova), -EFAULT);
+	assert_int_equal(pfnbuf_device_restore(device), 0);
+	pfnbuf_window_get_info(w, &info);
+	assert_int_equal(info.state, PFNBUF_WINDOW_LIVE);
+	assert_true(rig_dma(rig, info.iova) >= 0);
+	assert_int_equal(pfnbuf_window_verify(w, NULL), 1);
+}
+
+static struct pfnbuf_window *place_odd(struct rig *rig, struct pfnbuf_device *device)
+{
+	const struct pfnbuf_place place = place_of(rig);
+	struct pfnbuf_window *w;
+
+	assert_int_equal(pfnbuf_window_new_bar(device, RIG_BAR, NULL, &place, &w), 0);
+	set_layout(w, FIVE_RUNS);
+	return w;
+}
+
+/* A virtual function's memory cannot be turned off: trying revokes for a moment. */
+static void a_vf_pulses(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_device *vf = open_odd(rig, "0000:04:00.0", PFNBUF_SIM_VF);
+	struct pfnbuf_window *w = place_odd(rig, vf);
+
+	assert_int_equal(pfnbuf_device_set_memory_decode(vf, false), 0);
+	dies_and_revives(rig, vf, w);
+	pfnbuf_window_free(w);
+	pfnbuf_device_close(vf);
+}
+
+static void a_failed_reset_revokes(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_device *device = open_odd(rig, "0000:04:00.0", PFNBUF_SIM_RESET_FAILS);
+	struct pfnbuf_window *w = place_odd(rig, device);
+
+	assert_int_equal(pfnbuf_device_reset(device), -ENOTTY);
+	dies_and_revives(rig, device, w);
+	pfnbuf_window_free(w);
+	pfnbuf_device_close(device);
+}
+
+static void a_hot_reset_reaches_the_set(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = place_odd(rig, rig->other);
+
+	assert_int_equal(pfnbuf_device_hot_reset(rig->card), 0);
+	dies_and_revives(rig, rig->other, w);
+	pfnbuf_window_free(w);
+}
+
+static void low_power_twice(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_bar(rig, PFNBUF_PLACE_WITHDRAW_SLOTS);
+
+	set_layout(w, FIVE_RUNS);
+	assert_int_equal(pfnbuf_device_low_power_enter(rig->card, -1), 0);
+	assert_int_equal(pfnbuf_device_low_power_enter(rig->card, -1), -EINVAL);
+	assert_int_equal(rig_guest(rig, GPA), -ENXIO);
+	assert_int_equal(pfnbuf_device_restore(rig->card), -ENODEV);
+	assert_int_equal(pfnbuf_device_low_power_exit(rig->card), 0);
+	dies_and_revives(rig, rig->card, w);
+	reaches(rig, w, RIG_TAG_CARD, FIVE_RUNS);
+	pfnbuf_window_free(w);
+}
+
+/* What cannot be restored is named, and asking again goes on from there. */
+static void a_restore_fails_half_way(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_bar(rig, PFNBUF_PLACE_WITHDRAW_SLOTS);
+	struct pfnbuf_event ev;
+
+	set_layout(w, FIVE_RUNS);
+	assert_int_equal(pfnbuf_device_reset(rig->card), 0);
+	pfnbuf_sim_fail_ioctl(rig->sim, IOMMU_IOAS_MAP_FILE, 3, ENOMEM);
+	assert_int_equal(pfnbuf_device_restore(rig->card), -ENOMEM);
+	assert_non_null(strstr(pfnbuf_last_error(), "IOMMU_IOAS_MAP_FILE"));
+	pop_until(rig, PFNBUF_EVENT_RESTORE_FAILED, &ev);
+	assert_ptr_equal(ev.window, w);
+	assert_int_equal(ev.range.offset, 18 * PAGE);
+	assert_int_equal(ev.range.length, 4 * PAGE);
+	/* The slots are back, and so are the first two areas. */
+	assert_true(rig_guest(rig, GPA + 18 * PAGE) >= 0);
+	assert_true(rig_dma(rig, IOVA + 8 * PAGE) >= 0);
+	assert_int_equal(pfnbuf_window_restore(w), 0);
+	pop_until(rig, PFNBUF_EVENT_RESTORED, &ev);
+	reaches(rig, w, RIG_TAG_CARD, FIVE_RUNS);
+
+	assert_int_equal(pfnbuf_device_reset(rig->card), 0);
+	pfnbuf_sim_fail_ioctl(rig->sim, KVM_SET_USER_MEMORY_REGION2, 2, EEXIST);
+	assert_int_equal(pfnbuf_device_restore(rig->card), -EEXIST);
+	pop_until(rig, PFNBUF_EVENT_RESTORE_FAILED, &ev);
+	assert_int_equal(ev.range.offset, 8 * PAGE);
+	assert_int_equal(rig_guest(rig, GPA + 8 * PAGE), -ENXIO);
+	assert_int_equal(pfnbuf_device_restore(rig->card), 0);
+	reaches(rig, w, RIG_TAG_CARD, FIVE_RUNS);
+	pfnbuf_window_free(w);
+}
+
 /* Layouts and places change while the memory is off; the restore places what is then to be placed. */
 static void changes_while_suspended(void **state)
 {
@@ -872,6 +1000,11 @@ int main(void)
 		TEST(bar_is_placed),
 		TEST(bar_moves),
 		TEST(bar_survives_a_reset),
+		TEST(a_vf_pulses),
+		TEST(a_failed_reset_revokes),
+		TEST(a_hot_reset_reaches_the_set),
+		TEST(low_power_twice),
+		TEST(a_restore_fails_half_way),
 		TEST(changes_while_suspended),
 		TEST(slots_are_withdrawn),
 		TEST(device_closes_first),
