@@ -1316,6 +1316,9 @@ static void restore_half_way(void **state)
 	expect_map_file(ID, BUF_FD, 0x1000, 0x1000, FIXED_RW, 0x20000, 0);
 	assert_int_equal(pfnbuf_device_restore(r.device), 0);
 	assert_int_equal(count_dead(f->ioas), 0);
+	/* And the kernel may choose again. */
+	expect_map(0x700000, 0x1000, IOMMU_IOAS_MAP_READABLE, 0, 0x60000);
+	assert_int_equal(pfnbuf_ioas_map_va(f->ioas, (void *)0x700000, 0x1000, 1, &iova), 0);
 	mock_done();
 
 	/* The user gives up instead: the kernel has nothing to unmap. */
@@ -1346,6 +1349,35 @@ static void restore_cannot_unmap(void **state)
 			     "IOMMU_IOAS_UNMAP", OBJECT, &first);
 		assert_int_equal(count_dead(f->ioas), 2);
 	}
+	end_areas(f, &r);
+}
+
+/* In an IOAS of somebody else's, too, an area that the kernel does not have is not unmapped. */
+static void absent_in_a_borrowed_one(void **state)
+{
+	struct fixture *f = *state;
+	struct revoked r = make_areas(f);
+	struct pfnbuf_ioas *theirs = borrow(f->ctx, 0);
+	const struct pfnbuf_range source = { 0, 0x1000 };
+	uint64_t iova = 0x10000, unmapped = 42;
+
+	unmap_everything(f->ioas);
+	for (int i = 0; i < 2; i++) {
+		expect_map_file(7, BUF_FD, 0, 0x1000, FIXED_RW, 0x10000, 0);
+		assert_int_equal(pfnbuf_ioas_map_buf(theirs, r.buf, 0, 0x1000, 7, &iova), 0);
+		reset(r.device, !i);
+		expect_unmap(7, 0x10000, 0x1000, 0x1000, 0);
+		expect_map_file(7, BUF_FD, 0, 0x1000, FIXED_RW, 0x10000, -EOPNOTSUPP);
+		assert_fails("pfnbuf_device_restore", pfnbuf_device_restore(r.device), EOPNOTSUPP,
+			     "IOMMU_IOAS_MAP_FILE", pfnbuf_buf_name(r.buf), &source);
+		mock_done();
+		if (!i) {
+			assert_int_equal(pfnbuf_ioas_unmap(theirs, 0x10000, 0x1000, &unmapped), 0);
+			assert_int_equal(unmapped, 0);
+		}
+	}
+	assert_null(pfnbuf_ioas_free(theirs));
+	mock_done();
 	end_areas(f, &r);
 }
 
@@ -1489,6 +1521,7 @@ int main(void)
 		TEST(restores),
 		TEST(restore_half_way),
 		TEST(restore_cannot_unmap),
+		TEST(absent_in_a_borrowed_one),
 		TEST(copies_die_and_are_restored),
 		TEST(import_inside_a_bracket),
 		TEST(buffer_of_a_closed_device),

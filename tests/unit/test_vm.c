@@ -418,6 +418,9 @@ static void thirty_two_thousand(void **state)
 	assert_int_equal(pfnbuf_vm_get_free_slots(vm), 0);
 	delete_slot(vm, 32763, 32763 * UINT64_C(0x1000), 0x5000);
 	set_slot(vm, 32763, 0, 0x1000, 0x5000);
+	/* Far in front of where the last one was found. */
+	delete_slot(vm, 101, 101 * UINT64_C(0x1000), 0x5000);
+	set_slot(vm, 101, 101 * UINT64_C(0x1000), 0x1000, 0x5000);
 	while (pfnbuf_vm_next_slot(vm, id, &id, &slot)) {
 		assert_int_equal(id, 100 + n);
 		n++;
