@@ -13,7 +13,7 @@
 # PFNBUF_CACHE, PFNBUF_KERNEL   see kernel.sh
 # PFNBUF_VM_TIMEOUT=SECONDS     limit for the whole run (default 900)
 # PFNBUF_VM_SHELL=1             boot into a shell on this terminal instead
-# PFNBUF_TEST_TIMEOUT=SECONDS   limit for each program (default 120)
+# PFNBUF_TEST_TIMEOUT=SECONDS   limit for each program (default 300)
 # Other variables that begin with PFNBUF_ are handed to the programs.
 #
 # Exit status: 0 all passed; 1 something failed; 77 it cannot be run here, with the reason.
