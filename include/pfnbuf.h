@@ -604,9 +604,10 @@ PFNBUF_API int pfnbuf_device_revoke_end(struct pfnbuf_device *device);
 
 /**
  * Import again, at the same I/O virtual addresses, every area of this context's IOASes that died
- * with a revocation of this device's buffers: UNMAP and MAP_FILE for each. On failure some are
- * restored and the others stay as they were: dead, and named by pfnbuf_ioas_next_area(); calling
- * again goes on with them. Returns 0.
+ * with a revocation of this device's buffers: MAP_FILE for each, and one UNMAP for those that
+ * follow each other. Then set the withdrawn slots of its windows. On failure some are restored and
+ * the others stay dead, named by pfnbuf_ioas_next_area(), or withdrawn; calling again goes on with
+ * them. Each window says how it fared with an event. Calls no allocator. Returns 0.
  *
  * -ENODEV     the device's memory is off and nothing was done, or it went off meanwhile
  * -EBUSY, -EDEADLK  an area cannot be unmapped, as for pfnbuf_ioas_unmap()
@@ -615,6 +616,7 @@ PFNBUF_API int pfnbuf_device_revoke_end(struct pfnbuf_device *device);
  * -EOPNOTSUPP this kernel does not import the dma-buf any more: vfio-pci was unloaded
  * -ENOENT     an IOAS is gone
  * -ENOMEM     no memory for it
+ * and what setting a slot may be refused with
  */
 PFNBUF_API int pfnbuf_device_restore(struct pfnbuf_device *device);
 
@@ -748,15 +750,15 @@ PFNBUF_API int pfnbuf_buf_verify(struct pfnbuf_buf *buf);
 /** A page frame, and under which generation it was asked for: worth nothing without that. */
 struct pfnbuf_pfn {
 	uint64_t pfn; /**< physical address divided by the page size */
-	/** the frame is one of 2^order that are contiguous, aligned to that, and all in the buffer */
+	/** the frame is one of 2^order that are contiguous, aligned to that, and in the buffer */
 	unsigned order;
 	uint64_t generation; /**< the buffer's; pass it on with the number */
 };
 
 /**
  * The page frame at @offset (any byte) of a buffer that was exported from a BAR, as sysfs tells the
- * BAR's address. @generation is the one that the caller believes in (of an earlier answer), or 0 for
- * the first question. A number from an older generation must not be used: ask again.
+ * BAR's address. @generation is the one that the caller believes in (of an earlier answer), or 0
+ * for the first question. A number from an older generation must not be used: ask again.
  *
  * -ESTALE     the buffer was revoked since @generation, or while it was being asked
  * -ENODEV     the device's memory is off, or it is closed: nothing answers behind the frame
@@ -1857,6 +1859,7 @@ struct pfnbuf_step {
 	uint64_t ns; /**< that the call took, in nanoseconds; 0: has not run */
 };
 
+/** How many steps there are: 0 where nothing has to change. */
 PFNBUF_API size_t pfnbuf_plan_get_nr_steps(const struct pfnbuf_plan *plan);
 
 /** Step @i, from 0. -ERANGE: there are not as many. */
@@ -1878,7 +1881,7 @@ PFNBUF_API int pfnbuf_plan_get_step(const struct pfnbuf_plan *plan, size_t i,
  * -ERANGE     an area lies outside the addresses that the IOAS's devices allow
  * -EINVAL     an area is not aligned as the IOAS's devices need it
  * -EEXIST     somebody else maps something between the areas that go with one call
- * -ENOMEM     the window's memory alone exceeds RLIMIT_MEMLOCK
+ * -ENOMEM     it maps, and the window's memory alone exceeds RLIMIT_MEMLOCK
  */
 PFNBUF_API int pfnbuf_plan_check(struct pfnbuf_plan *plan);
 
@@ -1897,6 +1900,7 @@ PFNBUF_API size_t pfnbuf_plan_print(const struct pfnbuf_plan *plan, char *buf, s
  */
 PFNBUF_API size_t pfnbuf_plan_print_json(const struct pfnbuf_plan *plan, char *buf, size_t size);
 
+/** End it, run or not. */
 PFNBUF_API struct pfnbuf_plan *pfnbuf_plan_free(struct pfnbuf_plan *plan);
 
 /** "area-unmap", "slot-set", ... and "planned", "done", ...; "?" for an unknown value. */
@@ -1968,7 +1972,7 @@ struct pfnbuf_ram {
  * -ENOTSUP    the BAR is smaller than a page, or cannot be mapped (sub-page BARs share their page
  *             with others, so that the kernel exports none:
  *             drivers/vfio/pci/vfio_pci_dmabuf.c:validate_dmabuf_input)
- * -ERANGE     the window leaves the addresses that the IOAS's devices allow, or wraps around
+ * -ERANGE     from its address on the window would wrap around
  * -ENODEV     the device is closed
  * and those of pfnbuf_device_export() and pfnbuf_device_bar_map()
  */
@@ -1982,7 +1986,7 @@ PFNBUF_API int pfnbuf_window_new_bar(struct pfnbuf_device *device, unsigned bar,
  *
  * -EINVAL  not a memfd, or of another context; range, address, granule or flag wrong; neither VM
  *          nor IOAS
- * -ERANGE  the window leaves the addresses that the IOAS's devices allow, or wraps around
+ * -ERANGE  from its address on the window would wrap around
  * and those of pfnbuf_buf_map()
  */
 PFNBUF_API int pfnbuf_window_new_ram(struct pfnbuf_ctx *ctx, const struct pfnbuf_ram *ram,
