@@ -305,9 +305,9 @@ const char *pfnbuf_ioas_name(const struct pfnbuf_ioas *ioas);
 int pfnbuf_ioas_expect_buf(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, uint64_t offset,
 			   uint64_t length, unsigned flags, uint64_t iova);
 /*
- * Unmap as pfnbuf_ioas_unmap() does, and keep what leaves the ledger, also before a failure; then put
- * it back or drop it. Putting back allocates nothing; where a dma-buf turns out to be revoked its area
- * is entered as dead. On failure the rest stays kept. Only for areas of buffers.
+ * Unmap as pfnbuf_ioas_unmap() does, and keep what leaves the ledger, also before a failure; then
+ * put it back or drop it. Putting back allocates nothing; where a dma-buf turns out to be revoked
+ * its area is entered as dead. On failure the rest stays kept. Only for areas of buffers.
  */
 int pfnbuf_ioas_take(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length,
 		     struct pfnbuf_node **kept);

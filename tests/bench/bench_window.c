@@ -2,8 +2,8 @@
 /*
  * What windows cost, a line for each figure: "window.<figure> <value>".
  *
- * Planning and memory are measured over a kernel that says yes to everything and keeps nothing; slots
- * on the running kernel's KVM, where it may be opened, against a bare loop of the same calls.
+ * Planning and memory are measured over a kernel that says yes to everything and keeps nothing;
+ * slots on the running kernel's KVM, where it may be opened, against a bare loop of the same calls.
  */
 #include <pfnbuf.h>
 

@@ -12,7 +12,10 @@ void starve_from(size_t n);
 /* Allocations succeed again. */
 void starve_end(void);
 
-/* The same for a while: what is left to succeed is left afterwards. Returns whether it was starving. */
+/*
+ * The same for a while: what is left to succeed is left afterwards. Returns whether it was
+ * starving.
+ */
 bool starve_pause(void);
 void starve_resume(bool was_starving);
 

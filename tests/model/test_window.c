@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Windows: the steps that plans are made of, and flows on the simulated kernel judged by what they reach. */
+/*
+ * Windows: the steps that plans are made of, and flows on the simulated kernel judged by what they
+ * reach.
+ */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -57,7 +60,10 @@ static void set_layout(struct pfnbuf_window *w, const char *picture)
 	pfnbuf_layout_free(layout);
 }
 
-/* The steps of a plan, a short word each: "U1+2:2" is an UNMAP of pages 1 and 2 that takes two areas. */
+/*
+ * The steps of a plan, a short word each: "U1+2:2" is an UNMAP of pages 1 and 2 that takes two
+ * areas.
+ */
 static char *steps_of(const struct pfnbuf_plan *plan)
 {
 	static char text[4096];
@@ -145,7 +151,9 @@ static void plans_join_unmaps(void **state)
 	/* A run that grows takes its neighbours in. */
 	plan_is(w, NULL, "ssssss..ss..ss..", "U0+6:2 D0+2 D4+2 S0+6 M0+6");
 	plan_is(w, NULL, "ssssssssssssssss", "U0+14:4 D0+2 D4+2 D8+2 D12+2 S0+16 M0+16");
-	/* A change next to one: the run of both layouts shrinks at one end and grows at the other. */
+	/*
+	 * A change next to one: the run of both layouts shrinks at one end and grows at the other.
+	 */
 	plan_is(w, "..ssss..........", "...ssss.........", "U2+4 D2+4 S3+4 M3+4");
 	pfnbuf_window_free(w);
 }
@@ -467,7 +475,9 @@ static void a_restore_fails_half_way(void **state)
 	pfnbuf_window_free(w);
 }
 
-/* Layouts and places change while the memory is off; the restore places what is then to be placed. */
+/*
+ * Layouts and places change while the memory is off; the restore places what is then to be placed.
+ */
 static void changes_while_suspended(void **state)
 {
 	struct rig *rig = *state;
@@ -772,7 +782,9 @@ static void limits_are_known_before(void **state)
 	assert_non_null(strstr(pfnbuf_last_error(), "RLIMIT_MEMLOCK is 0x8000"));
 	assert_int_equal(rig->changes, 0);
 	assert_int_equal(pfnbuf_window_convert(w, 0, 8 * PAGE, PFNBUF_SHARED), 0);
-	/* Above a limit that was lowered since: what has to be mapped anew could not be had back. */
+	/*
+	 * Above a limit that was lowered since: what has to be mapped anew could not be had back.
+	 */
 	pfnbuf_sim_set_memlock(rig->sim, 4 * PAGE);
 	assert_int_equal(pfnbuf_window_convert(w, 6 * PAGE, 2 * PAGE, PFNBUF_HOLE), -ENOMEM);
 	assert_int_equal(pfnbuf_window_convert(w, 0, 8 * PAGE, PFNBUF_HOLE), 0);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Random histories of windows against a naive model of what they should reach: an array entry per page.
- * After each step the simulated kernel's data plane is asked about every page, for a device and for the
- * guest, and the library about its ledger.
+ * Random histories of windows against a naive model of what they should reach: an array entry per
+ * page. After each step the simulated kernel's data plane is asked about every page, for a device
+ * and for the guest, and the library about its ledger.
  *
  *	window_history [--seconds N | --steps N] [--seed N]
  *
@@ -149,7 +149,9 @@ static uint64_t next_piece(const struct model *m, const bool *shared, uint64_t p
 	return p;
 }
 
-/* What is placed becomes @to: what is a piece of both stays as it is, what is new works if it can. */
+/*
+ * What is placed becomes @to: what is a piece of both stays as it is, what is new works if it can.
+ */
 static void place(struct model *m, const bool *from, const bool *to, bool works)
 {
 	for (uint64_t p = next_piece(m, to, 0), end; p < m->pages; p = next_piece(m, to, end)) {
@@ -272,8 +274,8 @@ static void make(struct world *world, int i, const struct step *s)
 }
 
 /*
- * Dead areas that a plan unmapped before it failed are imported anew on the way back, if the memory is
- * on: better than before. The ledger says which; the judge will see whether it is right.
+ * Dead areas that a plan unmapped before it failed are imported anew on the way back, if the memory
+ * is on: better than before. The ledger says which; the judge will see whether it is right.
  */
 static void find_revived(struct world *world, struct model *m)
 {
@@ -282,7 +284,10 @@ static void find_revived(struct world *world, struct model *m)
 
 		if (!placed(m)[p])
 			continue;
-		/* Of an area that died unseen not even the ledger can say whether it was imported anew. */
+		/*
+		 * Of an area that died unseen not even the ledger can say whether it was imported
+		 * anew.
+		 */
 		if (m->known[p] && !m->works[p])
 			m->works[p] = rig_dma(&world->rig, m->iova + p * PAGE) >= 0;
 		if (m->known[p])

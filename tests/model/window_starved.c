@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From the moment its window is built, the library gets no memory: a device with ten thousand areas and
- * slots is revoked and restored all the same. And a change of layout that runs out of memory half-way
- * finds its way back without any. The simulated kernel keeps its own memory.
+ * From the moment its window is built, the library gets no memory: a device with ten thousand areas
+ * and slots is revoked and restored all the same. And a change of layout that runs out of memory
+ * half-way finds its way back without any. The simulated kernel keeps its own memory.
  */
 #include <errno.h>
 #include <stdlib.h>

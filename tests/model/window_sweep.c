@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every failing call: each flow is run once to see which calls it makes, then once for each call and
- * each errno that Linux may answer it with. Afterwards the kernel is as it was before the flow, and the
- * flow can be tried again. Then the same with a second call failing, on the way back: the kernel is as
- * it was, or the window is quarantined, its ledgers are right, and freeing it leaves nothing behind.
+ * Every failing call: each flow is run once to see which calls it makes, then once for each call
+ * and each errno that Linux may answer it with. Afterwards the kernel is as it was before the flow,
+ * and the flow can be tried again. Then the same with a second call failing, on the way back: the
+ * kernel is as it was, or the window is quarantined, its ledgers are right, and freeing it leaves
+ * nothing behind.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -309,7 +310,10 @@ static bool device_has(struct rig *rig, uint64_t iova)
 	return pfnbuf_ioas_next_area(rig->ioas, iova, &area) && area.iova <= iova && !area.dead;
 }
 
-/* What the ledgers say is what the kernel has. A reset that did not happen leaves live what counts as dead. */
+/*
+ * What the ledgers say is what the kernel has. A reset that did not happen leaves live what counts
+ * as dead.
+ */
 static void ledgers_are_true(struct scene *s, bool maybe_alive)
 {
 	struct rig *rig = &s->rig;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Eight threads change windows of their own, one digests events and one resets the devices and restores
- * them. Nothing fails meanwhile, and in the end everything is as the layouts say. What threads do to
- * each other's memory is for a build with -Db_sanitize=thread to see.
+ * Eight threads change windows of their own, one digests events and one resets the devices and
+ * restores them. Nothing fails meanwhile, and in the end everything is as the layouts say. What
+ * threads do to each other's memory is for a build with -Db_sanitize=thread to see.
  */
 #include <errno.h>
 #include <pthread.h>
