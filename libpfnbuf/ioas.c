@@ -888,6 +888,11 @@ int pfnbuf_ioas_put_back(struct pfnbuf_ioas *ioas, struct pfnbuf_node **kept)
 		const uint64_t iova = list->node.key;
 		int r;
 
+		/* Somebody mapped it there meanwhile; from what, the ledger does not know. */
+		if (!list->buf)
+			return pfnbuf_refused(-EOPNOTSUPP, "IOMMU_IOAS_MAP_FILE", ioas->name,
+					      &(struct pfnbuf_range){ iova, list->length }, "",
+					      "an area that is not of a buffer cannot be had back");
 		*kept = list->node.right;
 		/* Entering counts keys from the start of the range that is mapped. */
 		list->node.key = 0;
