@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Lets each kernel call of a transaction fail, one after the other: afterwards all is as it was before, and it works."""
+
+import os
+import subprocess
+import sys
+
+COMMAND = sys.argv[1]
+SETUP = """\
+device a 0000:00:01.0
+device b 0000:00:02.0
+ioas old
+attach a old
+busmaster a on
+export bar b 2 0x0+64K
+map w old bar iova=0x100000
+vm v type=sw-protected
+memfd ram 4M
+guest-memfd hidden v 4M
+slot s v ram 0x0+1M gpa=0x0
+attributes v 0x0+64K private
+"""
+STEPS = """\
+begin
+device c 0000:01:00.0
+ioas io
+allow io 0x0+1G
+attach c io
+memfd more 64K
+map m io more iova=0x10000
+copy n old old 0x100000+64K iova=0x200000
+unmap w
+slot t v ram 0x100000+1M gpa=0x100000 private=hidden
+move s 0x4000000
+log s on
+attributes v 0x8000+64K private
+decode b off
+busmaster a off
+detach a
+export slice c 0 0x0+4K
+map p io slice
+commit
+"""
+# More calls than the transaction makes.
+ENOUGH = 150
+
+
+def run(stdin):
+    done = subprocess.run([COMMAND, "--sim", "-i"], input=stdin, capture_output=True, text=True, timeout=120,
+                          env=dict(os.environ, LC_ALL="C", NO_COLOR="1"))
+    return done.returncode, done.stdout, done.stderr
+
+
+def dumps(out):
+    """What stands between the marks around each dump."""
+    return [part.split("<<<\n")[0] for part in out.split(">>>\n")[1:]]
+
+
+def main():
+    dump = 'print ">>>"\nsim dump\nprint "<<<"\n'
+    # One line of the prompt: what comes behind the failure is not run.
+    steps = "; ".join(STEPS.splitlines()) + "\n"
+    problems, failures = [], 0
+    for nth in range(1, ENOUGH):
+        code, out, err = run(f"{SETUP}{dump}sim fail nth={nth} errno=ENOMEM\n{steps}sim fail nth=0\n{dump}{steps}")
+        if "undone:" not in err:
+            # The call was not one of the transaction's, or its failure made no difference. Then names are taken now.
+            if "the name `c` is taken" not in err:
+                problems.append(f"call {nth}: neither done nor undone: {err}")
+            continue
+        failures += 1
+        before, after = dumps(out)
+        if code == 4 or "undo failed" in err or "left in" in err:
+            problems.append(f"call {nth}: the undo failed: {err}")
+        elif before != after:
+            problems.append(f"call {nth}: not as before\n{before}---- after\n{after}---- said\n{err}")
+        elif err.count("failed:") != 1 or "error:" in err:
+            problems.append(f"call {nth}: does not work afterwards: {err}")
+    if failures < 30:
+        problems.append(f"only {failures} failures: the calls of the transaction are not reached")
+    print("\n".join(problems) or f"{failures} failing calls, each undone")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
