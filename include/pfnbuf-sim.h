@@ -119,6 +119,28 @@ PFNBUF_API int pfnbuf_sim_set_iova_bits(struct pfnbuf_sim *sim, unsigned bits);
 /** RLIMIT_MEMLOCK of the simulated process, in bytes (at first: no limit). */
 PFNBUF_API void pfnbuf_sim_set_memlock(struct pfnbuf_sim *sim, uint64_t bytes);
 
+enum {
+	/**
+	 * the kernel is built with CONFIG_IOMMUFD_TEST: /dev/iommu answers IOMMU_TEST_CMD
+	 * (0x3ba0), which makes mock devices, accesses as mediated devices have them, and
+	 * dma-bufs of kernel memory
+	 */
+	PFNBUF_SIM_SELFTEST = 1 << 0,
+	/**
+	 * IOMMU_TEST_OP_DMABUF_GET returns 0 where it should return the fd, as Linux 7.3.4 does;
+	 * the fd is open nevertheless
+	 */
+	PFNBUF_SIM_DMABUF_GET_ZERO = 1 << 1,
+};
+
+/**
+ * Build the kernel with its own tests in it, PFNBUF_SIM_SELFTEST and other flags, or without (at
+ * first; IOMMU_TEST_CMD is ENOTTY). The kernel's program tools/testing/selftests/iommu/iommufd
+ * needs them. No PASIDs, vIOMMUs or dirty tracking: their operations are EOPNOTSUPP. Source:
+ * drivers/iommu/iommufd/selftest.c.
+ */
+PFNBUF_API void pfnbuf_sim_set_selftest(struct pfnbuf_sim *sim, unsigned flags);
+
 /* --------------------------------------------------- what it would really reach -- */
 
 /**

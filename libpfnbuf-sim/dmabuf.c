@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dma-bufs that vfio-pci exports: slices of a BAR (drivers/vfio/pci/vfio_pci_dmabuf.c,
- * drivers/dma-buf/dma-buf.c).
+ * dma-bufs: slices of a BAR that vfio-pci exports, and memory of the kernel's own for tests
+ * (drivers/vfio/pci/vfio_pci_dmabuf.c, drivers/iommu/iommufd/selftest.c, drivers/dma-buf/dma-buf.c).
  */
 #include <fcntl.h>
 
@@ -83,6 +83,23 @@ static int make(struct sim_vdev *vdev, const struct vfio_device_feature_dma_buf 
 	if (dmabuf->next)
 		dmabuf->next->prevp = &dmabuf->next;
 	vdev->dmabufs = dmabuf;
+	return fd;
+}
+
+int sim_dmabuf_make(struct pfnbuf_sim *sim, uint64_t size, uint32_t open_flags)
+{
+	struct sim_dmabuf *dmabuf = calloc(1, sizeof(*dmabuf));
+	int fd;
+
+	if (!dmabuf)
+		return -ENOMEM;
+	dmabuf->access = (int)(open_flags & O_ACCMODE);
+	dmabuf->size = size;
+	dmabuf->nr_ranges = 1;
+	fd = sim_file_new(sim, SIM_DMABUF, "dmabuf", size,
+			  (int)(open_flags & (O_ACCMODE | O_CLOEXEC)), dmabuf, &dmabuf->file);
+	if (fd < 0)
+		free(dmabuf);
 	return fd;
 }
 

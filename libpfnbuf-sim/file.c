@@ -16,6 +16,7 @@ static const struct sim_file_ops *const all_ops[SIM_NR_KINDS] = {
 	[SIM_GMEM] = &sim_gmem_ops,
 	[SIM_KVM_VFIO] = &sim_kvm_vfio_ops,
 	[SIM_FAULT_QUEUE] = &sim_fault_queue_ops,
+	[SIM_ACCESS] = &sim_access_ops,
 };
 
 const struct sim_file_ops *sim_file_ops(const struct sim_file *file)

@@ -260,6 +260,7 @@ static void pages_put(struct pfnbuf_sim *sim, struct sim_pages *pages)
 		sim_file_unref(sim, pages->dmabuf->file);
 	}
 	sim_vec_free(&pages->filled);
+	sim_vec_free(&pages->held);
 	free(pages);
 }
 
@@ -366,17 +367,22 @@ static int by_first(const void *a, const void *b)
 	return x->first < y->first ? -1 : x->first > y->first;
 }
 
-/* How many pages the filled areas need together: shared ones are pinned once. */
+/* How many pages the filled areas and the accesses need together: shared ones are pinned once. */
 static int64_t count_pinned(const struct sim_pages *pages)
 {
-	size_t n = pages->filled.n;
+	size_t n = pages->filled.n + pages->held.n;
 	struct run *runs = malloc((n + 1) * sizeof(*runs));
 	uint64_t end = 0;
 	int64_t sum = 0;
 
 	if (!runs)
 		return -ENOMEM;
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < pages->held.n; i++) {
+		const struct sim_hold *hold = pages->held.v[i];
+
+		runs[pages->filled.n + i] = (struct run){ hold->first, hold->last + 1 };
+	}
+	for (size_t i = 0; i < pages->filled.n; i++) {
 		const struct sim_area *area = pages->filled.v[i];
 		uint64_t stop = area->start_byte + (area->last - area->iova);
 
@@ -415,11 +421,10 @@ static int pin_file(struct pfnbuf_sim *sim, const struct sim_pages *pages, uint6
 	return end > (uint64_t)st.st_size ? -EINVAL : 0;
 }
 
-static int pin(struct pfnbuf_sim *sim, const struct sim_area *area)
+static int pin(struct pfnbuf_sim *sim, const struct sim_pages *pages, uint64_t start_byte,
+	       uint64_t length)
 {
-	const struct sim_pages *pages = area->pages;
-	uint64_t start = pages->base + area->start_byte;
-	uint64_t length = area->last - area->iova + 1;
+	uint64_t start = pages->base + start_byte;
 
 	if (pages->kind == SIM_PAGES_FILE)
 		return pin_file(sim, pages, page_down(start), length + start - page_down(start));
@@ -428,11 +433,44 @@ static int pin(struct pfnbuf_sim *sim, const struct sim_area *area)
 	return sim_populate(start, length, pages->writable);
 }
 
+/* Pin what of the range is not pinned yet, now that one more user of it is listed. */
+static int pin_more(struct pfnbuf_sim *sim, struct sim_pages *pages, uint64_t start_byte,
+		    uint64_t length)
+{
+	int64_t pinned = count_pinned(pages);
+	uint64_t more;
+	int ret;
+
+	if (pinned < 0)
+		return (int)pinned;
+	if ((uint64_t)pinned <= pages->pinned)
+		return 0;
+	ret = pin(sim, pages, start_byte, length);
+	if (ret)
+		return ret;
+	more = ((uint64_t)pinned - pages->pinned) * sim_page_size();
+	if (sim->pinned + more > sim->memlock)
+		return -ENOMEM;
+	sim->pinned += more;
+	pages->pinned = (uint64_t)pinned;
+	return 0;
+}
+
+/* Unpin what nobody lists any more. */
+static void unpin_rest(struct pfnbuf_sim *sim, struct sim_pages *pages)
+{
+	int64_t pinned = pages->filled.n + pages->held.n ? count_pinned(pages) : 0;
+
+	if (pinned < 0)
+		return;
+	sim->pinned -= (pages->pinned - (uint64_t)pinned) * sim_page_size();
+	pages->pinned = (uint64_t)pinned;
+}
+
 /* Make a HWPT see the area: pins what is not pinned yet. A dead dma-buf leaves the area empty. */
 static int fill(struct pfnbuf_sim *sim, struct sim_area *area)
 {
 	struct sim_pages *pages = area->pages;
-	int64_t pinned;
 	int ret;
 
 	if (area->filled)
@@ -444,20 +482,11 @@ static int fill(struct pfnbuf_sim *sim, struct sim_area *area)
 	ret = sim_vec_insert(&pages->filled, pages->filled.n, area);
 	if (ret)
 		return ret;
-	pinned = count_pinned(pages);
-	ret = pinned < 0 ? (int)pinned : 0;
-	if (!ret && (uint64_t)pinned > pages->pinned) {
-		ret = pin(sim, area);
-		if (!ret && sim->pinned + ((uint64_t)pinned - pages->pinned) * sim_page_size() >
-				    sim->memlock)
-			ret = -ENOMEM;
-	}
+	ret = pin_more(sim, pages, area->start_byte, area->last - area->iova + 1);
 	if (ret) {
 		sim_vec_remove(&pages->filled, pages->filled.n - 1, 1);
 		return ret;
 	}
-	sim->pinned += ((uint64_t)pinned - pages->pinned) * sim_page_size();
-	pages->pinned = (uint64_t)pinned;
 	area->filled = true;
 	sim_alias_check_area(sim, area);
 	return 0;
@@ -466,7 +495,6 @@ static int fill(struct pfnbuf_sim *sim, struct sim_area *area)
 static void unfill(struct pfnbuf_sim *sim, struct sim_area *area)
 {
 	struct sim_pages *pages = area->pages;
-	int64_t pinned;
 
 	if (!area->filled)
 		return;
@@ -478,11 +506,7 @@ static void unfill(struct pfnbuf_sim *sim, struct sim_area *area)
 			sim_vec_remove(&pages->filled, i, 1);
 			break;
 		}
-	pinned = pages->filled.n ? count_pinned(pages) : 0;
-	if (pinned < 0)
-		return;
-	sim->pinned -= (pages->pinned - (uint64_t)pinned) * sim_page_size();
-	pages->pinned = (uint64_t)pinned;
+	unpin_rest(sim, pages);
 }
 
 /* ------------------------------------------------------------------------- mapping */
@@ -666,6 +690,8 @@ int sim_ioas_unmap(struct pfnbuf_sim *sim, struct sim_ioas *ioas, uint64_t start
 		if (area->iova < start || area_last > last)
 			return -ENOENT;
 		*unmapped += area_last - area->iova + 1;
+		for (size_t i = 0; area->held && i < ioas->accesses.n; i++)
+			sim_access_unmap(sim, ioas->accesses.v[i], area->iova, area_last);
 		remove_area(sim, area);
 		if (area_last >= last)
 			break;
@@ -686,6 +712,9 @@ int sim_ioas_cut(struct pfnbuf_sim *sim, struct sim_ioas *ioas, uint64_t iova)
 		return -EOPNOTSUPP;
 	if ((iova + 1) & (ioas->alignment - 1) ||
 	    (area->start_byte + (iova + 1 - area->iova)) & (ioas->alignment - 1))
+		return -EINVAL;
+	/* Who pins which part of it is not known any more after a cut. */
+	if (area->held)
 		return -EINVAL;
 	if (area->filled && !ioas->disable_large_pages)
 		return -EINVAL;
@@ -723,7 +752,17 @@ static int check_alignment(const struct sim_ioas *ioas, uint64_t alignment)
 
 static uint64_t wanted_alignment(const struct sim_ioas *ioas)
 {
-	return ioas->disable_large_pages || ioas->hwpts.n ? sim_page_size() : 1;
+	uint64_t alignment = ioas->disable_large_pages ? sim_page_size() : 1;
+
+	for (size_t i = 0; i < ioas->hwpts.n; i++) {
+		const struct sim_hwpt *hwpt = ioas->hwpts.v[i];
+
+		alignment = MAX(alignment, hwpt->domain.alignment);
+	}
+	for (size_t i = 0; i < ioas->accesses.n; i++)
+		if (((const struct sim_access *)ioas->accesses.v[i])->pins)
+			alignment = sim_page_size();
+	return alignment;
 }
 
 static int fill_all(struct pfnbuf_sim *sim, struct sim_ioas *ioas)
@@ -742,13 +781,16 @@ static int fill_all(struct pfnbuf_sim *sim, struct sim_ioas *ioas)
 
 int sim_ioas_add_hwpt(struct pfnbuf_sim *sim, struct sim_ioas *ioas, struct sim_hwpt *hwpt)
 {
-	uint64_t alignment = MAX(ioas->alignment, sim_page_size());
+	const struct sim_domain *domain = &hwpt->domain;
+	uint64_t alignment = MAX(ioas->alignment, domain->alignment);
 	int ret = 0;
 
 	if (alignment != ioas->alignment)
 		ret = check_alignment(ioas, alignment);
-	if (!ret && sim->aperture_bits < 64)
-		ret = sim_ioas_reserve(ioas, 1ULL << sim->aperture_bits, UINT64_MAX, hwpt);
+	if (!ret && domain->start)
+		ret = sim_ioas_reserve(ioas, 0, domain->start - 1, hwpt);
+	if (!ret && domain->last != UINT64_MAX)
+		ret = sim_ioas_reserve(ioas, domain->last + 1, UINT64_MAX, hwpt);
 	if (!ret)
 		ret = fill_all(sim, ioas);
 	if (!ret)
@@ -771,6 +813,33 @@ void sim_ioas_remove_hwpt(struct pfnbuf_sim *sim, struct sim_ioas *ioas, struct 
 	for (size_t i = 0; !ioas->hwpts.n && i < ioas->areas.n; i++)
 		unfill(sim, ioas->areas.v[i]);
 	sim_ioas_unreserve(ioas, hwpt);
+	ioas->alignment = wanted_alignment(ioas);
+}
+
+int sim_ioas_add_access(struct sim_ioas *ioas, struct sim_access *access)
+{
+	uint64_t alignment;
+	int ret = sim_vec_insert(&ioas->accesses, ioas->accesses.n, access);
+
+	if (ret)
+		return ret;
+	alignment = wanted_alignment(ioas);
+	if (alignment > ioas->alignment)
+		ret = check_alignment(ioas, alignment);
+	if (ret)
+		sim_vec_remove(&ioas->accesses, ioas->accesses.n - 1, 1);
+	else
+		ioas->alignment = alignment;
+	return ret;
+}
+
+void sim_ioas_remove_access(struct sim_ioas *ioas, struct sim_access *access)
+{
+	for (size_t i = 0; i < ioas->accesses.n; i++)
+		if (ioas->accesses.v[i] == access) {
+			sim_vec_remove(&ioas->accesses, i, 1);
+			break;
+		}
 	ioas->alignment = wanted_alignment(ioas);
 }
 
@@ -802,6 +871,7 @@ void sim_ioas_clear(struct pfnbuf_sim *sim, struct sim_ioas *ioas)
 		remove_area(sim, ioas->areas.v[ioas->areas.n - 1]);
 	sim_vec_free(&ioas->areas);
 	sim_vec_free(&ioas->hwpts);
+	sim_vec_free(&ioas->accesses);
 	free(ioas->reserved);
 	free(ioas->allowed);
 }
@@ -829,11 +899,141 @@ static int transfer(const struct sim_area *area, uint64_t iova, uint8_t *data, s
 			     : sim_copy_in(data, source, length);
 	if (pages->kind == SIM_PAGES_FILE) {
 		fd = pages->file->fd;
+	} else if (!pages->dmabuf->bytes) {
+		fd = pages->dmabuf->file->anchor;
 	} else {
 		fd = pages->dmabuf->bytes->bars[pages->dmabuf->bar].fd;
 		source += pages->dmabuf->ranges[0].offset;
 	}
 	return transfer_file(fd, source, data, length, write) == (ssize_t)length ? 0 : -EFAULT;
+}
+
+/* ------------------------------------------------------------------------ accesses */
+
+/* The part of [*iova, last] that the next area has; NULL where the first byte is in none. */
+static struct sim_area *next_part(const struct sim_ioas *ioas, uint64_t iova, uint64_t last,
+				  uint64_t *part_last)
+{
+	struct sim_area *area = area_in(ioas, iova, iova);
+
+	if (area)
+		*part_last = MIN(last, area->last);
+	return area;
+}
+
+static void unhold(struct pfnbuf_sim *sim, struct sim_area *area, uint64_t first, uint64_t last)
+{
+	struct sim_pages *pages = area->pages;
+
+	for (size_t i = 0; i < pages->held.n; i++) {
+		struct sim_hold *hold = pages->held.v[i];
+
+		if (hold->first != first || hold->last != last)
+			continue;
+		sim_vec_remove(&pages->held, i, 1);
+		free(hold);
+		area->held--;
+		break;
+	}
+	unpin_rest(sim, pages);
+}
+
+static int hold_pages(struct pfnbuf_sim *sim, struct sim_area *area, uint64_t first, uint64_t last)
+{
+	struct sim_pages *pages = area->pages;
+	struct sim_hold *hold = malloc(sizeof(*hold));
+	int ret;
+
+	if (!hold)
+		return -ENOMEM;
+	*hold = (struct sim_hold){ first, last };
+	ret = sim_vec_insert(&pages->held, pages->held.n, hold);
+	if (ret) {
+		free(hold);
+		return ret;
+	}
+	ret = pin_more(sim, pages, first * sim_page_size(), (last - first + 1) * sim_page_size());
+	if (ret) {
+		sim_vec_remove(&pages->held, pages->held.n - 1, 1);
+		free(hold);
+		return ret;
+	}
+	area->held++;
+	return 0;
+}
+
+static int check_access(const struct sim_area *area, bool write)
+{
+	if (!(area->prot & (write ? IOMMU_IOAS_MAP_WRITEABLE : IOMMU_IOAS_MAP_READABLE)))
+		return -EPERM;
+	return area->pages->kind == SIM_PAGES_DMABUF ? -EINVAL : 0;
+}
+
+/* Whole pages only: a boundary between two areas must be one between pages. */
+static int check_page_bounds(const struct sim_area *area, uint64_t iova, uint64_t last)
+{
+	uint64_t start_byte = area->start_byte + (iova - area->iova);
+	uint64_t end_byte = area->start_byte + (area->last - area->iova) + 1;
+
+	return !page_aligned(start_byte) || (last > area->last && !page_aligned(end_byte)) ? -EINVAL
+											   : 0;
+}
+
+void sim_ioas_release(struct pfnbuf_sim *sim, struct sim_ioas *ioas, uint64_t iova, uint64_t last)
+{
+	struct sim_area *area;
+	uint64_t part;
+
+	for (; (area = next_part(ioas, iova, last, &part)); iova = part + 1) {
+		unhold(sim, area, (area->start_byte + (iova - area->iova)) / sim_page_size(),
+		       (area->start_byte + (part - area->iova)) / sim_page_size());
+		if (part == last)
+			return;
+	}
+}
+
+int sim_ioas_hold(struct pfnbuf_sim *sim, struct sim_ioas *ioas, uint64_t iova, uint64_t last,
+		  bool write)
+{
+	uint64_t at = iova, part = 0;
+	int ret = 0;
+
+	for (;; at = part + 1) {
+		struct sim_area *area = next_part(ioas, at, last, &part);
+
+		ret = area ? check_page_bounds(area, at, last) : -ENOENT;
+		if (!ret)
+			ret = check_access(area, write);
+		if (!ret)
+			ret = hold_pages(
+				sim, area, (area->start_byte + (at - area->iova)) / sim_page_size(),
+				(area->start_byte + (part - area->iova)) / sim_page_size());
+		if (ret || part == last)
+			break;
+	}
+	if (ret && at > iova)
+		sim_ioas_release(sim, ioas, iova, at - 1);
+	return ret;
+}
+
+int sim_ioas_rw(struct pfnbuf_sim *sim, struct sim_ioas *ioas, uint64_t iova, uint64_t length,
+		uint8_t *data, bool write)
+{
+	uint64_t last = iova + length - 1, part = 0;
+	int ret = 0;
+
+	for (uint64_t at = iova;; at = part + 1) {
+		struct sim_area *area = next_part(ioas, at, last, &part);
+
+		ret = area ? check_access(area, write) : -ENOENT;
+		if (!ret && area->pages->kind == SIM_PAGES_FILE)
+			ret = pin(sim, area->pages, area->start_byte + (at - area->iova),
+				  part - at + 1);
+		if (!ret)
+			ret = transfer(area, at, data + (at - iova), part - at + 1, write);
+		if (ret || part == last)
+			return ret;
+	}
 }
 
 /* The device may have been closed without the table's knowing. */

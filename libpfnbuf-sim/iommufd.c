@@ -24,7 +24,7 @@ struct sim_object *sim_object_get(struct sim_ictx *ictx, uint32_t id, enum sim_o
 	return obj && (!type || obj->type == type) ? obj : NULL;
 }
 
-static int object_add(struct sim_ictx *ictx, struct sim_object *obj, enum sim_object_type type)
+int sim_object_add(struct sim_ictx *ictx, struct sim_object *obj, enum sim_object_type type)
 {
 	uint32_t id = MAX(ictx->lowest_free, 1U);
 
@@ -48,7 +48,7 @@ static int object_add(struct sim_ictx *ictx, struct sim_object *obj, enum sim_ob
 	return 0;
 }
 
-static void object_remove(struct sim_ictx *ictx, struct sim_object *obj)
+void sim_object_remove(struct sim_ictx *ictx, struct sim_object *obj)
 {
 	ictx->objects[obj->id] = NULL;
 	ictx->lowest_free = MIN(ictx->lowest_free, obj->id);
@@ -68,7 +68,7 @@ struct sim_ioas *sim_ioas_new(struct sim_ictx *ictx)
 		return NULL;
 	ioas->ictx = ictx;
 	ioas->alignment = 1;
-	if (object_add(ictx, &ioas->obj, SIM_OBJ_IOAS)) {
+	if (sim_object_add(ictx, &ioas->obj, SIM_OBJ_IOAS)) {
 		free(ioas);
 		return NULL;
 	}
@@ -79,11 +79,15 @@ static void hwpt_destroy(struct pfnbuf_sim *sim, struct sim_hwpt *hwpt)
 {
 	struct sim_ioas *ioas = hwpt->ioas;
 
-	sim_ioas_remove_hwpt(sim, ioas, hwpt);
-	ioas->obj.users--;
+	if (hwpt->parent) {
+		hwpt->parent->obj.users--;
+	} else {
+		sim_ioas_remove_hwpt(sim, ioas, hwpt);
+		ioas->obj.users--;
+	}
 	if (hwpt->fault)
 		hwpt->fault->obj.users--;
-	object_remove(ioas->ictx, &hwpt->obj);
+	sim_object_remove(ioas->ictx, &hwpt->obj);
 	free(hwpt);
 }
 
@@ -92,22 +96,44 @@ static void ioas_destroy(struct pfnbuf_sim *sim, struct sim_ioas *ioas)
 	if (ioas->ictx->compat == ioas)
 		ioas->ictx->compat = NULL;
 	sim_ioas_clear(sim, ioas);
-	object_remove(ioas->ictx, &ioas->obj);
+	sim_object_remove(ioas->ictx, &ioas->obj);
 	free(ioas);
+}
+
+static void drop_faults(struct sim_vec *vec)
+{
+	for (size_t i = 0; i < vec->n; i++)
+		free(vec->v[i]);
+	sim_vec_free(vec);
+}
+
+static void queue_destroy(struct sim_fault_queue *queue)
+{
+	drop_faults(&queue->waiting);
+	drop_faults(&queue->answered);
+	sim_object_remove(queue->ictx, &queue->obj);
+	free(queue);
 }
 
 static void object_destroy(struct pfnbuf_sim *sim, struct sim_ictx *ictx, struct sim_object *obj)
 {
 	switch (obj->type) {
 	case SIM_OBJ_HWPT:
+	case SIM_OBJ_NESTED:
 		hwpt_destroy(sim, (struct sim_hwpt *)obj);
 		break;
 	case SIM_OBJ_IOAS:
 		ioas_destroy(sim, (struct sim_ioas *)obj);
 		break;
 	case SIM_OBJ_FAULT:
+		queue_destroy((struct sim_fault_queue *)obj);
+		break;
+	case SIM_OBJ_SELFTEST:
+		sim_selftest_destroy(sim, ictx, obj);
+		break;
+	case SIM_OBJ_ACCESS:
 	case SIM_OBJ_IDEV:
-		object_remove(ictx, obj);
+		sim_object_remove(ictx, obj);
 		free(obj);
 		break;
 	}
@@ -130,6 +156,29 @@ bool sim_iommufd_owns_group(const struct sim_ictx *ictx, const struct sim_vdev *
 	return member && member->ictx == ictx;
 }
 
+struct sim_idev *sim_idev_new(struct sim_ictx *ictx)
+{
+	struct sim_idev *idev = calloc(1, sizeof(*idev));
+
+	if (!idev)
+		return NULL;
+	if (sim_object_add(ictx, &idev->obj, SIM_OBJ_IDEV)) {
+		free(idev);
+		return NULL;
+	}
+	/* The driver needs it for as long as the device is open. */
+	idev->obj.users = 1;
+	idev->ictx = ictx;
+	return idev;
+}
+
+void sim_idev_free(struct pfnbuf_sim *sim, struct sim_idev *idev)
+{
+	sim_iommufd_detach(sim, idev);
+	sim_object_remove(idev->ictx, &idev->obj);
+	free(idev);
+}
+
 int sim_iommufd_bind(struct pfnbuf_sim *sim, struct sim_ictx *ictx, struct sim_vdev *vdev)
 {
 	struct sim_idev *idev;
@@ -139,16 +188,9 @@ int sim_iommufd_bind(struct pfnbuf_sim *sim, struct sim_ictx *ictx, struct sim_v
 	/* The DMA of a group has one owner. */
 	if (bound_member(sim->vdevs, vdev->group) && !sim_iommufd_owns_group(ictx, vdev))
 		return -EPERM;
-	idev = calloc(1, sizeof(*idev));
+	idev = sim_idev_new(ictx);
 	if (!idev)
 		return -ENOMEM;
-	if (object_add(ictx, &idev->obj, SIM_OBJ_IDEV)) {
-		free(idev);
-		return -ENOMEM;
-	}
-	/* The driver needs it for as long as the device is open. */
-	idev->obj.users = 1;
-	idev->ictx = ictx;
 	idev->vdev = vdev;
 	vdev->idev = idev;
 	vdev->ictx = ictx;
@@ -157,11 +199,7 @@ int sim_iommufd_bind(struct pfnbuf_sim *sim, struct sim_ictx *ictx, struct sim_v
 
 void sim_iommufd_unbind(struct pfnbuf_sim *sim, struct sim_vdev *vdev)
 {
-	struct sim_idev *idev = vdev->idev;
-
-	sim_iommufd_detach(sim, idev);
-	object_remove(idev->ictx, &idev->obj);
-	free(idev);
+	sim_idev_free(sim, vdev->idev);
 	vdev->idev = NULL;
 	vdev->ictx = NULL;
 }
@@ -230,11 +268,21 @@ static int move(struct sim_idev *idev, struct sim_hwpt *hwpt)
  */
 static int join(struct sim_idev *idev, struct sim_hwpt *hwpt)
 {
-	struct sim_vdev *member = attached_member(idev->vdev->sim->vdevs, idev->vdev->group);
+	struct sim_vdev *member;
 	int ret;
 
 	if (idev->hwpt == hwpt)
 		return 0;
+	/* A domain is for devices behind an IOMMU of the same driver. */
+	if (hwpt->domain.mock != (idev->mock != NULL))
+		return -EINVAL;
+	if (idev->mock) {
+		/* Alone in its group, and nothing is reserved for it. */
+		hwpt->obj.users++;
+		idev->hwpt = hwpt;
+		return 0;
+	}
+	member = attached_member(idev->vdev->sim->vdevs, idev->vdev->group);
 	if (idev->hwpt)
 		return move(idev, hwpt);
 	if (member && member->idev->hwpt != hwpt)
@@ -247,14 +295,38 @@ static int join(struct sim_idev *idev, struct sim_hwpt *hwpt)
 	return 0;
 }
 
-static int hwpt_new(struct sim_ioas *ioas, struct sim_hwpt **hwptp)
+/* What the IOMMU of the devices of VFIO is. @cmd: NULL for what is made by attaching. */
+static int domain_init(const struct pfnbuf_sim *sim, const struct sim_idev *idev,
+		       const struct iommu_hwpt_alloc *cmd, struct sim_domain *domain)
+{
+	if (idev->mock)
+		return sim_mock_domain(idev->mock, cmd, domain);
+	/* One stage, no dirty tracking, no PASIDs: of the flags only the fault queue's. */
+	if (cmd && (cmd->flags & ~(uint32_t)IOMMU_HWPT_FAULT_ID_VALID || cmd->data_len))
+		return -EOPNOTSUPP;
+	*domain = (struct sim_domain){
+		.alignment = sim_page_size(),
+		.last = sim->aperture_bits < 64 ? (1ULL << sim->aperture_bits) - 1 : UINT64_MAX,
+	};
+	return 0;
+}
+
+static int hwpt_new(const struct pfnbuf_sim *sim, const struct sim_idev *idev,
+		    struct sim_ioas *ioas, const struct iommu_hwpt_alloc *cmd,
+		    struct sim_hwpt **hwptp)
 {
 	struct sim_hwpt *hwpt = calloc(1, sizeof(*hwpt));
+	int ret;
 
 	if (!hwpt)
 		return -ENOMEM;
 	hwpt->ioas = ioas;
-	if (object_add(ioas->ictx, &hwpt->obj, SIM_OBJ_HWPT)) {
+	ret = domain_init(sim, idev, cmd, &hwpt->domain);
+	if (ret) {
+		free(hwpt);
+		return ret;
+	}
+	if (sim_object_add(ioas->ictx, &hwpt->obj, SIM_OBJ_HWPT)) {
 		free(hwpt);
 		return -ENOMEM;
 	}
@@ -272,7 +344,7 @@ static int join_new(struct pfnbuf_sim *sim, struct sim_idev *idev, struct sim_io
 {
 	struct sim_hwpt *old = idev->hwpt;
 	struct sim_hwpt *hwpt;
-	int ret = hwpt_new(ioas, &hwpt);
+	int ret = hwpt_new(sim, idev, ioas, NULL, &hwpt);
 
 	if (ret)
 		return ret;
@@ -312,6 +384,27 @@ static int join_ioas(struct pfnbuf_sim *sim, struct sim_idev *idev, struct sim_i
 	return join_new(sim, idev, ioas, hwptp);
 }
 
+/* Nobody will answer for a device that has left the HWPT. */
+static void forget_faults(struct sim_fault_queue *queue, const struct sim_idev *idev)
+{
+	for (size_t i = queue ? queue->waiting.n : 0; i--;) {
+		struct sim_fault *fault = queue->waiting.v[i];
+
+		if (fault->idev != idev)
+			continue;
+		sim_vec_remove(&queue->waiting, i, 1);
+		free(fault);
+	}
+	for (size_t i = queue ? queue->answered.n : 0; i--;) {
+		struct sim_fault *fault = queue->answered.v[i];
+
+		if (!fault || fault->idev != idev)
+			continue;
+		queue->answered.v[i] = NULL;
+		free(fault);
+	}
+}
+
 int sim_iommufd_attach(struct pfnbuf_sim *sim, struct sim_idev *idev, uint32_t *pt_id)
 {
 	struct sim_object *obj = sim_object_get(idev->ictx, *pt_id, 0);
@@ -323,7 +416,7 @@ int sim_iommufd_attach(struct pfnbuf_sim *sim, struct sim_idev *idev, uint32_t *
 		return -ENOENT;
 	if (obj->type == SIM_OBJ_IOAS) {
 		ret = join_ioas(sim, idev, (struct sim_ioas *)obj, &hwpt);
-	} else if (obj->type == SIM_OBJ_HWPT) {
+	} else if (obj->type == SIM_OBJ_HWPT || obj->type == SIM_OBJ_NESTED) {
 		hwpt = (struct sim_hwpt *)obj;
 		ret = join(idev, hwpt);
 	} else {
@@ -332,8 +425,10 @@ int sim_iommufd_attach(struct pfnbuf_sim *sim, struct sim_idev *idev, uint32_t *
 	if (ret)
 		return ret;
 	*pt_id = hwpt->obj.id;
-	if (old && old != hwpt)
+	if (old && old != hwpt) {
+		forget_faults(old->fault, idev);
 		hwpt_put(sim, old);
+	}
 	return 0;
 }
 
@@ -344,6 +439,7 @@ void sim_iommufd_detach(struct pfnbuf_sim *sim, struct sim_idev *idev)
 	if (!hwpt)
 		return;
 	idev->hwpt = NULL;
+	forget_faults(hwpt->fault, idev);
 	sim_ioas_unreserve(hwpt->ioas, idev);
 	hwpt_put(sim, hwpt);
 }
@@ -380,6 +476,7 @@ struct call {
 		struct iommu_ioas_noiommu_get_pa get_pa;
 		struct iommu_ioas_unmap unmap;
 		struct iommu_option option;
+		struct iommu_test_cmd test;
 		struct iommu_vdevice_alloc vdevice;
 		struct iommu_veventq_alloc veventq;
 		struct iommu_vfio_ioas vfio_ioas;
@@ -692,30 +789,64 @@ static int call_vfio_ioas(struct call *c)
 	}
 }
 
-/*
- * The IOMMU has one stage, no dirty tracking, no PASIDs: of the flags it takes the fault queue's
- * only.
- */
-static int hwpt_from_ioas(struct call *c, struct sim_ioas *ioas, struct sim_hwpt **hwptp)
+static int take_queue(struct call *c, struct sim_hwpt *hwpt)
 {
-	uint32_t flags = c->hwpt.flags;
-	struct sim_hwpt *hwpt;
-	int ret;
+	if (!(c->hwpt.flags & IOMMU_HWPT_FAULT_ID_VALID))
+		return 0;
+	hwpt->fault =
+		(struct sim_fault_queue *)sim_object_get(c->ictx, c->hwpt.fault_id, SIM_OBJ_FAULT);
+	if (!hwpt->fault)
+		return -ENOENT;
+	hwpt->fault->obj.users++;
+	return 0;
+}
 
-	if (flags & ~(uint32_t)IOMMU_HWPT_FAULT_ID_VALID || c->hwpt.data_len)
-		return -EOPNOTSUPP;
-	ret = hwpt_new(ioas, &hwpt);
+static int hwpt_from_ioas(struct call *c, const struct sim_idev *idev, struct sim_ioas *ioas,
+			  struct sim_hwpt **hwptp)
+{
+	struct sim_hwpt *hwpt;
+	int ret = hwpt_new(c->sim, idev, ioas, &c->hwpt, &hwpt);
+
 	if (ret)
 		return ret;
 	ret = sim_ioas_add_hwpt(c->sim, ioas, hwpt);
-	if (!ret && flags & IOMMU_HWPT_FAULT_ID_VALID) {
-		hwpt->fault = (struct sim_fault_queue *)sim_object_get(c->ictx, c->hwpt.fault_id,
-								       SIM_OBJ_FAULT);
-		if (hwpt->fault)
-			hwpt->fault->obj.users++;
-		else
-			ret = -ENOENT;
+	if (!ret)
+		ret = take_queue(c, hwpt);
+	if (ret)
+		hwpt_destroy(c->sim, hwpt);
+	else
+		*hwptp = hwpt;
+	return ret;
+}
+
+/* Only a mock domain can be the parent of another. */
+static int hwpt_from_parent(struct call *c, const struct sim_idev *idev, struct sim_hwpt *parent,
+			    struct sim_hwpt **hwptp)
+{
+	struct sim_domain domain = { 0 };
+	struct sim_hwpt *hwpt;
+	int ret;
+
+	if (c->hwpt.flags & ~(uint32_t)(IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID) ||
+	    !c->hwpt.data_len)
+		return -EOPNOTSUPP;
+	if (parent->automatic || !parent->domain.nest_parent || !idev->mock)
+		return -EINVAL;
+	ret = sim_mock_nested_domain(&c->hwpt, &domain);
+	if (ret)
+		return ret;
+	hwpt = calloc(1, sizeof(*hwpt));
+	if (!hwpt)
+		return -ENOMEM;
+	hwpt->ioas = parent->ioas;
+	hwpt->domain = domain;
+	hwpt->parent = parent;
+	if (sim_object_add(c->ictx, &hwpt->obj, SIM_OBJ_NESTED)) {
+		free(hwpt);
+		return -ENOMEM;
 	}
+	parent->obj.users++;
+	ret = take_queue(c, hwpt);
 	if (ret)
 		hwpt_destroy(c->sim, hwpt);
 	else
@@ -726,6 +857,7 @@ static int hwpt_from_ioas(struct call *c, struct sim_ioas *ioas, struct sim_hwpt
 static int call_hwpt_alloc(struct call *c)
 {
 	struct iommu_hwpt_alloc *cmd = &c->hwpt;
+	const struct sim_idev *idev;
 	struct sim_object *pt;
 	struct sim_hwpt *hwpt;
 	int ret;
@@ -734,19 +866,14 @@ static int call_hwpt_alloc(struct call *c)
 		return -EOPNOTSUPP;
 	if (!cmd->data_type != !cmd->data_len)
 		return -EINVAL;
-	if (!sim_object_get(c->ictx, cmd->dev_id, SIM_OBJ_IDEV))
+	idev = (const struct sim_idev *)sim_object_get(c->ictx, cmd->dev_id, SIM_OBJ_IDEV);
+	if (!idev)
 		return -ENOENT;
 	pt = sim_object_get(c->ictx, cmd->pt_id, 0);
 	if (!pt || (pt->type != SIM_OBJ_IOAS && pt->type != SIM_OBJ_HWPT))
 		return -EINVAL;
-	if (pt->type == SIM_OBJ_HWPT) {
-		/* It could only be nested, and no HWPT here is a parent. */
-		if (cmd->flags & ~(uint32_t)(IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID) ||
-		    !cmd->data_len)
-			return -EOPNOTSUPP;
-		return -EINVAL;
-	}
-	ret = hwpt_from_ioas(c, (struct sim_ioas *)pt, &hwpt);
+	ret = pt->type == SIM_OBJ_IOAS ? hwpt_from_ioas(c, idev, (struct sim_ioas *)pt, &hwpt)
+				       : hwpt_from_parent(c, idev, (struct sim_hwpt *)pt, &hwpt);
 	if (ret)
 		return ret;
 	cmd->out_hwpt_id = hwpt->obj.id;
@@ -756,32 +883,55 @@ static int call_hwpt_alloc(struct call *c)
 	return ret;
 }
 
+/* The hardware's own description of its IOMMU, and its type. */
+static int hw_data(const struct sim_idev *idev, const struct iommu_hw_info *cmd, void *data,
+		   uint32_t *type)
+{
+	const struct iommu_hw_info_vtd vtd = { .cap_reg = 0xd2008c222f0606ULL,
+					       .ecap_reg = 0xf00f4aULL };
+	const struct iommu_test_hw_info mock = { .test_reg = IOMMU_HW_INFO_SELFTEST_REGVAL };
+	uint32_t own = idev->mock ? IOMMU_HW_INFO_TYPE_SELFTEST : IOMMU_HW_INFO_TYPE_INTEL_VTD;
+
+	if (cmd->in_data_type != IOMMU_HW_INFO_TYPE_DEFAULT && cmd->in_data_type != own)
+		return -EOPNOTSUPP;
+	*type = own;
+	if (idev->mock)
+		memcpy(data, &mock, sizeof(mock));
+	else
+		memcpy(data, &vtd, sizeof(vtd));
+	return idev->mock ? (int)sizeof(mock) : (int)sizeof(vtd);
+}
+
 static int call_hw_info(struct call *c)
 {
 	struct iommu_hw_info *cmd = &c->info;
-	const struct iommu_hw_info_vtd vtd = { .cap_reg = 0xd2008c222f0606ULL,
-					       .ecap_reg = 0xf00f4aULL };
-	uint32_t common = MIN(cmd->data_len, (uint32_t)sizeof(vtd));
+	uint8_t data[sizeof(struct iommu_hw_info_vtd)];
+	const struct sim_idev *idev;
+	uint32_t common;
+	int size;
 
 	if (cmd->flags & ~(uint32_t)IOMMU_HW_INFO_FLAG_INPUT_TYPE || cmd->__reserved[0] ||
 	    cmd->__reserved[1] || cmd->__reserved[2])
 		return -EOPNOTSUPP;
 	if (!(cmd->flags & IOMMU_HW_INFO_FLAG_INPUT_TYPE))
 		cmd->in_data_type = IOMMU_HW_INFO_TYPE_DEFAULT;
-	if (!sim_object_get(c->ictx, cmd->dev_id, SIM_OBJ_IDEV))
+	idev = (const struct sim_idev *)sim_object_get(c->ictx, cmd->dev_id, SIM_OBJ_IDEV);
+	if (!idev)
 		return -ENOENT;
-	if (cmd->in_data_type != IOMMU_HW_INFO_TYPE_DEFAULT &&
-	    cmd->in_data_type != IOMMU_HW_INFO_TYPE_INTEL_VTD)
-		return -EOPNOTSUPP;
-	cmd->out_data_type = IOMMU_HW_INFO_TYPE_INTEL_VTD;
-	if (sim_copy_out(cmd->data_uptr, &vtd, common))
+	size = hw_data(idev, cmd, data, &cmd->out_data_type);
+	if (size < 0)
+		return size;
+	common = MIN(cmd->data_len, (uint32_t)size);
+	if (sim_copy_out(cmd->data_uptr, data, common))
 		return -EFAULT;
 	for (uint32_t i = common; i < cmd->data_len; i++)
 		if (sim_copy_out(cmd->data_uptr + i, "", 1))
 			return -EFAULT;
-	cmd->data_len = sizeof(vtd);
+	cmd->data_len = (uint32_t)size;
 	cmd->out_capabilities = IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED;
-	cmd->out_max_pasid_log2 = 0;
+	if (idev->mock && sim_mock_tracks_dirty(idev->mock))
+		cmd->out_capabilities |= IOMMU_HW_CAP_DIRTY_TRACKING;
+	cmd->out_max_pasid_log2 = (uint8_t)(idev->mock ? sim_mock_pasid_bits(idev->mock) : 0);
 	return respond(c, sizeof(*cmd));
 }
 
@@ -815,21 +965,34 @@ static int call_get_dirty(struct call *c)
 	return -EOPNOTSUPP;
 }
 
-static int call_invalidate(struct call *c)
+#define INVALIDATE_ENTRIES (1U << 19)
+
+static int invalidate(struct call *c, uint32_t *done)
 {
-	struct iommu_hwpt_invalidate *cmd = &c->invalidate;
-	int ret;
+	const struct iommu_hwpt_invalidate *cmd = &c->invalidate;
+	struct sim_object *obj;
 
 	if (cmd->__reserved)
 		return -EOPNOTSUPP;
-	/* Only a nested HWPT could be invalidated, and there is none. */
-	if ((cmd->entry_num && (!cmd->data_uptr || !cmd->entry_len)) ||
-	    sim_object_get(c->ictx, cmd->hwpt_id, 0))
-		ret = -EINVAL;
-	else
-		ret = -ENOENT;
-	cmd->entry_num = 0;
-	return respond(c, sizeof(*cmd)) ? -EFAULT : ret;
+	if (cmd->entry_num &&
+	    (!cmd->data_uptr || !cmd->entry_len || cmd->entry_len > sim_page_size() ||
+	     cmd->entry_num > INVALIDATE_ENTRIES))
+		return -EINVAL;
+	obj = sim_object_get(c->ictx, cmd->hwpt_id, 0);
+	if (!obj)
+		return -ENOENT;
+	if (obj->type != SIM_OBJ_NESTED)
+		return -EINVAL;
+	return sim_mock_invalidate(&((struct sim_hwpt *)obj)->domain, cmd, done);
+}
+
+static int call_invalidate(struct call *c)
+{
+	uint32_t done = 0;
+	int ret = invalidate(c, &done);
+
+	c->invalidate.entry_num = done;
+	return respond(c, sizeof(c->invalidate)) ? -EFAULT : ret;
 }
 
 static int call_fault_alloc(struct call *c)
@@ -844,7 +1007,7 @@ static int call_fault_alloc(struct call *c)
 	if (!queue)
 		return -ENOMEM;
 	queue->ictx = c->ictx;
-	ret = object_add(c->ictx, &queue->obj, SIM_OBJ_FAULT);
+	ret = sim_object_add(c->ictx, &queue->obj, SIM_OBJ_FAULT);
 	if (ret) {
 		free(queue);
 		return ret;
@@ -852,7 +1015,7 @@ static int call_fault_alloc(struct call *c)
 	fd = sim_file_new(c->sim, SIM_FAULT_QUEUE, "iommufd-pgfault", 0, O_RDWR | O_CLOEXEC, queue,
 			  &queue->file);
 	if (fd < 0) {
-		object_remove(c->ictx, &queue->obj);
+		sim_object_remove(c->ictx, &queue->obj);
 		free(queue);
 		return fd;
 	}
@@ -931,6 +1094,11 @@ static int call_get_pa(struct call *c)
 	return -EOPNOTSUPP;
 }
 
+static int call_test(struct call *c)
+{
+	return sim_selftest_call(c->sim, c->ictx, &c->test, c->user, c->user_size);
+}
+
 /* ------------------------------------------------------------------------- framing */
 
 struct entry {
@@ -965,17 +1133,27 @@ static const struct entry entries[] = {
 	{ IOMMU_VEVENTQ_ALLOC, sizeof(struct iommu_veventq_alloc), 28, call_veventq },
 	{ IOMMU_HW_QUEUE_ALLOC, sizeof(struct iommu_hw_queue_alloc), 40, call_hw_queue },
 	{ IOMMU_IOAS_NOIOMMU_GET_PA, sizeof(struct iommu_ioas_noiommu_get_pa), 40, call_get_pa },
+	{ IOMMU_TEST_CMD, sizeof(struct iommu_test_cmd), FIELD_END(iommu_test_cmd, last),
+	  call_test },
 };
+
+static bool is_iommufd(const struct pfnbuf_sim *sim, unsigned long request)
+{
+	unsigned nr = (unsigned)(request & 0xff);
+
+	if (nr == (IOMMU_TEST_CMD & 0xff))
+		return sim->selftest & PFNBUF_SIM_SELFTEST;
+	return nr >= IOMMUFD_CMD_BASE && nr <= IOMMUFD_CMD_IOAS_NOIOMMU_GET_PA;
+}
 
 static int iommufd_ioctl(struct pfnbuf_sim *sim, struct sim_file *file, unsigned long request,
 			 uint64_t arg)
 {
 	struct call c = { .sim = sim, .ictx = file->object, .user = arg };
 	const struct entry *entry = entries;
-	unsigned nr = (unsigned)(request & 0xff);
 	int ret;
 
-	if (nr < IOMMUFD_CMD_BASE || nr > IOMMUFD_CMD_IOAS_NOIOMMU_GET_PA)
+	if (!is_iommufd(sim, request))
 		return sim_iommufd_compat_ioctl(sim, c.ictx, request, arg);
 	if (sim_copy_in(&c.user_size, arg, sizeof(c.user_size)))
 		return -EFAULT;
@@ -1069,25 +1247,89 @@ static void queue_release(struct pfnbuf_sim *sim, struct sim_file *file)
 	sim_file_unref(sim, queue->ictx->file);
 }
 
+void sim_fault_report(struct sim_fault *fault)
+{
+	struct sim_fault_queue *queue = fault->idev->hwpt ? fault->idev->hwpt->fault : NULL;
+
+	if (!queue || sim_vec_insert(&queue->waiting, queue->waiting.n, fault))
+		free(fault);
+}
+
+/* The lowest cookie that is free; its place is made. */
+static int new_cookie(struct sim_fault_queue *queue, uint32_t *cookie)
+{
+	size_t at = 0;
+
+	while (at < queue->answered.n && queue->answered.v[at])
+		at++;
+	if (at == queue->answered.n && sim_vec_insert(&queue->answered, at, NULL))
+		return -ENOMEM;
+	*cookie = (uint32_t)at;
+	return 0;
+}
+
 static ssize_t queue_read(struct pfnbuf_sim *sim, struct sim_file *file, uint64_t buf, size_t count,
 			  uint64_t offset)
 {
-	(void)sim, (void)file, (void)buf, (void)offset;
-	return count % sizeof(struct iommu_hwpt_pgfault) ? -ESPIPE : 0;
+	struct sim_fault_queue *queue = file->object;
+	const size_t size = sizeof(struct iommu_hwpt_pgfault);
+	size_t done = 0;
+	int ret = 0;
+
+	(void)sim, (void)offset;
+	if (count % size)
+		return -ESPIPE;
+	while (!ret && queue->waiting.n) {
+		struct sim_fault *fault = queue->waiting.v[0];
+
+		if (done == count) {
+			ret = -EINVAL;
+			break;
+		}
+		ret = new_cookie(queue, &fault->record.cookie);
+		if (!ret)
+			ret = sim_copy_out(buf + done, &fault->record, size);
+		if (ret)
+			break;
+		sim_vec_remove(&queue->waiting, 0, 1);
+		queue->answered.v[fault->record.cookie] = fault;
+		done += size;
+	}
+	return done ? (ssize_t)done : ret;
 }
 
-/* No fault waits for an answer, so any cookie is wrong. */
-static ssize_t queue_write(struct pfnbuf_sim *sim, struct sim_file *file, uint64_t buf,
-			   size_t count, uint64_t offset)
+static int answer(struct sim_fault_queue *queue, uint64_t buf)
 {
 	struct iommu_hwpt_page_response response;
 
-	(void)sim, (void)file, (void)offset;
-	if (count % sizeof(response))
+	if (sim_copy_in(&response, buf, sizeof(response)))
+		return -EFAULT;
+	if (response.code != IOMMUFD_PAGE_RESP_SUCCESS &&
+	    response.code != IOMMUFD_PAGE_RESP_INVALID)
+		return -EINVAL;
+	if (response.cookie >= queue->answered.n || !queue->answered.v[response.cookie])
+		return -EINVAL;
+	free(queue->answered.v[response.cookie]);
+	queue->answered.v[response.cookie] = NULL;
+	return 0;
+}
+
+static ssize_t queue_write(struct pfnbuf_sim *sim, struct sim_file *file, uint64_t buf,
+			   size_t count, uint64_t offset)
+{
+	const size_t size = sizeof(struct iommu_hwpt_page_response);
+	size_t done = 0;
+	int ret = 0;
+
+	(void)sim, (void)offset;
+	if (count % size)
 		return -ESPIPE;
-	if (!count)
-		return 0;
-	return sim_copy_in(&response, buf, sizeof(response)) ? -EFAULT : -EINVAL;
+	while (!ret && done < count) {
+		ret = answer(file->object, buf + done);
+		if (!ret)
+			done += size;
+	}
+	return done ? (ssize_t)done : ret;
 }
 
 const struct sim_file_ops sim_fault_queue_ops = {

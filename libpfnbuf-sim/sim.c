@@ -701,6 +701,12 @@ void pfnbuf_sim_set_memlock(struct pfnbuf_sim *sim, uint64_t bytes)
 	sim->memlock = bytes;
 }
 
+void pfnbuf_sim_set_selftest(struct pfnbuf_sim *sim, unsigned flags)
+{
+	SIM_LOCKED(sim);
+	sim->selftest = flags;
+}
+
 int pfnbuf_sim_set_iova_bits(struct pfnbuf_sim *sim, unsigned bits)
 {
 	if (bits < 32 || bits > 64)

@@ -16,6 +16,7 @@
 
 #include <pfnbuf-sim.h>
 
+#include "iommufd_test.h"
 #include "libpfnbuf/uapi/dma-buf.h"
 #include "libpfnbuf/uapi/iommufd.h"
 #include "libpfnbuf/uapi/kvm.h"
@@ -59,6 +60,8 @@ struct sim_pages;
 struct sim_dmabuf;
 struct sim_vm;
 struct sim_gmem;
+struct sim_access;
+struct sim_mock;
 
 /* A growing array of pointers; the order is the owner's business. */
 struct sim_vec {
@@ -82,6 +85,7 @@ enum sim_kind {
 	SIM_GMEM,
 	SIM_KVM_VFIO,
 	SIM_FAULT_QUEUE,
+	SIM_ACCESS,
 	SIM_NR_KINDS,
 };
 
@@ -119,7 +123,8 @@ struct sim_file_ops {
 };
 
 extern const struct sim_file_ops sim_iommufd_ops, sim_kvm_ops, sim_vfio_ops, sim_dmabuf_ops,
-	sim_vm_ops, sim_vcpu_ops, sim_gmem_ops, sim_kvm_vfio_ops, sim_fault_queue_ops;
+	sim_vm_ops, sim_vcpu_ops, sim_gmem_ops, sim_kvm_vfio_ops, sim_fault_queue_ops,
+	sim_access_ops;
 
 /*
  * Make a file and an fd for it. @flags: O_ACCMODE, O_CLOEXEC. @size: of the memfd. Returns the fd.
@@ -249,7 +254,7 @@ struct sim_dmabuf {
 	struct sim_file *file;
 	struct sim_vdev *vdev; /* NULL: dead for good */
 	struct sim_dmabuf *next, **prevp;
-	struct sim_vdev *bytes; /* whose BAR it is, dead or not */
+	struct sim_vdev *bytes; /* whose BAR it is, dead or not; NULL: the kernel's own memory */
 	uint64_t size;
 	uint32_t nr_ranges;
 	struct vfio_region_dma_range *ranges;
@@ -260,6 +265,8 @@ struct sim_dmabuf {
 	char name[DMA_BUF_NAME_LEN];
 };
 
+/* A dma-buf of the kernel's own memory: its fd. */
+int sim_dmabuf_make(struct pfnbuf_sim *sim, uint64_t size, uint32_t open_flags);
 int sim_dmabuf_export(struct sim_vdev *vdev, uint32_t flags, uint64_t arg, size_t argsz);
 void sim_dmabuf_disown(struct sim_dmabuf *dmabuf);
 
@@ -270,6 +277,9 @@ enum sim_object_type {
 	SIM_OBJ_HWPT,
 	SIM_OBJ_IDEV,
 	SIM_OBJ_FAULT,
+	SIM_OBJ_NESTED, /* a struct sim_hwpt, too */
+	SIM_OBJ_ACCESS,
+	SIM_OBJ_SELFTEST,
 };
 
 struct sim_object {
@@ -303,6 +313,7 @@ struct sim_ioas {
 	struct sim_range *allowed; /* by start; disjoint */
 	size_t nr_allowed;
 	struct sim_vec hwpts;
+	struct sim_vec accesses;
 	uint64_t alignment;
 	bool disable_large_pages;
 };
@@ -334,7 +345,14 @@ struct sim_pages {
 	struct sim_dmabuf *dmabuf;
 	struct sim_pages *next, **prevp; /* imports of one dma-buf */
 	struct sim_vec filled;		 /* areas of it that a HWPT maps */
+	struct sim_vec held;		 /* struct sim_hold: pages that an access pins */
 	uint64_t pinned;		 /* pages */
+	uint64_t seen;			 /* by the walk with this number */
+};
+
+/* Pages [first, last] of a struct sim_pages. */
+struct sim_hold {
+	uint64_t first, last;
 };
 
 struct sim_area {
@@ -344,19 +362,32 @@ struct sim_area {
 	uint64_t start_byte; /* from pages->base */
 	uint32_t prot;	     /* IOMMU_IOAS_MAP_READABLE, _WRITEABLE */
 	bool filled;
+	unsigned held; /* by accesses, how often */
+};
+
+/* What an IOMMU's driver says of a domain. */
+struct sim_domain {
+	bool mock;	      /* of the IOMMU that tests make devices of */
+	uint64_t alignment;   /* its smallest page */
+	uint64_t start, last; /* the aperture */
+	bool nest_parent;
+	uint32_t iotlb[MOCK_NESTED_DOMAIN_IOTLB_NUM]; /* of a nested one */
 };
 
 struct sim_hwpt {
 	struct sim_object obj;
-	struct sim_ioas *ioas;
+	struct sim_ioas *ioas; /* for a nested one that of its parent */
+	struct sim_hwpt *parent;
 	struct sim_fault_queue *fault;
+	struct sim_domain domain;
 	bool automatic;
 };
 
 struct sim_idev {
 	struct sim_object obj;
 	struct sim_ictx *ictx;
-	struct sim_vdev *vdev;
+	struct sim_vdev *vdev; /* NULL: a mock device */
+	struct sim_mock *mock;
 	struct sim_hwpt *hwpt; /* attached to; NULL: DMA is blocked */
 };
 
@@ -364,6 +395,14 @@ struct sim_fault_queue {
 	struct sim_object obj;
 	struct sim_ictx *ictx;
 	struct sim_file *file;
+	struct sim_vec waiting;	 /* struct sim_fault, to be read */
+	struct sim_vec answered; /* those that were read, by cookie; NULL: none */
+};
+
+/* A page fault of a device that its driver waits for. */
+struct sim_fault {
+	const struct sim_idev *idev;
+	struct iommu_hwpt_pgfault record;
 };
 
 /* What a copy takes from its source; the pieces are free()d by who collected them. */
@@ -372,6 +411,16 @@ struct sim_copy {
 	struct piece *pieces;
 	size_t n;
 };
+
+struct sim_object *sim_object_get(struct sim_ictx *ictx, uint32_t id, enum sim_object_type type);
+int sim_object_add(struct sim_ictx *ictx, struct sim_object *obj, enum sim_object_type type);
+void sim_object_remove(struct sim_ictx *ictx, struct sim_object *obj);
+/* Its memory, and an id; its driver holds it. */
+struct sim_idev *sim_idev_new(struct sim_ictx *ictx);
+/* Detach it and take it away. */
+void sim_idev_free(struct pfnbuf_sim *sim, struct sim_idev *idev);
+/* Takes @fault: it is freed where no queue is for it. */
+void sim_fault_report(struct sim_fault *fault);
 
 int sim_ioas_reserve(struct sim_ioas *ioas, uint64_t start, uint64_t last, const void *owner);
 void sim_ioas_unreserve(struct sim_ioas *ioas, const void *owner);
@@ -409,7 +458,45 @@ int sim_ioas_cut(struct pfnbuf_sim *sim, struct sim_ioas *ioas, uint64_t iova);
 void sim_pages_kill(struct sim_pages *pages);
 /* The first area that ends at or above @iova: its index. */
 size_t sim_area_at(const struct sim_ioas *ioas, uint64_t iova);
-struct sim_object *sim_object_get(struct sim_ictx *ictx, uint32_t id, enum sim_object_type type);
+
+/* An access changes what its IOAS must be aligned to. -EADDRINUSE, -ENOMEM: nothing happened. */
+int sim_ioas_add_access(struct sim_ioas *ioas, struct sim_access *access);
+void sim_ioas_remove_access(struct sim_ioas *ioas, struct sim_access *access);
+/* Pin what is behind [iova, last] for an access; undone with the same range. */
+int sim_ioas_hold(struct pfnbuf_sim *sim, struct sim_ioas *ioas, uint64_t iova, uint64_t last,
+		  bool write);
+void sim_ioas_release(struct pfnbuf_sim *sim, struct sim_ioas *ioas, uint64_t iova, uint64_t last);
+int sim_ioas_rw(struct pfnbuf_sim *sim, struct sim_ioas *ioas, uint64_t iova, uint64_t length,
+		uint8_t *data, bool write);
+
+/* ------------------------------------------------------------------------ selftest */
+
+/* A user of an IOAS that is no device: a mediated device of the tests (selftest.c). */
+struct sim_access {
+	struct sim_object obj;
+	struct sim_ictx *ictx;
+	struct sim_ioas *ioas;
+	struct sim_file *file;
+	struct sim_vec items; /* struct sim_access_item, oldest first */
+	uint32_t next_item;
+	bool pins;
+};
+
+/* Let go of all that it pins within [iova, last]. */
+void sim_access_unmap(struct pfnbuf_sim *sim, struct sim_access *access, uint64_t iova,
+		      uint64_t last);
+int sim_selftest_call(struct pfnbuf_sim *sim, struct sim_ictx *ictx, struct iommu_test_cmd *cmd,
+		      uint64_t user, uint32_t user_size);
+/* The destructor of SIM_OBJ_SELFTEST: the mock device behind it goes. */
+void sim_selftest_destroy(struct pfnbuf_sim *sim, struct sim_ictx *ictx, struct sim_object *obj);
+/* What the mock devices' driver answers to iommufd. */
+uint32_t sim_mock_pasid_bits(const struct sim_mock *mock);
+bool sim_mock_tracks_dirty(const struct sim_mock *mock);
+int sim_mock_domain(const struct sim_mock *mock, const struct iommu_hwpt_alloc *cmd,
+		    struct sim_domain *domain);
+int sim_mock_nested_domain(const struct iommu_hwpt_alloc *cmd, struct sim_domain *domain);
+int sim_mock_invalidate(struct sim_domain *domain, const struct iommu_hwpt_invalidate *cmd,
+			uint32_t *done);
 
 /* ----------------------------------------------------------------------------- KVM */
 
@@ -518,6 +605,8 @@ struct pfnbuf_sim {
 	struct sim_extern *externs;
 	uint64_t memlock, pinned;
 	unsigned aperture_bits;
+	unsigned selftest; /* PFNBUF_SIM_SELFTEST, ... */
+	uint64_t walks;
 
 	struct sim_vm *vms;
 	struct sim_gmem *gmems;

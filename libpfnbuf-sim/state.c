@@ -19,7 +19,7 @@ static void count_objects(const struct sim_ictx *ictx, struct pfnbuf_sim_counts 
 			continue;
 		if (obj->type == SIM_OBJ_IOAS)
 			count_ioas((const struct sim_ioas *)obj, counts);
-		counts->hwpts += obj->type == SIM_OBJ_HWPT;
+		counts->hwpts += obj->type == SIM_OBJ_HWPT || obj->type == SIM_OBJ_NESTED;
 		counts->devices += obj->type == SIM_OBJ_IDEV;
 	}
 }
@@ -53,7 +53,9 @@ static const char *source(const struct sim_area *area, char *buf, size_t size)
 	const struct sim_pages *pages = area->pages;
 	unsigned long long at = pages->base + area->start_byte;
 
-	if (pages->kind == SIM_PAGES_DMABUF)
+	if (pages->kind == SIM_PAGES_DMABUF && !pages->dmabuf->bytes)
+		snprintf(buf, size, "test dma-buf 0x%llx", at);
+	else if (pages->kind == SIM_PAGES_DMABUF)
 		snprintf(buf, size, "%s BAR %u 0x%llx", pages->dmabuf->bytes->bdf,
 			 pages->dmabuf->bar, at + pages->dmabuf->ranges[0].offset);
 	else if (pages->kind == SIM_PAGES_FILE)
