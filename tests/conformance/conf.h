@@ -20,6 +20,7 @@
 
 #include <pfnbuf.h>
 
+#include "libpfnbuf-sim/iommufd_test.h"
 #include "libpfnbuf/uapi/dma-buf.h"
 #include "libpfnbuf/uapi/iommufd.h"
 #include "libpfnbuf/uapi/kvm.h"
@@ -70,6 +71,7 @@ enum {
 	NEED_IOMMUFD = 1 << 8,
 	NEED_KVM = 1 << 9,
 	NEED_PRIVATE = 1 << 10, /* a VM type with private memory */
+	NEED_SELFTEST = 1 << 11, /* CONFIG_IOMMUFD_TEST */
 };
 
 struct conf_case {
@@ -90,7 +92,7 @@ struct conf_table {
 	const struct conf_table symbol = { #array, array, sizeof(array) / sizeof((array)[0]) }
 
 extern const struct conf_table conf_iommufd, conf_ioas, conf_file, conf_device, conf_config,
-	conf_feature, conf_revocation, conf_kvm, conf_guest_memfd, conf_machine;
+	conf_feature, conf_revocation, conf_kvm, conf_guest_memfd, conf_machine, conf_selftest;
 
 /* Integers are equal; small negative ones are named as errnos. Returns whether they are. */
 #define expect(c, got, want)                                                                       \

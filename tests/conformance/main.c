@@ -21,8 +21,9 @@
 #include "conf.h"
 
 static const struct conf_table *const tables[] = {
-	&conf_iommufd, &conf_ioas,	 &conf_file, &conf_device,	&conf_config,
-	&conf_feature, &conf_revocation, &conf_kvm,  &conf_guest_memfd, &conf_machine,
+	&conf_iommufd,	   &conf_ioas,	  &conf_file,	    &conf_device,
+	&conf_config,	   &conf_feature, &conf_revocation, &conf_kvm,
+	&conf_guest_memfd, &conf_machine, &conf_selftest,
 };
 
 struct run {
@@ -238,7 +239,12 @@ static void look_at_kernel(struct run *run)
 	int fd = k->open(k->data, "/dev/iommu", O_RDWR | O_CLOEXEC);
 
 	if (fd >= 0) {
+		struct iommu_test_cmd cmd = { .size = sizeof(cmd) };
+
 		run->has |= NEED_IOMMUFD;
+		/* Of an operation that there is none of: EOPNOTSUPP, where there are any. */
+		if (k->ioctl(k->data, fd, IOMMU_TEST_CMD, &cmd) == -EOPNOTSUPP)
+			run->has |= NEED_SELFTEST;
 		k->close(k->data, fd);
 	}
 	fd = k->open(k->data, "/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -291,7 +297,7 @@ static void print_needs(unsigned needs)
 	} names[] = {
 		{ 1 << PLAIN, "a BAR of memory" },  { 1 << FLR, "Function Level Reset" },
 		{ 1 << NO_RESET, "no reset" },	    { NEED_PAIR, "two devices in a slot" },
-		{ NEED_PRIVATE, "private memory" },
+		{ NEED_PRIVATE, "private memory" }, { NEED_SELFTEST, "CONFIG_IOMMUFD_TEST" },
 	};
 	const char *separator = "";
 
@@ -423,6 +429,7 @@ int main(int argc, char **argv)
 				pfnbuf_errno_name(ret));
 			return 1;
 		}
+		pfnbuf_sim_set_selftest(sim, PFNBUF_SIM_SELFTEST);
 		run.kernel = pfnbuf_sim_kernel(sim);
 	}
 	ret = run_all(&run, sim ? "sim" : "linux", named);
