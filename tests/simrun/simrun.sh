@@ -34,6 +34,7 @@ check program 0 'all is as on a machine' \
 	"$run" --profile mainline-7.3 --device 0000:01:00.0,bar0=16K,flr -- "$program"
 check pfnbufctl 0 'as expected' "$run" -d 0000:00:01.0,bar0=1M \
 	-d 0000:00:02.0,bar2=4M:64:prefetchable,hot-reset-set=1 -- "$ctl" run "$script"
+# shellcheck disable=SC2016 # for the inner shell
 check shell 0 '^0x1b36 vfio0$' "$run" -- \
 	sh -c 'read -r v </sys/bus/pci/devices/0000:01:00.0/vendor; cd /; echo $v $(ls /dev/vfio/devices)'
 check 'exit status' 7 '' "$run" -- sh -c 'exit 7'
@@ -41,7 +42,7 @@ check 'no program' 125 'which PROGRAM' "$run" --profile mainline-7.3
 check 'unknown option' 125 'unrecognized option' "$run" --devise x -- true
 check 'not found' 127 'no-such-program: No such file' "$run" -- no-such-program
 check 'not a program' 126 'Permission denied' "$run" -- /dev/null
-check profile 125 'there is mainline-7.3' "$run" --profile mainline-2.4 -- true
+check profile 125 'there are mainline-7.3 and linux-7.3.4' "$run" --profile mainline-2.4 -- true
 check address 125 'the address is not like' "$run" --device 1:2,bar0=16K -- true
 check 'BAR size' 125 'no power of two' "$run" --device 0000:01:00.0,bar0=15K -- true
 check 'BAR word' 125 "'wide' is none of" "$run" --device 0000:01:00.0,bar0=16K:wide -- true

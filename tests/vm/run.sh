@@ -90,6 +90,26 @@ companions()
 	done
 }
 
+# The kernel's own tests, and what they came to over the simulated kernel: made now, for they are of no release.
+selftests()
+{
+	dir=$build/tests/selftests
+	mkdir -p "$dir"
+	rm -f "$dir/reason" "$dir/sim.results"
+	if [ ! -x "$build/tools/pfnbuf-sim-run/pfnbuf-sim-run" ]; then
+		echo 'this build has no pfnbuf-sim-run' >"$dir/reason"
+	else
+		"$here/../selftests/over-sim.sh" "$build/tools/pfnbuf-sim-run/pfnbuf-sim-run" "$dir" \
+			>"$dir/over-sim.log" 2>"$dir/reason" || :
+		cat "$dir/over-sim.log" >&2
+	fi
+	echo "/lib/selftests/reason=$dir/reason"
+	[ -f "$dir/sim.results" ] || return 0
+	echo "/lib/selftests/iommufd=$dir/iommufd-static"
+	echo "/lib/selftests/sim.results=$dir/sim.results"
+	echo "/lib/selftests/results.sh=$here/../selftests/results.sh"
+}
+
 # The nvme is alone behind its root port. Behind the second one sit two functions, so that a hot reset there
 # reaches more than its caller. The ports are slow ones, since for faster ones Linux waits after a hot reset
 # for a link state that QEMU's do not report. edu reaches IOVAs below 256 MiB only: that is its default DMA mask.
@@ -232,6 +252,7 @@ while read -r item; do
 done <<END
 $wanted
 $(companions)
+$(case $wanted in *t40_kernel_selftest*) selftests ;; esac)
 END
 "$here/initramfs.sh" "$work/initramfs.gz" "$@"
 

@@ -30,9 +30,12 @@ static void usage(FILE *to)
 	      "Run a dynamically linked program on a simulated /dev/iommu, /dev/vfio/devices/*,\n"
 	      "/dev/kvm and the sysfs of these.\n"
 	      "\n"
-	      "  -p, --profile PROFILE  the kernel to be like: mainline-7.3 (default)\n"
+	      "  -p, --profile PROFILE  the kernel to be like: mainline-7.3 (default),\n"
+	      "                         or linux-7.3.4\n"
 	      "  -d, --device SPEC      put in a PCI device, such as 0000:01:00.0,bar0=16K,flr;\n"
 	      "                         may be repeated; by default there is one\n"
+	      "  -s, --selftest         a kernel with CONFIG_IOMMUFD_TEST\n"
+	      "  -H, --hugepages        huge pages that are ordinary memory of that alignment\n"
 	      "  -h, --help             this\n"
 	      "  -V, --version          the version\n",
 	      to);
@@ -70,13 +73,15 @@ static void read_options(int argc, char **argv, struct description *d)
 	static const struct option options[] = {
 		{ "profile", required_argument, NULL, 'p' },
 		{ "device", required_argument, NULL, 'd' },
+		{ "selftest", no_argument, NULL, 's' },
+		{ "hugepages", no_argument, NULL, 'H' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int c;
 
-	while ((c = getopt_long(argc, argv, "+p:d:hV", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "+p:d:sHhV", options, NULL)) != -1) {
 		switch (c) {
 		case 'p':
 			describe(d, "profile", optarg);
@@ -87,6 +92,12 @@ static void read_options(int argc, char **argv, struct description *d)
 						  "0000:01:00.0,bar0=16K,flr");
 			describe(d, "device", optarg);
 			d->has_device = true;
+			break;
+		case 's':
+			describe(d, "selftest", "");
+			break;
+		case 'H':
+			describe(d, "hugepages", "");
 			break;
 		case 'h':
 			usage(stdout);

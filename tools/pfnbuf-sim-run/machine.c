@@ -200,15 +200,24 @@ static int add_device(struct pfnbuf_sim *sim, char *text, struct reason *why)
 	return err;
 }
 
-static int set_profile(struct pfnbuf_sim *sim, const char *name, struct reason *why)
+/* The profile and the kernel's own tests belong together: one changes what the other does. */
+struct kernel {
+	bool defects; /* those of Linux 7.3.4 that mainline has not */
+	bool selftest;
+};
+
+static int set_profile(struct kernel *kernel, const char *name, struct reason *why)
 {
-	(void)sim;
 	if (!strcmp(name, "mainline-7.3"))
-		return 0;
-	return wrong(why, "--profile %s: there is mainline-7.3", name);
+		kernel->defects = false;
+	else if (!strcmp(name, "linux-7.3.4"))
+		kernel->defects = true;
+	else
+		return wrong(why, "--profile %s: there are mainline-7.3 and linux-7.3.4", name);
+	return 0;
 }
 
-static int apply(struct pfnbuf_sim *sim, char *line, struct reason *why)
+static int apply(struct pfnbuf_sim *sim, struct kernel *kernel, char *line, struct reason *why)
 {
 	char *rest = strchr(line, ' ');
 
@@ -217,7 +226,13 @@ static int apply(struct pfnbuf_sim *sim, char *line, struct reason *why)
 	if (!strcmp(line, "device") && rest)
 		return add_device(sim, rest, why);
 	if (!strcmp(line, "profile") && rest)
-		return set_profile(sim, rest, why);
+		return set_profile(kernel, rest, why);
+	if (!strcmp(line, "selftest") && !rest) {
+		kernel->selftest = true;
+		return 0;
+	}
+	if (!strcmp(line, "hugepages") && !rest)
+		return 0;
 	return wrong(why, MACHINE_VARIABLE ": '%s' is no line of a description", line);
 }
 
@@ -225,6 +240,7 @@ int machine_new(struct pfnbuf_sim **simp, const char *description, char *why, si
 {
 	struct reason reason = { why, size };
 	char *text = strdup(description);
+	struct kernel kernel = { false, false };
 	struct pfnbuf_sim *sim;
 	char *save = NULL;
 	char *line;
@@ -236,11 +252,23 @@ int machine_new(struct pfnbuf_sim **simp, const char *description, char *why, si
 		return err;
 	}
 	for (line = strtok_r(text, "\n", &save); line && !err; line = strtok_r(NULL, "\n", &save))
-		err = apply(sim, line, &reason);
+		err = apply(sim, &kernel, line, &reason);
 	free(text);
-	if (err)
+	if (err) {
 		pfnbuf_sim_free(sim);
-	else
-		*simp = sim;
-	return err;
+		return err;
+	}
+	if (kernel.selftest)
+		pfnbuf_sim_set_selftest(sim,
+					PFNBUF_SIM_SELFTEST |
+						(kernel.defects ? PFNBUF_SIM_DMABUF_GET_ZERO : 0));
+	*simp = sim;
+	return 0;
+}
+
+bool machine_has_hugepages(const char *description)
+{
+	const char *line = strstr(description, "hugepages\n");
+
+	return line && (line == description || line[-1] == '\n');
 }

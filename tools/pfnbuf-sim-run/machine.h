@@ -3,9 +3,11 @@
 #ifndef PFNBUF_SIM_RUN_MACHINE_H
 #define PFNBUF_SIM_RUN_MACHINE_H
 
+#include <stdbool.h>
+
 #include <pfnbuf-sim.h>
 
-/* Lines "profile P", "device SPEC", "selftest": from the launcher to the program. */
+/* Lines "profile P", "device SPEC", "selftest", "hugepages": from the launcher to the program. */
 #define MACHINE_VARIABLE "PFNBUF_SIM_MACHINE"
 
 /* The device that there is where none is asked for. */
@@ -18,5 +20,8 @@
  * @description.
  */
 int machine_new(struct pfnbuf_sim **simp, const char *description, char *why, size_t size);
+
+/* Whether there are huge pages for who asks for them. */
+bool machine_has_hugepages(const char *description);
 
 #endif /* PFNBUF_SIM_RUN_MACHINE_H */

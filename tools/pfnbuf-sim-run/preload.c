@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The preload: one simulated kernel for the process, and the calls on its files. */
 #include <fcntl.h>
+#include <linux/mman.h>
+#include <linux/memfd.h>
 #include <stdarg.h>
 #include <sys/mman.h>
 #include <sys/statfs.h>
@@ -391,6 +393,56 @@ static const struct pfnbuf_kernel *table_of_memory(const void *addr, size_t leng
 	return ours ? &sim->table : NULL;
 }
 
+#define HUGE_SHIFT 21
+#define HUGE_SIZE  ((size_t)1 << HUGE_SHIFT)
+
+static bool has_hugepages(void)
+{
+	const char *description = preload_inside ? NULL : getenv(MACHINE_VARIABLE);
+
+	return description && machine_has_hugepages(description);
+}
+
+static bool is_huge_size(unsigned shift)
+{
+	return !shift || shift == HUGE_SHIFT;
+}
+
+/* Ordinary memory where a huge page could be. */
+static void *map_huge(__typeof__(&mmap) map, void *addr, size_t length, int prot, int flags, int fd,
+		      off_t offset)
+{
+	size_t size = (length + HUGE_SIZE - 1) & ~(HUGE_SIZE - 1);
+	uintptr_t start, at;
+	void *mem;
+
+	flags &= ~(MAP_HUGETLB | MAP_HUGE_MASK << MAP_HUGE_SHIFT);
+	if (flags & MAP_FIXED)
+		return map(addr, size, prot, flags, fd, offset);
+	mem = map(NULL, size + HUGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (mem == MAP_FAILED)
+		return mem;
+	start = (uintptr_t)mem;
+	at = (start + HUGE_SIZE - 1) & ~(HUGE_SIZE - 1);
+	INSIDE();
+	if (at > start)
+		munmap(mem, at - start);
+	munmap((void *)(at + size), start + HUGE_SIZE - at);
+	mem = map((void *)at, size, prot, flags | MAP_FIXED, fd, offset);
+	if (mem == MAP_FAILED)
+		munmap((void *)at, size);
+	return mem;
+}
+
+EXPORT int memfd_create(const char *name, unsigned flags)
+{
+	REAL(memfd_create);
+	if (flags & MFD_HUGETLB && is_huge_size(flags >> MFD_HUGE_SHIFT & MFD_HUGE_MASK) &&
+	    has_hugepages())
+		flags &= ~(MFD_HUGETLB | (unsigned)MFD_HUGE_MASK << MFD_HUGE_SHIFT);
+	return real(name, flags);
+}
+
 EXPORT void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
 {
 	const struct pfnbuf_kernel *k = flags & MAP_ANONYMOUS ? NULL : preload_table_of(fd);
@@ -399,6 +451,9 @@ EXPORT void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t 
 	REAL(mmap);
 	if (!k && flags & MAP_FIXED)
 		k = table_of_memory(addr, length);
+	if (!k && flags & MAP_HUGETLB &&
+	    is_huge_size((unsigned)flags >> MAP_HUGE_SHIFT & MAP_HUGE_MASK) && has_hugepages())
+		return map_huge(real, addr, length, prot, flags, fd, offset);
 	if (!k)
 		return real(addr, length, prot, flags, fd, offset);
 	INSIDE();
