@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# usage: simrun.sh PFNBUF-SIM-RUN PROGRAM PFNBUFCTL SCRIPT
+# usage: simrun.sh PFNBUF-SIM-RUN PROGRAM PFNBUFCTL SCRIPT [PROGRAM-WITH-ADDRESS-SANITIZER]
 #
 # The launcher around programs that know nothing of it, and what it says of what it cannot do.
 
@@ -11,6 +11,7 @@ run=$1
 program=$2
 ctl=$3
 script=$4
+sanitized=${5-}
 failures=0
 
 check()	# NAME STATUS PATTERN COMMAND...
@@ -32,6 +33,7 @@ $output"
 
 check program 0 'all is as on a machine' \
 	"$run" --profile mainline-7.3 --device 0000:01:00.0,bar0=16K,flr -- "$program"
+[ -z "$sanitized" ] || check 'program with a sanitizer' 0 'all is as on a machine' "$run" -- "$sanitized"
 check pfnbufctl 0 'as expected' "$run" -d 0000:00:01.0,bar0=1M \
 	-d 0000:00:02.0,bar2=4M:64:prefetchable,hot-reset-set=1 -- "$ctl" run "$script"
 # shellcheck disable=SC2016 # for the inner shell

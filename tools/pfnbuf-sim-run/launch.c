@@ -198,32 +198,41 @@ static void check_program(const char *name)
 	close(fd);
 }
 
-/* First in line, so that what else is preloaded calls it, not past it. */
-static void set_preload(const char *path)
+/* Put @first before what the variable holds. */
+static void prefix_variable(const char *name, const char *first)
 {
-	const char *others = getenv("LD_PRELOAD");
+	const char *others = getenv(name);
 	char *value;
 
-	if (asprintf(&value, "%s%s%s", path, others && *others ? ":" : "", others ? others : "") <
+	if (asprintf(&value, "%s%s%s", first, others && *others ? ":" : "", others ? others : "") <
 		    0 ||
-	    setenv("LD_PRELOAD", value, 1))
+	    setenv(name, value, 1))
 		fatal(EXIT_NOT_RUN, "out of memory");
 	free(value);
+}
+
+static void set_environment(const struct description *d)
+{
+	char path[4096];
+
+	find_preload(path, sizeof(path));
+	/* First in line, so that what else is preloaded calls it, not past it. */
+	prefix_variable("LD_PRELOAD", path);
+	/* A program with AddressSanitizer insists on being first itself, without need here. */
+	prefix_variable("ASAN_OPTIONS", "verify_asan_link_order=0");
+	if (setenv(MACHINE_VARIABLE, d->text, 1))
+		fatal(EXIT_NOT_RUN, "out of memory");
 }
 
 int main(int argc, char **argv)
 {
 	struct description d = { NULL, 0, false };
-	char path[4096];
 	int error;
 
 	read_options(argc, argv, &d);
 	check_description(&d);
 	check_program(argv[optind]);
-	find_preload(path, sizeof(path));
-	set_preload(path);
-	if (setenv(MACHINE_VARIABLE, d.text, 1))
-		fatal(EXIT_NOT_RUN, "out of memory");
+	set_environment(&d);
 	execvp(argv[optind], argv + optind);
 	error = errno;
 	fatal(error == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_RUN, "%s: %s", argv[optind],

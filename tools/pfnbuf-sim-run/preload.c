@@ -12,6 +12,9 @@
 #include "machine.h"
 #include "preload.h"
 
+/* The C library's headers name the parameters otherwise. */
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
+
 __thread unsigned preload_inside __attribute__((tls_model("initial-exec")));
 
 /* ---------------------------------------------------------------- the machine */
@@ -536,3 +539,5 @@ EXPORT ssize_t __pread_chk(int fd, void *buf, size_t count, off_t offset, size_t
 }
 
 ALIAS(__pread64_chk, __pread_chk);
+
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */

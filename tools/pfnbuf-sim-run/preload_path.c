@@ -10,6 +10,9 @@
 
 #include "preload.h"
 
+/* The C library's headers name the parameters otherwise. */
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
+
 #define SIM_DEV makedev(0, 0xfb)
 
 /* ---------------------------------------------------------------- directories as fds */
@@ -857,6 +860,8 @@ EXPORT int dirfd(DIR *dirp)
 	return dir ? dir->fd : real(dirp);
 }
 
+/* NOLINTBEGIN(bugprone-sizeof-expression): these are arrays of pointers. */
+
 /* Add a copy of @entry; false without memory. */
 static bool append(struct dirent ***entries, int n, const struct dirent *entry)
 {
@@ -908,11 +913,13 @@ EXPORT int scandir(const char *path, struct dirent ***entriesp,
 		n++;
 	}
 	closedir(dir);
-	if (compare)
+	if (compare && entries)
 		qsort_r(entries, (size_t)n, sizeof(*entries), by_function, &compare);
 	*entriesp = entries;
 	return n;
 }
+
+/* NOLINTEND(bugprone-sizeof-expression) */
 
 EXPORT int scandir64(const char *path, struct dirent64 ***entriesp,
 		     int (*select)(const struct dirent64 *),
@@ -937,3 +944,5 @@ EXPORT int glob(const char *restrict pattern, int flags, int (*on_error)(const c
 
 EXPORT int glob64(const char *restrict pattern, int flags, int (*on_error)(const char *, int),
 		  glob64_t *restrict found) __attribute__((alias("glob")));
+
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
