@@ -1,5 +1,6 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: MIT
+# shellcheck shell=dash
 #
 # Random histories of kernel calls, each made on the simulated kernel and on this one; and first, that an
 # error planted in the simulated one is found.

@@ -407,7 +407,7 @@ const struct verb verbs[VERB_COUNT] = {
 	},
 
 	[VERB_DMA_READ] = {
-		"dma read", VERB_DMA_READ, VERB_SIM_ONLY, "sim", "let a device read by DMA", 
+		"dma read", VERB_DMA_READ, VERB_SIM_ONLY, "sim", "let a device read by DMA",
 		"RANGE is in the IOAS that the device is attached to.", { DEVICE, RANGE },
 	},
 	[VERB_DMA_WRITE] = {
