@@ -40,7 +40,7 @@ static bool maps_twin(const struct sim_area *area, const struct twin *twin)
 	uint64_t size = area->last - area->iova + 1;
 
 	if (pages->kind == SIM_PAGES_USER)
-		return overlap(source, size, twin->va, twin->length);
+		return !pages->mm && overlap(source, size, twin->va, twin->length);
 	return pages->kind == SIM_PAGES_FILE && pages->file->ino == twin->ino &&
 	       pages->file->dev == twin->dev && overlap(source, size, twin->offset, twin->length);
 }

@@ -115,9 +115,17 @@ int sim_file_new(struct pfnbuf_sim *sim, enum sim_kind kind, const char *name, u
 	return fd;
 }
 
+struct sim_file *sim_file_find(struct pfnbuf_sim *sim, uint64_t dev, uint64_t ino)
+{
+	struct sim_file *file = *bucket(sim, ino);
+
+	while (file && (file->ino != ino || file->dev != dev))
+		file = file->next;
+	return file;
+}
+
 struct sim_file *sim_file_get(struct pfnbuf_sim *sim, int fd)
 {
-	struct sim_file *file;
 	struct stat st;
 	int saved = errno;
 
@@ -125,10 +133,7 @@ struct sim_file *sim_file_get(struct pfnbuf_sim *sim, int fd)
 		errno = saved;
 		return NULL;
 	}
-	for (file = *bucket(sim, (uint64_t)st.st_ino); file; file = file->next)
-		if (file->ino == (uint64_t)st.st_ino && file->dev == (uint64_t)st.st_dev)
-			return file;
-	return NULL;
+	return sim_file_find(sim, (uint64_t)st.st_dev, (uint64_t)st.st_ino);
 }
 
 /* Linux grants a write lease only to the sole open file of an inode. */

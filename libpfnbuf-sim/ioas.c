@@ -261,6 +261,7 @@ static void pages_put(struct pfnbuf_sim *sim, struct sim_pages *pages)
 	}
 	sim_vec_free(&pages->filled);
 	sim_vec_free(&pages->held);
+	sim_vmas_free(&pages->shape);
 	free(pages);
 }
 
@@ -291,10 +292,14 @@ static int pages_new(enum sim_pages_kind kind, uint64_t start, uint64_t length, 
 static int pages_from_user(uint64_t va, uint64_t length, bool writable, struct sim_pages **pagesp)
 {
 	uint64_t end;
+	int ret;
 
 	if (__builtin_add_overflow(va, length, &end))
 		return -EOVERFLOW;
-	return pages_new(SIM_PAGES_USER, va, length, writable, pagesp);
+	ret = pages_new(SIM_PAGES_USER, va, length, writable, pagesp);
+	if (!ret)
+		(*pagesp)->mm = sim_user_pid();
+	return ret;
 }
 
 static int pages_from_dmabuf(const struct pfnbuf_sim *sim, struct sim_dmabuf *dmabuf,
@@ -421,13 +426,27 @@ static int pin_file(struct pfnbuf_sim *sim, const struct sim_pages *pages, uint6
 	return end > (uint64_t)st.st_size ? -EINVAL : 0;
 }
 
-static int pin(struct pfnbuf_sim *sim, const struct sim_pages *pages, uint64_t start_byte,
+/* What its pages are is kept: they stay pinned when the process is gone. */
+static int pin_other(struct sim_pages *pages, uint64_t start, uint64_t length)
+{
+	pid_t own = sim_user_set(pages->mm);
+	int ret = sim_populate(start, length, pages->writable);
+
+	sim_user_set(own);
+	if (ret || pages->shape.n)
+		return ret;
+	return sim_vmas_load(&pages->shape, pages->mm);
+}
+
+static int pin(struct pfnbuf_sim *sim, struct sim_pages *pages, uint64_t start_byte,
 	       uint64_t length)
 {
 	uint64_t start = pages->base + start_byte;
 
 	if (pages->kind == SIM_PAGES_FILE)
 		return pin_file(sim, pages, page_down(start), length + start - page_down(start));
+	if (pages->mm)
+		return pin_other(pages, start, length);
 	if (sim_mapping_has_bar(sim, start, length))
 		return -EFAULT;
 	return sim_populate(start, length, pages->writable);
@@ -884,6 +903,38 @@ static ssize_t transfer_file(int fd, uint64_t offset, void *data, size_t length,
 		     : pread(fd, data, length, (off_t)offset);
 }
 
+static int transfer_user(uint64_t va, uint8_t *data, size_t length, bool write)
+{
+	return write ? sim_copy_out(va, data, length) : sim_copy_in(data, va, length);
+}
+
+/*
+ * Memory of another process, a page at a time: where this one shows the same page it is reached
+ * here, whether or not the other is still there.
+ */
+static int transfer_other(const struct sim_pages *pages, uint64_t va, uint8_t *data, size_t length,
+			  bool write)
+{
+	pid_t caller = sim_user_set(0);
+	struct sim_vmas own = { 0 };
+	int ret = sim_vmas_load(&own, 0);
+
+	while (!ret && length) {
+		size_t chunk = MIN(length, sim_page_size() - va % sim_page_size());
+		struct sim_page_id id = sim_page_at(&pages->shape, va);
+		uint64_t here = sim_page_find(&own, &id);
+
+		sim_user_set(here ? 0 : pages->mm);
+		ret = transfer_user(here ? here + va % sim_page_size() : va, data, chunk, write);
+		va += chunk;
+		data += chunk;
+		length -= chunk;
+	}
+	sim_user_set(caller);
+	sim_vmas_free(&own);
+	return ret;
+}
+
 /* A transfer within one area: 0 or -EFAULT. */
 static int transfer(const struct sim_area *area, uint64_t iova, uint8_t *data, size_t length,
 		    bool write)
@@ -895,8 +946,8 @@ static int transfer(const struct sim_area *area, uint64_t iova, uint8_t *data, s
 	if (pages->dead)
 		return -EFAULT;
 	if (pages->kind == SIM_PAGES_USER)
-		return write ? sim_copy_out(source, data, length)
-			     : sim_copy_in(data, source, length);
+		return pages->mm ? transfer_other(pages, source, data, length, write)
+				 : transfer_user(source, data, length, write);
 	if (pages->kind == SIM_PAGES_FILE) {
 		fd = pages->file->fd;
 	} else if (!pages->dmabuf->bytes) {

@@ -4,9 +4,7 @@
  * them, and checks of what an IOAS maps and pins (drivers/iommu/iommufd/selftest.c).
  */
 #include <fcntl.h>
-#include <inttypes.h>
 #include <sys/mman.h>
-#include <sys/sysmacros.h>
 
 #include "sim.h"
 
@@ -151,124 +149,58 @@ int sim_mock_invalidate(struct sim_domain *domain, const struct iommu_hwpt_inval
 
 /* ------------------------------------------------------------- memory by its pages */
 
-/* A page of memory, whatever shows it: of a file, or private and at one address. */
-struct page_id {
-	uint64_t dev, ino, offset;
-};
-
-struct vma {
-	uint64_t start, end;
-	struct page_id first;
-	bool shared;
-};
-
-/* What a part of the address space consists of at this moment. */
-struct vmas {
-	struct vma *v;
-	size_t n;
+/* The caller's memory, and which of it is in huge pages. */
+struct memory {
+	struct sim_vmas vmas;
 	uint64_t hugetlb; /* device of the kernel's own hugetlbfs; 0: it has none */
 };
 
-static void vmas_free(struct vmas *vmas)
+static void memory_free(struct memory *memory)
 {
-	free(vmas->v);
+	sim_vmas_free(&memory->vmas);
 }
 
 static uint64_t hugetlb_device(void)
 {
+	int saved = errno;
 	int fd = memfd_create("", MFD_CLOEXEC | MFD_HUGETLB);
 	struct stat st = { 0 };
 
-	if (fd < 0)
-		return 0;
-	if (fstat(fd, &st))
-		st.st_dev = 0;
-	close(fd);
+	if (fd >= 0) {
+		if (fstat(fd, &st))
+			st.st_dev = 0;
+		close(fd);
+	}
+	errno = saved;
 	return st.st_dev;
 }
 
-static int vmas_load(struct vmas *vmas)
+static int memory_load(struct memory *memory)
 {
-	int saved = errno;
-	FILE *maps = fopen("/proc/self/maps", "re");
-	char *line = NULL;
-	size_t room = 0, cap = 0;
-	int ret = maps ? 0 : -ENOMEM;
-
-	while (!ret && getline(&line, &room, maps) > 0) {
-		struct vma vma = { 0 };
-		unsigned major, minor;
-		char shared;
-
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*3c%c %" SCNx64 " %x:%x %" SCNu64,
-			   &vma.start, &vma.end, &shared, &vma.first.offset, &major, &minor,
-			   &vma.first.ino) != 7)
-			continue;
-		vma.first.dev = makedev(major, minor);
-		vma.shared = shared == 's';
-		if (vmas->n == cap) {
-			struct vma *more = realloc(vmas->v, (cap = cap * 2 + 64) * sizeof(*more));
-
-			if (more)
-				vmas->v = more;
-			else
-				ret = -ENOMEM;
-		}
-		if (!ret)
-			vmas->v[vmas->n++] = vma;
-	}
-	free(line);
-	if (maps)
-		fclose(maps);
-	vmas->hugetlb = hugetlb_device();
-	errno = saved;
-	return ret;
-}
-
-static const struct vma *vma_at(const struct vmas *vmas, uint64_t va)
-{
-	size_t low = 0, high = vmas->n;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (vmas->v[mid].end <= va)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < vmas->n && vmas->v[low].start <= va ? &vmas->v[low] : NULL;
-}
-
-static struct page_id page_at(const struct vmas *vmas, uint64_t va)
-{
-	const struct vma *vma = vma_at(vmas, va);
-
-	if (!vma || !vma->shared || !vma->first.ino)
-		return (struct page_id){ .offset = page_down(va) };
-	return (struct page_id){
-		.dev = vma->first.dev,
-		.ino = vma->first.ino,
-		.offset = vma->first.offset + (page_down(va) - vma->start),
-	};
+	memory->hugetlb = hugetlb_device();
+	return sim_vmas_load(&memory->vmas, 0);
 }
 
 /* Page @index of what was mapped for DMA. False where it is none of the caller's memory. */
-static bool source_page(const struct vmas *vmas, const struct sim_pages *pages, uint64_t index,
-			struct page_id *id)
+static bool source_page(const struct memory *memory, const struct sim_pages *pages, uint64_t index,
+			struct sim_page_id *id)
 {
 	uint64_t at = pages->base + index * sim_page_size();
 
 	if (pages->kind == SIM_PAGES_DMABUF)
 		return false;
-	if (pages->kind == SIM_PAGES_USER)
-		*id = page_at(vmas, at);
+	if (pages->kind == SIM_PAGES_USER && pages->mm) {
+		*id = sim_page_at(&pages->shape, at);
+		/* Nobody here has a private page of another process. */
+		id->dev = id->ino ? id->dev : UINT64_MAX;
+	} else if (pages->kind == SIM_PAGES_USER)
+		*id = sim_page_at(&memory->vmas, at);
 	else
-		*id = (struct page_id){ pages->file->dev, pages->file->ino, at };
+		*id = (struct sim_page_id){ pages->file->dev, pages->file->ino, at };
 	return true;
 }
 
-static bool same_page(const struct page_id *a, const struct page_id *b)
+static bool same_page(const struct sim_page_id *a, const struct sim_page_id *b)
 {
 	return a->dev == b->dev && a->ino == b->ino && a->offset == b->offset;
 }
@@ -430,19 +362,19 @@ static int trigger_iopf(struct request *r)
 /* --------------------------------------------------------------- mapped and pinned */
 
 /* Whether the page table has, at @iova, the byte that the caller has at @va. */
-static bool translates_to(const struct vmas *vmas, const struct sim_ioas *ioas, uint64_t iova,
+static bool translates_to(const struct memory *memory, const struct sim_ioas *ioas, uint64_t iova,
 			  uint64_t va)
 {
 	size_t at = sim_area_at(ioas, iova);
 	const struct sim_area *area = at < ioas->areas.n ? ioas->areas.v[at] : NULL;
-	struct page_id theirs, ours = page_at(vmas, va);
+	struct sim_page_id theirs, ours = sim_page_at(&memory->vmas, va);
 	uint64_t byte;
 
 	if (!area || area->iova > iova || !area->filled || area->pages->dead)
 		return false;
 	byte = area->start_byte + (iova - area->iova);
 	return byte % sim_page_size() == va % sim_page_size() &&
-	       source_page(vmas, area->pages, byte / sim_page_size(), &theirs) &&
+	       source_page(memory, area->pages, byte / sim_page_size(), &theirs) &&
 	       same_page(&theirs, &ours);
 }
 
@@ -450,7 +382,7 @@ static int check_map(struct request *r)
 {
 	uint64_t iova = r->cmd->check_map.iova, length = r->cmd->check_map.length;
 	uint64_t va = r->cmd->check_map.uptr, step, end;
-	struct vmas vmas __attribute__((cleanup(vmas_free))) = { 0 };
+	struct memory memory __attribute__((cleanup(memory_free))) = { 0 };
 	const struct sim_hwpt *hwpt =
 		(struct sim_hwpt *)sim_object_get(r->ictx, r->cmd->id, SIM_OBJ_HWPT);
 	int ret;
@@ -461,10 +393,10 @@ static int check_map(struct request *r)
 	if (!hwpt->domain.mock || (iova | length | va) & (step - 1) ||
 	    __builtin_add_overflow(va, length, &end))
 		return -EINVAL;
-	ret = vmas_load(&vmas);
+	ret = memory_load(&memory);
 	for (; !ret && va < end; va += step, iova += step) {
 		ret = fault_in(r->sim, page_down(va));
-		if (!ret && !translates_to(&vmas, hwpt->ioas, iova, va))
+		if (!ret && !translates_to(&memory, hwpt->ioas, iova, va))
 			ret = -EINVAL;
 	}
 	return ret;
@@ -490,21 +422,21 @@ static bool holds(const struct sim_pages *pages, uint64_t index)
 }
 
 struct count {
-	const struct vmas *vmas;
+	const struct memory *memory;
 	uint64_t va, npages, walk;
-	struct page_id *wanted;
+	struct sim_page_id *wanted;
 	uint32_t *refs;
 };
 
 static void count_pages(struct count *count, struct sim_pages *pages)
 {
-	struct page_id id;
+	struct sim_page_id id;
 
 	if (!pages->pinned || pages->seen == count->walk)
 		return;
 	pages->seen = count->walk;
 	for (uint64_t i = 0; i < pages->npages; i++) {
-		if (!holds(pages, i) || !source_page(count->vmas, pages, i, &id))
+		if (!holds(pages, i) || !source_page(count->memory, pages, i, &id))
 			continue;
 		for (uint64_t j = 0; j < count->npages; j++)
 			count->refs[j] += same_page(&id, &count->wanted[j]);
@@ -533,7 +465,7 @@ static int compare_refs(struct pfnbuf_sim *sim, struct count *count, uint32_t re
 		if (ret)
 			return ret;
 		/* The count of a huge page is that of all its parts, and is not looked at. */
-		if (count->vmas->hugetlb && count->wanted[i].dev == count->vmas->hugetlb)
+		if (count->memory->hugetlb && count->wanted[i].dev == count->memory->hugetlb)
 			continue;
 		if (count->refs[i] != refs)
 			return -EIO;
@@ -544,8 +476,8 @@ static int compare_refs(struct pfnbuf_sim *sim, struct count *count, uint32_t re
 static int check_refs(struct request *r)
 {
 	uint64_t length = r->cmd->check_refs.length, va = r->cmd->check_refs.uptr, end;
-	struct vmas vmas __attribute__((cleanup(vmas_free))) = { 0 };
-	struct count count = { .vmas = &vmas, .va = va, .npages = length / sim_page_size() };
+	struct memory memory __attribute__((cleanup(memory_free))) = { 0 };
+	struct count count = { .memory = &memory, .va = va, .npages = length / sim_page_size() };
 	int ret;
 
 	if (!page_aligned(length) || !page_aligned(va) || __builtin_add_overflow(va, length, &end))
@@ -553,7 +485,7 @@ static int check_refs(struct request *r)
 	/* Nothing that long is mapped: the first page that is not there ends it. */
 	if (count.npages > 1 << 20)
 		return -EFAULT;
-	ret = vmas_load(&vmas);
+	ret = memory_load(&memory);
 	if (ret)
 		return ret;
 	count.wanted = calloc(count.npages + 1, sizeof(*count.wanted));
@@ -561,7 +493,7 @@ static int check_refs(struct request *r)
 	ret = count.wanted && count.refs ? 0 : -ENOMEM;
 	if (!ret) {
 		for (uint64_t i = 0; i < count.npages; i++)
-			count.wanted[i] = page_at(&vmas, va + i * sim_page_size());
+			count.wanted[i] = sim_page_at(&memory.vmas, va + i * sim_page_size());
 		count_refs(r->sim, &count);
 		ret = compare_refs(r->sim, &count, r->cmd->check_refs.refs);
 	}
@@ -713,20 +645,20 @@ static uint64_t conv_iova(const struct sim_ioas *ioas, uint64_t iova)
 static int compare_pages(struct request *r, const struct sim_ioas *ioas, uint64_t iova,
 			 uint64_t last, uint64_t va)
 {
-	struct vmas vmas __attribute__((cleanup(vmas_free))) = { 0 };
-	int ret = vmas_load(&vmas);
+	struct memory memory __attribute__((cleanup(memory_free))) = { 0 };
+	int ret = memory_load(&memory);
 
 	va -= iova - page_down(iova);
 	for (; !ret; va += sim_page_size()) {
 		const struct sim_area *area = ioas->areas.v[sim_area_at(ioas, iova)];
 		uint64_t byte = area->start_byte + (iova - area->iova);
-		struct page_id theirs, ours;
+		struct sim_page_id theirs, ours;
 
 		ret = fault_in(r->sim, va);
 		if (ret)
 			break;
-		ours = page_at(&vmas, va);
-		if (!source_page(&vmas, area->pages, byte / sim_page_size(), &theirs) ||
+		ours = sim_page_at(&memory.vmas, va);
+		if (!source_page(&memory, area->pages, byte / sim_page_size(), &theirs) ||
 		    !same_page(&theirs, &ours))
 			ret = -EBADE;
 		if (last - iova < sim_page_size())

@@ -186,7 +186,10 @@ static int do_ioctl(void *data, int fd, unsigned long request, void *arg)
 
 			if (!ops->ioctl)
 				return -ENOTTY;
-			ret = ops->ioctl(sim, file, request, (uint64_t)(uintptr_t)arg);
+			ret = file->foreign
+				      ? sim_fork_forward(sim, file, request,
+							 (uint64_t)(uintptr_t)arg)
+				      : ops->ioctl(sim, file, request, (uint64_t)(uintptr_t)arg);
 			errno = saved;
 			return ret;
 		}

@@ -101,6 +101,7 @@ struct sim_file {
 	enum sim_kind kind;
 	int anchor;
 	unsigned refs; /* from inside the simulated kernel */
+	bool foreign;  /* of the process that this one was forked from */
 	void *object;
 };
 
@@ -134,6 +135,7 @@ int sim_file_new(struct pfnbuf_sim *sim, enum sim_kind kind, const char *name, u
 		 int flags, void *object, struct sim_file **filep);
 const struct sim_file_ops *sim_file_ops(const struct sim_file *file);
 struct sim_file *sim_file_get(struct pfnbuf_sim *sim, int fd);
+struct sim_file *sim_file_find(struct pfnbuf_sim *sim, uint64_t dev, uint64_t ino);
 void sim_file_ref(struct sim_file *file);
 void sim_file_unref(struct pfnbuf_sim *sim, struct sim_file *file);
 /* Release it where nobody holds it any more. True if it is gone. */
@@ -145,6 +147,9 @@ void sim_reap(struct pfnbuf_sim *sim);
 
 /* --------------------------------------------------------------------- user memory */
 
+/* Whose memory it is, for this thread: 0, or another process. Returns what it was. */
+pid_t sim_user_set(pid_t pid);
+pid_t sim_user_pid(void);
 /* All or nothing as far as the return value goes: 0 or -EFAULT. */
 int sim_copy_in(void *dst, uint64_t src, size_t n);
 int sim_copy_out(uint64_t dst, const void *src, size_t n);
@@ -155,6 +160,31 @@ int sim_populate(uint64_t va, uint64_t length, bool write);
  * this kernel does not know are not zero.
  */
 int sim_copy_struct_in(void *dst, size_t known, uint64_t src, size_t given);
+
+/* A page of memory, whatever shows it: of a file, or private (no inode) and at one address. */
+struct sim_page_id {
+	uint64_t dev, ino, offset;
+};
+
+struct sim_vma {
+	uint64_t start, end;
+	struct sim_page_id first;
+	bool shared, writable;
+};
+
+/* An address space at one moment. */
+struct sim_vmas {
+	struct sim_vma *v;
+	size_t n;
+};
+
+/* @pid: 0 for this process. -EFAULT: it is gone; -ENOMEM. */
+int sim_vmas_load(struct sim_vmas *vmas, pid_t pid);
+void sim_vmas_free(struct sim_vmas *vmas);
+const struct sim_vma *sim_vma_at(const struct sim_vmas *vmas, uint64_t va);
+struct sim_page_id sim_page_at(const struct sim_vmas *vmas, uint64_t va);
+/* An address that shows the page, writable, or 0. */
+uint64_t sim_page_find(const struct sim_vmas *vmas, const struct sim_page_id *id);
 
 /* ------------------------------------------------------------------------ mappings */
 
@@ -348,6 +378,8 @@ struct sim_pages {
 	struct sim_vec held;		 /* struct sim_hold: pages that an access pins */
 	uint64_t pinned;		 /* pages */
 	uint64_t seen;			 /* by the walk with this number */
+	pid_t mm;			 /* whose memory it is; 0: this process's */
+	struct sim_vmas shape;		 /* of another process's memory, as it was pinned */
 };
 
 /* Pages [first, last] of a struct sim_pages. */
@@ -613,6 +645,9 @@ struct pfnbuf_sim {
 
 	struct sim_vec mappings;
 
+	int owner;	  /* of inherited files: a socket to it */
+	int fork_pair[2]; /* while it forks */
+
 	uint64_t calls, fail_at;
 	int fail_error;
 	struct sim_ioctl_fault *ioctl_faults;
@@ -620,6 +655,17 @@ struct pfnbuf_sim {
 
 	char *alias;
 };
+
+/*
+ * Around a fork: an iommufd that the child inherits stays in the parent, where a thread serves the
+ * child's calls on it. @enter: called first in that thread; may be NULL. The lock is held from
+ * before to after.
+ */
+void sim_fork_before(struct pfnbuf_sim *sim);
+void sim_fork_parent(struct pfnbuf_sim *sim, void (*enter)(void));
+void sim_fork_child(struct pfnbuf_sim *sim);
+int sim_fork_forward(struct pfnbuf_sim *sim, const struct sim_file *file, unsigned long request,
+		     uint64_t arg);
 
 /* Move an fd of the simulator's own out of the caller's way; takes @fd, returns the new one. */
 int sim_fd_high(struct pfnbuf_sim *sim, int fd);
