@@ -3,7 +3,7 @@
  * Files that a forked process has inherited stay in the process that opened them: it serves the
  * child's calls, with the child's memory. A call that would name or make an fd cannot be served.
  */
-#include <fcntl.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 #include "sim.h"
@@ -33,6 +33,27 @@ static bool can_forward(unsigned long request)
 	return false;
 }
 
+/* Whole messages; a signal that is handled meanwhile does not end it. */
+static bool receive(int fd, void *message, size_t size)
+{
+	ssize_t got;
+
+	do
+		got = recv(fd, message, size, 0);
+	while (got < 0 && errno == EINTR);
+	return got == (ssize_t)size;
+}
+
+static bool deliver(int fd, const void *message, size_t size)
+{
+	ssize_t sent;
+
+	do
+		sent = send(fd, message, size, MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	return sent == (ssize_t)size;
+}
+
 int sim_fork_forward(struct pfnbuf_sim *sim, const struct sim_file *file, unsigned long request,
 		     uint64_t arg)
 {
@@ -48,8 +69,8 @@ int sim_fork_forward(struct pfnbuf_sim *sim, const struct sim_file *file, unsign
 
 	if (!can_forward(request))
 		return -EOPNOTSUPP;
-	if (send(sim->owner, &message, sizeof(message), MSG_NOSIGNAL) != sizeof(message) ||
-	    recv(sim->owner, &ret, sizeof(ret), 0) != sizeof(ret))
+	if (!deliver(sim->owner, &message, sizeof(message)) ||
+	    !receive(sim->owner, &ret, sizeof(ret)))
 		return -EBADF;
 	return ret;
 }
@@ -86,14 +107,30 @@ static void *serve(void *arg)
 	if (server.enter)
 		server.enter();
 	/* Until the child, and all that it forked, is gone. */
-	while (recv(server.socket, &message, sizeof(message), 0) == sizeof(message)) {
+	while (receive(server.socket, &message, sizeof(message))) {
 		int ret = serve_one(server.sim, &message);
 
-		if (send(server.socket, &ret, sizeof(ret), MSG_NOSIGNAL) != sizeof(ret))
+		if (!deliver(server.socket, &ret, sizeof(ret)))
 			break;
 	}
 	close(server.socket);
 	return NULL;
+}
+
+/* The program's signals are not for it. */
+static int start(struct server *server)
+{
+	sigset_t all, was;
+	pthread_t thread;
+	int ret;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &was);
+	ret = pthread_create(&thread, NULL, serve, server);
+	pthread_sigmask(SIG_SETMASK, &was, NULL);
+	if (!ret)
+		pthread_detach(thread);
+	return ret;
 }
 
 void sim_fork_before(struct pfnbuf_sim *sim)
@@ -104,6 +141,7 @@ void sim_fork_before(struct pfnbuf_sim *sim)
 	for (size_t i = 0; i < SIM_BUCKETS && !any; i++)
 		for (struct sim_file *file = sim->files[i]; file; file = file->next)
 			any |= file->kind == SIM_IOMMUFD;
+	sim->fork_serves = any;
 	sim->fork_pair[0] = sim->fork_pair[1] = -1;
 	if (!any || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sim->fork_pair))
 		return;
@@ -113,29 +151,28 @@ void sim_fork_before(struct pfnbuf_sim *sim)
 
 void sim_fork_parent(struct pfnbuf_sim *sim, void (*enter)(void))
 {
-	struct server *server = sim->fork_pair[0] < 0 ? NULL : malloc(sizeof(*server));
-	pthread_t thread;
+	if (sim->fork_pair[0] >= 0) {
+		struct server *server = malloc(sizeof(*server));
 
-	if (sim->fork_pair[1] >= 0)
 		close(sim->fork_pair[1]);
-	if (server) {
-		*server = (struct server){ sim, sim->fork_pair[0], enter };
-		if (!pthread_create(&thread, NULL, serve, server)) {
-			pthread_detach(thread);
-		} else {
+		if (server)
+			*server = (struct server){ sim, sim->fork_pair[0], enter };
+		/* Without a server the child finds its files closed. */
+		if (!server || start(server)) {
 			close(sim->fork_pair[0]);
 			free(server);
 		}
-	} else if (sim->fork_pair[0] >= 0) {
-		close(sim->fork_pair[0]);
 	}
 	pthread_mutex_unlock(&sim->lock);
 }
 
 void sim_fork_child(struct pfnbuf_sim *sim)
 {
-	if (sim->fork_pair[0] >= 0) {
-		close(sim->fork_pair[0]);
+	if (sim->fork_serves) {
+		if (sim->owner > 0)
+			close(sim->owner);
+		if (sim->fork_pair[0] >= 0)
+			close(sim->fork_pair[0]);
 		sim->owner = sim->fork_pair[1];
 		for (size_t i = 0; i < SIM_BUCKETS; i++)
 			for (struct sim_file *file = sim->files[i]; file; file = file->next)

@@ -647,6 +647,7 @@ struct pfnbuf_sim {
 
 	int owner;	  /* of inherited files: a socket to it */
 	int fork_pair[2]; /* while it forks */
+	bool fork_serves;
 
 	uint64_t calls, fail_at;
 	int fail_error;
@@ -658,7 +659,7 @@ struct pfnbuf_sim {
 
 /*
  * Around a fork: an iommufd that the child inherits stays in the parent, where a thread serves the
- * child's calls on it. @enter: called first in that thread; may be NULL. The lock is held from
+ * child's calls on it; the simulated kernel has to live as long as it runs. @enter: called first in that thread; may be NULL. The lock is held from
  * before to after.
  */
 void sim_fork_before(struct pfnbuf_sim *sim);

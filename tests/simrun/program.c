@@ -255,11 +255,26 @@ static void check_kvm(void)
 	CHECK(!close(vm) && !close(kvm));
 }
 
-/* A child has the machine as it was at the fork, and what it does stays with it. */
+/*
+ * A child has the machine as it was at the fork, and shares an iommufd that was open: memory that it
+ * maps, its parent finds mapped.
+ */
 static void check_fork(int iommufd)
 {
 	uint32_t before = new_ioas(iommufd);
 	struct iommu_destroy destroy = { .size = sizeof(destroy), .id = before };
+	struct iommu_ioas_map map = { .size = sizeof(map),
+				      .ioas_id = new_ioas(iommufd),
+				      .flags = IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_FIXED_IOVA,
+				      .length = 4096,
+				      .iova = 0x100000 };
+	struct iommu_ioas_unmap unmap = {
+		.size = sizeof(unmap), .ioas_id = map.ioas_id, .iova = map.iova, .length = 4096
+	};
+	struct iommu_ioas_map_file map_file = { .size = sizeof(map_file),
+						.flags = IOMMU_IOAS_MAP_READABLE,
+						.ioas_id = map.ioas_id,
+						.length = 4096 };
 	pid_t child = fork();
 	int status;
 
@@ -267,11 +282,18 @@ static void check_fork(int iommufd)
 	if (!child) {
 		check_paths();
 		CHECK(!ioctl(iommufd, IOMMU_DESTROY, &destroy));
+		map.user_va =
+			(uintptr_t)mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		CHECK(!ioctl(iommufd, IOMMU_IOAS_MAP, &map));
+		FAILS(ioctl(iommufd, IOMMU_IOAS_MAP, &map), EEXIST);
+		FAILS(ioctl(iommufd, IOMMU_IOAS_MAP_FILE, &map_file), EOPNOTSUPP);
 		check_fds();
 		_exit(0);
 	}
 	CHECK(waitpid(child, &status, 0) == child && !status);
-	CHECK(!ioctl(iommufd, IOMMU_DESTROY, &destroy));
+	FAILS(ioctl(iommufd, IOMMU_DESTROY, &destroy), ENOENT);
+	CHECK(!ioctl(iommufd, IOMMU_IOAS_UNMAP, &unmap) && unmap.length == 4096);
+	FAILS(ioctl(iommufd, IOMMU_IOAS_UNMAP, &unmap), ENOENT);
 }
 
 int main(void)

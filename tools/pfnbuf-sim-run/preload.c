@@ -22,15 +22,32 @@ __thread unsigned preload_inside __attribute__((tls_model("initial-exec")));
 static struct pfnbuf_sim *made;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-/* A fork while another thread is in the simulated kernel leaves its state whole to the child. */
+/*
+ * A fork while another thread is in the simulated kernel leaves its state whole to the child. An
+ * iommufd that is open stays this process's, and the child's calls on it come here.
+ */
 static void before_fork(void)
 {
-	pthread_mutex_lock(&made->lock);
+	INSIDE();
+	sim_fork_before(made);
 }
 
-static void after_fork(void)
+/* The thread that serves them is the simulated kernel's own. */
+static void enter_server(void)
 {
-	pthread_mutex_unlock(&made->lock);
+	preload_inside++;
+}
+
+static void after_fork_in_parent(void)
+{
+	INSIDE();
+	sim_fork_parent(made, enter_server);
+}
+
+static void after_fork_in_child(void)
+{
+	INSIDE();
+	sim_fork_child(made);
 }
 
 static void make(void)
@@ -44,7 +61,7 @@ static void make(void)
 		_exit(125);
 	}
 	__atomic_store_n(&made, sim, __ATOMIC_RELEASE);
-	pthread_atfork(before_fork, after_fork, after_fork);
+	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
 struct pfnbuf_sim *preload_sim(void)
