@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A machine to try windows in: a simulated kernel with devices behind it, a door that can be told
- * which calls to fail, and a judge that asks what a device and a guest would really reach.
+ * A machine to try windows in: a kernel with devices behind it, a door that can be told which calls
+ * to fail, and a judge that asks what a device and a guest would really reach. rig_door.c is the
+ * same for all; rig.c is the simulated machine, tests/vm/rig_linux.c the one of the virtual-machine
+ * tier.
  */
 #ifndef RIG_H
 #define RIG_H
@@ -33,14 +35,17 @@ struct rig_call {
 };
 
 struct rig {
-	struct pfnbuf_sim *sim;
-	struct pfnbuf_kernel door;
+	struct pfnbuf_sim *sim;	     /* the simulated machine … */
+	struct rig_machine *machine; /* … or a real one */
+	const struct pfnbuf_kernel *inner;
+	struct pfnbuf_kernel door; /* through which the context goes to @inner */
 	struct pfnbuf_ctx *ctx;
 	struct pfnbuf_device *card;
 	struct pfnbuf_device *other;
 	struct pfnbuf_device *engine;
 	struct pfnbuf_ioas *ioas;
 	struct pfnbuf_vm *vm;
+	unsigned bar; /* the card's and the other function's: RIG_BAR, or what a real one has */
 
 	/* Calls since rig_count(), those that can fail; and which of them shall. */
 	uint64_t calls;
@@ -62,6 +67,17 @@ void rig_open(struct rig *rig);
 /* The devices again, after some were closed. */
 void rig_open_devices(struct rig *rig);
 void rig_close(struct rig *rig);
+
+/* Set up the door to a kernel; the table is rig->door. */
+struct pfnbuf_kernel *rig_door(struct rig *rig, const struct pfnbuf_kernel *inner);
+
+/* Reset a device behind the library's back. */
+void rig_foreign_reset(struct rig *rig, bool other);
+/* Somebody wants the device back, and the library hears of it where the machine can do that. */
+void rig_request_removal(struct rig *rig, bool other);
+/* No page is private and reachable; nothing of any window is left. Each as far as it can be seen. */
+void rig_check_alias(struct rig *rig);
+void rig_check_clean(struct rig *rig);
 
 /* Start counting calls from 1, with no faults; @log may be NULL. */
 void rig_count(struct rig *rig, struct rig_call *log, size_t room);

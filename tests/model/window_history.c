@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Random histories of windows against a naive model of what they should reach: an array entry per
- * page. After each step the simulated kernel's data plane is asked about every page, for a device
+ * page. After each step the kernel's data plane is asked about every page, for a device
  * and for the guest, and the library about its ledger.
  *
  *	window_history [--seconds N | --steps N] [--seed N]
+ *
+ * or, where there is no command line, PFNBUF_HISTORY_SECONDS and PFNBUF_HISTORY_SEED. Over which kernel it
+ * runs is a matter of the rig that it is linked with.
  *
  * A history that fails is shrunk to the steps that are needed, and printed with its seed.
  */
@@ -20,12 +23,16 @@
 #include "libpfnbuf/uapi/pci.h"
 #include "rig.h"
 
-#define GPA	    UINT64_C(0x100000000)
+#define GPA	    UINT64_C(0xc0000000)
 #define IOVA	    UINT64_C(0x40000000)
 #define WINDOWS	    5
 #define MAX_PAGES   32
 #define SPACING	    64 /* pages from one window's place to the next one's */
 #define HISTORY_LEN 120
+
+#ifndef HISTORY_SECONDS
+#define HISTORY_SECONDS 1e9
+#endif
 
 enum kind {
 	NEW,
@@ -219,12 +226,10 @@ static void judge_window(struct world *world, const struct model *m)
 
 static void judge(struct world *world)
 {
-	const char *what;
-
 	for (int i = 0; i < WINDOWS; i++)
 		if (world->windows[i].w)
 			judge_window(world, &world->windows[i]);
-	REQUIRE(!pfnbuf_sim_alias(world->rig.sim, &what));
+	rig_check_alias(&world->rig);
 }
 
 /* ---------------------------------------------------------------- steps on windows ---------- */
@@ -257,8 +262,8 @@ static void make(struct world *world, int i, const struct step *s)
 		m->what = (m->device ? RIG_TAG_OTHER : RIG_TAG_CARD) + part.offset / PAGE;
 		m->pages = part.length / PAGE;
 		at.flags = m->withdraws ? PFNBUF_PLACE_WITHDRAW_SLOTS : 0;
-		REQUIRE(pfnbuf_window_new_bar(*device_of(world, m->device), RIG_BAR, &part, &at,
-					      &m->w) == 0);
+		REQUIRE(pfnbuf_window_new_bar(*device_of(world, m->device), world->rig.bar, &part,
+					      &at, &m->w) == 0);
 	} else {
 		struct pfnbuf_ram ram = { .offset = 4 * PAGE };
 
@@ -460,24 +465,40 @@ static void revoked(struct world *world, int device, bool seen, bool real)
 	}
 }
 
-static void write_power(struct pfnbuf_device *device, uint8_t state)
+/* Where the power management capability is; 0: there is none. */
+static uint8_t find_pm(struct pfnbuf_device *device)
 {
 	uint8_t config[256], at;
 
 	REQUIRE(pfnbuf_device_config_read(device, 0, config, sizeof(config)) == 0);
-	for (at = config[PCI_CAPABILITY_LIST]; config[at] != PCI_CAP_ID_PM; at = config[at + 1])
-		REQUIRE(at);
-	REQUIRE(pfnbuf_device_config_write(device, at + PCI_PM_CTRL, &state, 1) == 0);
+	for (at = config[PCI_CAPABILITY_LIST]; at && config[at] != PCI_CAP_ID_PM;
+	     at = config[at + 1])
+		;
+	return at;
+}
+
+static void write_power(struct pfnbuf_device *device, uint8_t state)
+{
+	REQUIRE(pfnbuf_device_config_write(device, find_pm(device) + PCI_PM_CTRL, &state, 1) == 0);
 }
 
 static bool is_in_d3(struct pfnbuf_device *device)
 {
-	uint8_t config[256], at;
+	const uint8_t at = find_pm(device);
+	uint8_t control;
 
-	REQUIRE(pfnbuf_device_config_read(device, 0, config, sizeof(config)) == 0);
-	for (at = config[PCI_CAPABILITY_LIST]; config[at] != PCI_CAP_ID_PM; at = config[at + 1])
-		REQUIRE(at);
-	return (config[at + PCI_PM_CTRL] & PCI_PM_CTRL_STATE_MASK) == 3;
+	if (!at)
+		return false;
+	REQUIRE(pfnbuf_device_config_read(device, at + PCI_PM_CTRL, &control, 1) == 0);
+	return (control & PCI_PM_CTRL_STATE_MASK) == 3;
+}
+
+static bool can_reset(struct pfnbuf_device *device)
+{
+	struct pfnbuf_device_info info;
+
+	REQUIRE(pfnbuf_device_get_info(device, &info) == 0);
+	return info.can_reset;
 }
 
 static bool decodes(struct pfnbuf_device *device)
@@ -494,7 +515,7 @@ static void bracket(struct world *world, int i, bool reset)
 
 	REQUIRE(pfnbuf_device_revoke_begin(device, PFNBUF_CAUSE_FOREIGN) == 0);
 	if (reset)
-		REQUIRE(pfnbuf_sim_foreign_reset(world->rig.sim, i ? RIG_OTHER : RIG_CARD) == 0);
+		rig_foreign_reset(&world->rig, i);
 	REQUIRE(pfnbuf_device_revoke_end(device) == 0);
 	revoked(world, i, true, reset);
 }
@@ -527,14 +548,8 @@ static void restore_device(struct world *world, int i)
 static void unplug(struct world *world, int i)
 {
 	struct pfnbuf_device **device = device_of(world, i);
-	struct pfnbuf_event ev;
-	bool asked = false;
 
-	REQUIRE(pfnbuf_sim_request_removal(world->rig.sim, i ? RIG_OTHER : RIG_CARD) == 0);
-	REQUIRE(pfnbuf_ctx_dispatch(world->rig.ctx) == 0);
-	while (pfnbuf_ctx_pop_event(world->rig.ctx, &ev))
-		asked |= ev.type == PFNBUF_EVENT_REMOVAL_REQUEST && ev.device == *device;
-	REQUIRE(asked);
+	rig_request_removal(&world->rig, i);
 	*device = pfnbuf_device_close(*device);
 	for (int k = 0; k < WINDOWS; k++)
 		if (world->windows[k].w && world->windows[k].device == i)
@@ -556,6 +571,8 @@ static void step_on_device(struct world *world, const struct step *s)
 		return;
 	switch (s->kind) {
 	case RESET:
+		if (!can_reset(device))
+			return;
 		REQUIRE(pfnbuf_device_reset(device) == 0);
 		revoked(world, i, true, true);
 		break;
@@ -566,6 +583,8 @@ static void step_on_device(struct world *world, const struct step *s)
 			revoked(world, i, true, true);
 		break;
 	case D3:
+		if (!find_pm(device))
+			return;
 		on = !is_in_d3(device);
 		write_power(device, on ? 3 : 0);
 		if (on)
@@ -581,7 +600,7 @@ static void step_on_device(struct world *world, const struct step *s)
 		/* It would leave D3hot, and the library could not know that its memory is on. */
 		if (is_in_d3(device))
 			return;
-		REQUIRE(pfnbuf_sim_foreign_reset(world->rig.sim, i ? RIG_OTHER : RIG_CARD) == 0);
+		rig_foreign_reset(&world->rig, i);
 		revoked(world, i, false, true);
 		break;
 	case HOT_RESET:
@@ -610,13 +629,9 @@ static bool is_device_step(const struct step *s)
 
 static void end_world(struct world *world)
 {
-	struct pfnbuf_sim_counts counts;
-
 	for (int i = 0; i < WINDOWS; i++)
 		world->windows[i].w = pfnbuf_window_free(world->windows[i].w);
-	pfnbuf_sim_get_counts(world->rig.sim, &counts);
-	REQUIRE(!counts.areas && !counts.slots && !counts.dma_bufs && !counts.bar_mappings &&
-		!counts.pinned);
+	rig_check_clean(&world->rig);
 	rig_close(&world->rig);
 	free(world);
 }
@@ -760,12 +775,16 @@ int main(int argc, char **argv)
 	struct progress *progress = mmap(NULL, sizeof(*progress), PROT_READ | PROT_WRITE,
 					 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	uint64_t steps = UINT64_MAX, first;
-	double seconds = 1e9;
+	double seconds = HISTORY_SECONDS;
 	int status;
 	pid_t pid;
 
 	REQUIRE(progress != MAP_FAILED);
 	progress->seed = (uint64_t)time(NULL) << 20;
+	if (getenv("PFNBUF_HISTORY_SECONDS"))
+		seconds = strtod(getenv("PFNBUF_HISTORY_SECONDS"), NULL);
+	if (getenv("PFNBUF_HISTORY_SEED"))
+		progress->seed = strtoull(getenv("PFNBUF_HISTORY_SEED"), NULL, 0);
 	for (int i = 1; i + 1 < argc; i += 2) {
 		if (!strcmp(argv[i], "--seconds"))
 			seconds = strtod(argv[i + 1], NULL);

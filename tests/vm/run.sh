@@ -199,9 +199,19 @@ complaints='WARNING:|BUG:|BUG at|Oops|Call Trace|general protection|Kernel panic
 INFO: task .* blocked|soft lockup|hard LOCKUP|possible .*deadlock|refcount_t:|(list_add|list_del) corruption
 UBSAN:|KASAN:|unable to handle|scheduling while atomic|sleeping function called|Unbalanced'
 
+# The console with line numbers, without the traces that say no more than that memory ran out, as it does when
+# a test lets the kernel's allocator fail (mm/page_alloc.c:warn_alloc).
+readable_log()
+{
+	awk '
+		/vmalloc error: .* failed, mode:/ { starved = 1 }
+		!(starved && /Call Trace:/) { print NR ":" $0 }
+		/<\/TASK>/ { starved = 0 }' "$console"
+}
+
 check_log()
 {
-	found=$(grep -n -m 5 -E "$(echo "$complaints" | tr '\n' '|' | sed 's/|$//')" "$console" || :)
+	found=$(readable_log | grep -m 5 -E "$(echo "$complaints" | tr '\n' '|' | sed 's/|$//')" || :)
 	[ -z "$found" ] || problem "the kernel complained (line: text in $console):
 $found"
 	grep -q '^@@ finished' "$results" || problem "the tests did not run to their end; last lines of $console:
