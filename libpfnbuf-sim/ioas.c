@@ -423,7 +423,8 @@ static int pin_file(struct pfnbuf_sim *sim, const struct sim_pages *pages, uint6
 	if (sim_file_get(sim, pages->file->fd) || !is_shared_memory(pages->file->fd) ||
 	    fstat(pages->file->fd, &st) || !S_ISREG(st.st_mode))
 		return -EINVAL;
-	return end > (uint64_t)st.st_size ? -EINVAL : 0;
+	/* A range up to the last byte there can be ends, rounded up, at 0. */
+	return end <= offset || end > (uint64_t)st.st_size ? -EINVAL : 0;
 }
 
 /* What its pages are is kept: they stay pinned when the process is gone. */

@@ -70,7 +70,7 @@ enum {
 	NEED_PAIR = 1 << PAIR | 1 << PEER,
 	NEED_IOMMUFD = 1 << 8,
 	NEED_KVM = 1 << 9,
-	NEED_PRIVATE = 1 << 10, /* a VM type with private memory */
+	NEED_PRIVATE = 1 << 10,	 /* a VM type with private memory */
 	NEED_SELFTEST = 1 << 11, /* CONFIG_IOMMUFD_TEST */
 };
 

@@ -480,7 +480,7 @@ static void expect_resources(const char *text, int64_t opened)
 {
 	mock_expect_one(.kind = MOCK_OPEN, .path = SYSFS_DIR "/resource",
 			.request = O_RDONLY | O_CLOEXEC, .result = opened);
-	if (opened < 0)
+	if (opened < 0 || !text)
 		return;
 	mock_expect_one(.kind = MOCK_READ, .fd = (int)opened, .length = 2047, .out = text,
 			.result = (int64_t)strlen(text));
