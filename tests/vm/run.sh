@@ -81,6 +81,8 @@ companions()
 {
 	[ ! -x "$build/tools/pfnbufctl/pfnbufctl-static" ] ||
 		echo "/bin/pfnbufctl=$build/tools/pfnbufctl/pfnbufctl-static"
+	[ ! -x "$build/tests/vm/window_history_linux" ] ||
+		echo "/bin/window_history_linux=$build/tests/vm/window_history_linux"
 	[ ! -x "$build/tests/differential/differential" ] ||
 		echo "/bin/differential=$build/tests/differential/differential"
 	[ ! -x "$build/tests/conformance/conformance" ] ||
