@@ -241,7 +241,10 @@ PFNBUF_API int pfnbuf_ctx_get_iommufd(struct pfnbuf_ctx *ctx);
 PFNBUF_API int pfnbuf_ctx_dispatch(struct pfnbuf_ctx *ctx);
 
 enum pfnbuf_event_type {
-	/** the queue was full: @count events before this one were not kept */
+	/**
+	 * the queue was full: @count events before this one were not kept. What they said the
+	 * get_info functions say: of devices, windows, and of the notices that a device gave
+	 */
 	PFNBUF_EVENT_LOST = 1,
 	/** the device's dma-bufs are revoked, every import of them is dead */
 	PFNBUF_EVENT_REVOKED,
@@ -409,6 +412,12 @@ struct pfnbuf_device_info {
 	/** in the low-power state that pfnbuf_device_low_power_enter() asked for */
 	bool low_power;
 	uint64_t generation; /**< counts the revocations, from 1 */
+	/**
+	 * REMOVAL_REQUEST and DEVICE_ERROR events since bind, those included that were lost. The
+	 * kernel repeats its request every 10 s (drivers/vfio/vfio_main.c)
+	 */
+	uint64_t removal_requests;
+	uint64_t device_errors;
 };
 
 /**

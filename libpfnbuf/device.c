@@ -43,6 +43,7 @@ struct notice {
 	struct pfnbuf_device *device;
 	enum pfnbuf_event_type type;
 	uint32_t irq;
+	atomic_ullong count; /* of times it was given */
 };
 
 struct pfnbuf_device {
@@ -546,6 +547,8 @@ static void pass_on_notice(struct pfnbuf_watch *watch)
 	struct notice *notice = pfnbuf_container_of(watch, struct notice, watch);
 	const struct pfnbuf_event event = event_of(notice->device, notice->type, PFNBUF_CAUSE_NONE);
 
+	/* First: who hears that events were lost finds it here. */
+	atomic_fetch_add(&notice->count, 1);
 	pfnbuf_ctx_push_event(notice->device->ctx, &event, true);
 }
 
@@ -1045,6 +1048,8 @@ int pfnbuf_device_get_info(struct pfnbuf_device *device, struct pfnbuf_device_in
 			device->learned && !device->low_power && memory_enabled(device) > 0,
 		.low_power = device->low_power,
 		.generation = pfnbuf_device_get_generation(device),
+		.removal_requests = atomic_load(&device->removal.count),
+		.device_errors = atomic_load(&device->error.count),
 	};
 	snprintf(info->bdf, sizeof(info->bdf), "%s", device->bdf);
 	snprintf(info->cdev, sizeof(info->cdev), "%s", device->cdev);

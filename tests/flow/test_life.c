@@ -591,6 +591,34 @@ static void test_lost_events(void **state)
 	world_fini(w);
 }
 
+/* Notices that found the queue full are not forgotten: the device says that they were given. */
+static void test_lost_notices(void **state)
+{
+	struct pfnbuf_device_info info;
+	struct pfnbuf_event event;
+	struct world w_ = { 0 }, *w = &w_;
+
+	(void)state;
+	world_init(w);
+	assert_int_equal(world_open(w, 2), 0);
+	assert_int_equal(open_bound(w, BAR_DEVICE, &w->device), 0);
+	assert_int_equal(pfnbuf_device_get_info(w->device, &info), 0);
+	assert_true(info.removal_requests == 0 && info.device_errors == 0);
+	assert_int_equal(pfnbuf_device_reset(w->device), 0);
+	assert_int_equal(pfnbuf_sim_request_removal(w->sim, BAR_DEVICE), 0);
+	assert_int_equal(pfnbuf_sim_raise_error(w->sim, BAR_DEVICE), 0);
+	assert_int_equal(pfnbuf_ctx_dispatch(w->ctx), 0);
+	assert_int_equal(pfnbuf_ctx_pop_event(w->ctx, &event), 1);
+	assert_int_equal(pfnbuf_ctx_pop_event(w->ctx, &event), 1);
+	assert_int_equal(event.type, PFNBUF_EVENT_LIVE);
+	assert_int_equal(pfnbuf_ctx_pop_event(w->ctx, &event), 1);
+	assert_int_equal(event.type, PFNBUF_EVENT_LOST);
+	assert_int_equal(event.count, 2);
+	assert_int_equal(pfnbuf_device_get_info(w->device, &info), 0);
+	assert_true(info.removal_requests == 1 && info.device_errors == 1);
+	world_fini(w);
+}
+
 /* ---------------------------------------------------------------- contexts ------------------ */
 
 /* Objects keep their context; freeing it first is no mistake. */
@@ -695,6 +723,7 @@ int main(void)
 		FLOW_ENTRIES(events),
 		FLOW_ENTRIES(notices),
 		cmocka_unit_test(test_lost_events),
+		cmocka_unit_test(test_lost_notices),
 		cmocka_unit_test(test_context_freed_first),
 		cmocka_unit_test(test_two_contexts),
 		cmocka_unit_test(test_borrowed_iommufd),

@@ -4,10 +4,11 @@
  * page. After each step the kernel's data plane is asked about every page, for a device
  * and for the guest, and the library about its ledger.
  *
- *	window_history [--seconds N | --steps N] [--seed N]
+ *	window_history [--seconds N | --steps N] [--seed N|random]
  *
- * or, where there is no command line, PFNBUF_HISTORY_SECONDS and PFNBUF_HISTORY_SEED. Over which kernel it
- * runs is a matter of the rig that it is linked with.
+ * or, where there is no command line, PFNBUF_HISTORY_SECONDS, _STEPS and _SEED. Each history has a
+ * seed, one more than the one before it; the first is always the same unless another is asked for.
+ * Over which kernel it runs is a matter of the rig that it is linked with.
  *
  * A history that fails is shrunk to the steps that are needed, and printed with its seed.
  */
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,9 +32,12 @@
 #define SPACING	    64 /* pages from one window's place to the next one's */
 #define HISTORY_LEN 120
 
-#ifndef HISTORY_SECONDS
-#define HISTORY_SECONDS 1e9
+/* Each run of it is the same, however fast the machine. */
+#define FIRST_SEED 1
+#ifndef HISTORY_STEPS
+#define HISTORY_STEPS 100000
 #endif
+#define TOO_LONG 60 /* seconds of a history, of which hundreds take one */
 
 enum kind {
 	NEW,
@@ -691,6 +696,11 @@ static void make_history(uint64_t seed, struct step *steps)
 	}
 }
 
+/* Seeds of histories that failed once. */
+static const uint64_t failed_once[] = {
+	UINT64_C(1882435030614931), /* the request for removal found the queue of events full */
+};
+
 /* Run in a child of its own: whether it went well. */
 static bool survives(const struct step *steps, size_t n)
 {
@@ -702,6 +712,7 @@ static bool survives(const struct step *steps, size_t n)
 	REQUIRE(pid >= 0);
 	if (!pid) {
 		REQUIRE(freopen("/dev/null", "w", stderr));
+		alarm(TOO_LONG);
 		run(steps, n);
 		_exit(0);
 	}
@@ -752,59 +763,116 @@ static double now(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
+/* What is asked for. */
+struct wish {
+	uint64_t seed;
+	uint64_t steps;
+	double seconds;
+};
+
 /* What the child that runs the histories has come to. */
 struct progress {
 	uint64_t seed;
-	uint64_t steps;
+	uint64_t histories;
 };
 
-static void run_histories(struct progress *progress, uint64_t steps, double until)
+static void run_history(struct progress *progress, uint64_t seed)
 {
 	struct step history[HISTORY_LEN];
 
-	while (progress->steps < steps && now() < until) {
-		make_history(progress->seed, history);
-		run(history, HISTORY_LEN);
-		progress->steps += HISTORY_LEN;
-		progress->seed++;
-	}
+	progress->seed = seed;
+	make_history(seed, history);
+	/* One that hangs fails, too. */
+	alarm(TOO_LONG);
+	run(history, HISTORY_LEN);
+	alarm(0);
+	progress->histories++;
+}
+
+static void run_histories(struct progress *progress, const struct wish *wish)
+{
+	const double until = now() + wish->seconds;
+
+	for (size_t i = 0; i < sizeof(failed_once) / sizeof(*failed_once); i++)
+		run_history(progress, failed_once[i]);
+	for (uint64_t i = 0; i * HISTORY_LEN < wish->steps && now() < until; i++)
+		run_history(progress, wish->seed + i);
+}
+
+static void set_seconds(struct wish *wish, const char *text)
+{
+	wish->seconds = strtod(text, NULL);
+	wish->steps = UINT64_MAX;
+}
+
+static void set_steps(struct wish *wish, const char *text)
+{
+	wish->seconds = 1e9;
+	wish->steps = strtoull(text, NULL, 0);
+}
+
+static void set_seed(struct wish *wish, const char *text)
+{
+	if (strcmp(text, "random"))
+		wish->seed = strtoull(text, NULL, 0);
+	else
+		REQUIRE(getrandom(&wish->seed, sizeof(wish->seed), 0) == sizeof(wish->seed));
+}
+
+static const struct {
+	const char *option, *variable;
+	void (*set)(struct wish *wish, const char *text);
+} wishes[] = {
+	{ "--seconds", "PFNBUF_HISTORY_SECONDS", set_seconds },
+	{ "--steps", "PFNBUF_HISTORY_STEPS", set_steps },
+	{ "--seed", "PFNBUF_HISTORY_SEED", set_seed },
+};
+
+static bool grant(struct wish *wish, const char *option, const char *text)
+{
+	for (size_t i = 0; i < sizeof(wishes) / sizeof(*wishes); i++)
+		if (!strcmp(wishes[i].option, option)) {
+			wishes[i].set(wish, text);
+			return true;
+		}
+	return false;
+}
+
+static bool read_wishes(struct wish *wish, int argc, char **argv)
+{
+	for (size_t i = 0; i < sizeof(wishes) / sizeof(*wishes); i++)
+		if (getenv(wishes[i].variable))
+			wishes[i].set(wish, getenv(wishes[i].variable));
+	for (int i = 1; i < argc; i += 2)
+		if (i + 1 == argc || !grant(wish, argv[i], argv[i + 1]))
+			return false;
+	return true;
 }
 
 int main(int argc, char **argv)
 {
 	struct progress *progress = mmap(NULL, sizeof(*progress), PROT_READ | PROT_WRITE,
 					 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	uint64_t steps = UINT64_MAX, first;
-	double seconds = HISTORY_SECONDS;
+	struct wish wish = { FIRST_SEED, HISTORY_STEPS, 1e9 };
 	int status;
 	pid_t pid;
 
 	REQUIRE(progress != MAP_FAILED);
-	progress->seed = (uint64_t)time(NULL) << 20;
-	if (getenv("PFNBUF_HISTORY_SECONDS"))
-		seconds = strtod(getenv("PFNBUF_HISTORY_SECONDS"), NULL);
-	if (getenv("PFNBUF_HISTORY_SEED"))
-		progress->seed = strtoull(getenv("PFNBUF_HISTORY_SEED"), NULL, 0);
-	for (int i = 1; i + 1 < argc; i += 2) {
-		if (!strcmp(argv[i], "--seconds"))
-			seconds = strtod(argv[i + 1], NULL);
-		else if (!strcmp(argv[i], "--steps"))
-			steps = strtoull(argv[i + 1], NULL, 0);
-		else if (!strcmp(argv[i], "--seed"))
-			progress->seed = strtoull(argv[i + 1], NULL, 0);
+	if (!read_wishes(&wish, argc, argv)) {
+		fprintf(stderr, "usage: %s [--seconds N | --steps N] [--seed N|random]\n", argv[0]);
+		return 2;
 	}
-	first = progress->seed;
-	printf("seed %" PRIu64 "\n", first);
+	printf("seed %" PRIu64 "\n", wish.seed);
 	fflush(NULL);
 	pid = fork();
 	REQUIRE(pid >= 0);
 	if (!pid) {
-		run_histories(progress, steps, now() + seconds);
+		run_histories(progress, &wish);
 		_exit(0);
 	}
 	REQUIRE(waitpid(pid, &status, 0) == pid);
-	printf("%" PRIu64 " steps in %" PRIu64 " histories\n", progress->steps,
-	       progress->seed - first);
+	printf("%" PRIu64 " steps in %" PRIu64 " histories\n", progress->histories * HISTORY_LEN,
+	       progress->histories);
 	if (status)
 		report(progress->seed);
 	return status != 0;

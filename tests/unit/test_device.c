@@ -557,6 +557,7 @@ static void what_bind_learns(void **state)
 	assert_int_equal(info.num_irqs, 5);
 	assert_int_equal(info.ioas_id, 0);
 	assert_int_equal(info.generation, 1);
+	assert_true(!info.removal_requests && !info.device_errors);
 	assert_true(info.bound && info.can_reset && info.memory_enabled);
 	assert_false(info.is_vf || info.low_power);
 
