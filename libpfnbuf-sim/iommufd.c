@@ -172,9 +172,11 @@ struct sim_idev *sim_idev_new(struct sim_ictx *ictx)
 	return idev;
 }
 
+static void leave(struct pfnbuf_sim *sim, struct sim_idev *idev);
+
 void sim_idev_free(struct pfnbuf_sim *sim, struct sim_idev *idev)
 {
-	sim_iommufd_detach(sim, idev);
+	leave(sim, idev);
 	sim_object_remove(idev->ictx, &idev->obj);
 	free(idev);
 }
@@ -405,7 +407,8 @@ static void forget_faults(struct sim_fault_queue *queue, const struct sim_idev *
 	}
 }
 
-int sim_iommufd_attach(struct pfnbuf_sim *sim, struct sim_idev *idev, uint32_t *pt_id)
+/* Attach, or replace what it is attached to (iommufd_device_change_pt). */
+static int change_pt(struct pfnbuf_sim *sim, struct sim_idev *idev, uint32_t *pt_id)
 {
 	struct sim_object *obj = sim_object_get(idev->ictx, *pt_id, 0);
 	struct sim_hwpt *old = idev->hwpt;
@@ -432,22 +435,92 @@ int sim_iommufd_attach(struct pfnbuf_sim *sim, struct sim_idev *idev, uint32_t *
 	return 0;
 }
 
-void sim_iommufd_detach(struct pfnbuf_sim *sim, struct sim_idev *idev)
+/* To attach is refused for the device's own sake: with @error, if @pt_id is what one attaches to. */
+static int refuse(const struct sim_idev *idev, uint32_t pt_id, int error)
+{
+	const struct sim_object *obj = sim_object_get(idev->ictx, pt_id, 0);
+
+	if (!obj)
+		return -ENOENT;
+	return obj->type == SIM_OBJ_IOAS || obj->type == SIM_OBJ_HWPT || obj->type == SIM_OBJ_NESTED
+		       ? error
+		       : -EINVAL;
+}
+
+static void leave(struct pfnbuf_sim *sim, struct sim_idev *idev)
 {
 	struct sim_hwpt *hwpt = idev->hwpt;
 
 	if (!hwpt)
 		return;
 	idev->hwpt = NULL;
+	idev->as_pasid = false;
 	forget_faults(hwpt->fault, idev);
 	sim_ioas_unreserve(hwpt->ioas, idev);
 	hwpt_put(sim, hwpt);
 }
 
-/* No HWPT here has been made for PASIDs (iommufd_hwpt_pasid_compat). */
-int sim_iommufd_attach_pasid(struct sim_idev *idev, uint32_t pt_id)
+/*
+ * VFIO counts an attachment as PASID 0 (IOMMU_NO_PASID) apart from the plain one, iommufd has one
+ * place for both: neither replaces the other, and neither ends it (drivers/vfio/iommufd.c).
+ */
+int sim_iommufd_attach(struct pfnbuf_sim *sim, struct sim_idev *idev, uint32_t *pt_id)
 {
-	return sim_object_get(idev->ictx, pt_id, 0) ? -EINVAL : -ENOENT;
+	return idev->as_pasid ? refuse(idev, *pt_id, -EBUSY) : change_pt(sim, idev, pt_id);
+}
+
+void sim_iommufd_detach(struct pfnbuf_sim *sim, struct sim_idev *idev)
+{
+	if (!idev->as_pasid)
+		leave(sim, idev);
+}
+
+/*
+ * What VFIO takes for a PASID that is attached already: asked for it, its table answers -EINVAL, the
+ * same number. A HWPT that an IOAS has not yet is made, and filled, before the replacing fails.
+ */
+#define PASID_EINVAL ((uint32_t)-EINVAL)
+
+static int replace_nothing(struct pfnbuf_sim *sim, struct sim_idev *idev, uint32_t pt_id)
+{
+	struct sim_ioas *ioas = sim_ioas_get(idev->ictx, pt_id);
+	struct sim_hwpt *hwpt;
+	int ret;
+
+	if (!ioas)
+		return refuse(idev, pt_id, -EINVAL);
+	ret = hwpt_new(sim, idev, ioas, NULL, &hwpt);
+	if (ret)
+		return ret;
+	ret = sim_ioas_add_hwpt(sim, ioas, hwpt);
+	hwpt_destroy(sim, hwpt);
+	return ret ? ret : -EINVAL;
+}
+
+int sim_iommufd_attach_pasid(struct pfnbuf_sim *sim, struct sim_idev *idev, uint32_t pasid,
+			     uint32_t *pt_id)
+{
+	int ret;
+
+	if (pasid == PASID_EINVAL)
+		return replace_nothing(sim, idev, *pt_id);
+	if (pasid > INT32_MAX)
+		return -ENOSPC;
+	/* No HWPT here has been made for PASIDs (iommufd_hwpt_pasid_compat). */
+	if (pasid)
+		return refuse(idev, *pt_id, -EINVAL);
+	if (idev->hwpt && !idev->as_pasid)
+		return refuse(idev, *pt_id, -EBUSY);
+	ret = change_pt(sim, idev, pt_id);
+	if (!ret)
+		idev->as_pasid = true;
+	return ret;
+}
+
+void sim_iommufd_detach_pasid(struct pfnbuf_sim *sim, struct sim_idev *idev, uint32_t pasid)
+{
+	if (!pasid && idev->as_pasid)
+		leave(sim, idev);
 }
 
 /* --------------------------------------------------------------------------- calls */

@@ -421,6 +421,7 @@ struct sim_idev {
 	struct sim_vdev *vdev; /* NULL: a mock device */
 	struct sim_mock *mock;
 	struct sim_hwpt *hwpt; /* attached to; NULL: DMA is blocked */
+	bool as_pasid;	       /* and this as PASID 0 */
 };
 
 struct sim_fault_queue {
@@ -475,8 +476,10 @@ int sim_iommufd_bind(struct pfnbuf_sim *sim, struct sim_ictx *ictx, struct sim_v
 void sim_iommufd_unbind(struct pfnbuf_sim *sim, struct sim_vdev *vdev);
 int sim_iommufd_attach(struct pfnbuf_sim *sim, struct sim_idev *idev, uint32_t *pt_id);
 void sim_iommufd_detach(struct pfnbuf_sim *sim, struct sim_idev *idev);
-/* The error of attaching one PASID of a device whose IOMMU has none. */
-int sim_iommufd_attach_pasid(struct sim_idev *idev, uint32_t pt_id);
+/* By PASID, on a device whose IOMMU has none: 0 is the device itself, others are refused. */
+int sim_iommufd_attach_pasid(struct pfnbuf_sim *sim, struct sim_idev *idev, uint32_t pasid,
+			     uint32_t *pt_id);
+void sim_iommufd_detach_pasid(struct pfnbuf_sim *sim, struct sim_idev *idev, uint32_t pasid);
 int sim_iommufd_compat_ioctl(struct pfnbuf_sim *sim, struct sim_ictx *ictx, unsigned long request,
 			     uint64_t arg);
 struct sim_ioas *sim_ioas_get(struct sim_ictx *ictx, uint32_t id);

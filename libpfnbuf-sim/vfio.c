@@ -221,11 +221,13 @@ static int ioctl_attach(struct sim_vdev *vdev, uint64_t arg)
 			return -EINVAL;
 		if (sim_copy_in(&attach.pasid, arg + minimum, sizeof(attach.pasid)))
 			return -EFAULT;
-		return sim_iommufd_attach_pasid(vdev->idev, attach.pt_id);
+		ret = sim_iommufd_attach_pasid(vdev->sim, vdev->idev, attach.pasid, &attach.pt_id);
+	} else {
+		ret = sim_iommufd_attach(vdev->sim, vdev->idev, &attach.pt_id);
 	}
-	ret = sim_iommufd_attach(vdev->sim, vdev->idev, &attach.pt_id);
 	if (ret)
 		return ret;
+	/* What is undone is the plain attachment, whichever it was (vfio_df_ioctl_attach_pt). */
 	if (sim_copy_out(arg + offsetof(struct vfio_device_attach_iommufd_pt, pt_id), &attach.pt_id,
 			 sizeof(attach.pt_id))) {
 		sim_iommufd_detach(vdev->sim, vdev->idev);
@@ -246,7 +248,10 @@ static int ioctl_detach(struct sim_vdev *vdev, uint64_t arg)
 	if (detach.flags & VFIO_DEVICE_DETACH_PASID) {
 		if (detach.argsz < sizeof(detach))
 			return -EINVAL;
-		return sim_copy_in(&detach.pasid, arg + minimum, sizeof(detach.pasid));
+		if (sim_copy_in(&detach.pasid, arg + minimum, sizeof(detach.pasid)))
+			return -EFAULT;
+		sim_iommufd_detach_pasid(vdev->sim, vdev->idev, detach.pasid);
+		return 0;
 	}
 	sim_iommufd_detach(vdev->sim, vdev->idev);
 	return 0;

@@ -283,6 +283,202 @@ static void close_detaches(struct conf *c, const void *data)
 	expect(c, conf_destroy(c, fd, ioas), 0);
 }
 
+/* ------------------------------------------------------------- attaching by PASID */
+
+static int attach_pasid(struct conf *c, int device, uint32_t pasid, uint32_t *pt_id)
+{
+	struct vfio_device_attach_iommufd_pt cmd = { .argsz = sizeof(cmd),
+						     .flags = VFIO_DEVICE_ATTACH_PASID,
+						     .pt_id = *pt_id,
+						     .pasid = pasid };
+	int ret = conf_ioctl(c, device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &cmd);
+
+	*pt_id = cmd.pt_id;
+	return ret;
+}
+
+static int detach_pasid(struct conf *c, int device, uint32_t pasid)
+{
+	struct vfio_device_detach_iommufd_pt cmd = { .argsz = sizeof(cmd),
+						     .flags = VFIO_DEVICE_DETACH_PASID,
+						     .pasid = pasid };
+
+	return conf_ioctl(c, device, VFIO_DEVICE_DETACH_IOMMUFD_PT, &cmd);
+}
+
+/* The IOAS has the device's reserved range: a mapping there is refused while it is attached. */
+static bool attached(struct conf *c, int iommufd, uint32_t ioas)
+{
+	int ret = conf_probe_iova(c, iommufd, ioas, 0xfee00000);
+
+	expect_true(c, !ret || ret == -EINVAL);
+	return ret;
+}
+
+static void pasid_0_attaches(struct conf *c, const void *data)
+{
+	int fd = conf_iommufd_open(c);
+	uint32_t ioas = conf_ioas_new(c, fd), pt = ioas;
+	int dev = conf_device_open(c, PLAIN, fd, 0);
+
+	(void)data;
+	expect(c, attach_pasid(c, dev, 0, &pt), 0);
+	expect_true(c, pt != ioas);
+	expect_true(c, attached(c, fd, ioas));
+	expect(c, conf_destroy(c, fd, ioas), -EBUSY);
+	expect(c, conf_close(c, dev), 0);
+	expect(c, conf_destroy(c, fd, pt), -ENOENT);
+	expect(c, conf_destroy(c, fd, ioas), 0);
+}
+
+static void pasid_0_moves(struct conf *c, const void *data)
+{
+	int fd = conf_iommufd_open(c);
+	uint32_t first = conf_ioas_new(c, fd), second = conf_ioas_new(c, fd), missing = 99;
+	uint32_t pt = first, hwpt, again;
+	int dev = conf_device_open(c, PLAIN, fd, 0);
+
+	(void)data;
+	expect(c, attach_pasid(c, dev, 0, &pt), 0);
+	hwpt = pt;
+	again = first;
+	expect(c, attach_pasid(c, dev, 0, &again), 0);
+	expect(c, again, hwpt);
+	expect(c, attach_pasid(c, dev, 0, &missing), -ENOENT);
+	expect_true(c, attached(c, fd, first));
+	pt = second;
+	expect(c, attach_pasid(c, dev, 0, &pt), 0);
+	expect_true(c, !attached(c, fd, first));
+	expect_true(c, attached(c, fd, second));
+	expect(c, conf_destroy(c, fd, first), 0);
+}
+
+static void pasid_0_then_plain(struct conf *c, const void *data)
+{
+	int fd = conf_iommufd_open(c);
+	uint32_t ioas = conf_ioas_new(c, fd), other = conf_ioas_new(c, fd), pt = ioas;
+	uint32_t devid = 0, hwpt, missing = 99;
+	int dev = conf_cdev(c, PLAIN);
+
+	(void)data;
+	expect(c, conf_bind(c, dev, fd, &devid), 0);
+	expect(c, attach_pasid(c, dev, 0, &pt), 0);
+	hwpt = pt;
+	expect(c, conf_attach(c, dev, &hwpt), -EBUSY);
+	pt = ioas;
+	expect(c, conf_attach(c, dev, &pt), -EBUSY);
+	pt = other;
+	expect(c, conf_attach(c, dev, &pt), -EBUSY);
+	expect(c, conf_attach(c, dev, &devid), -EINVAL);
+	expect(c, conf_attach(c, dev, &missing), -ENOENT);
+	expect(c, conf_detach(c, dev), 0);
+	expect_true(c, attached(c, fd, ioas));
+	expect(c, detach_pasid(c, dev, 1), 0);
+	expect_true(c, attached(c, fd, ioas));
+	expect(c, detach_pasid(c, dev, 0), 0);
+	expect_true(c, !attached(c, fd, ioas));
+	expect(c, conf_destroy(c, fd, hwpt), -ENOENT);
+	pt = ioas;
+	expect(c, conf_attach(c, dev, &pt), 0);
+}
+
+static void plain_then_pasid_0(struct conf *c, const void *data)
+{
+	int fd = conf_iommufd_open(c);
+	uint32_t ioas = conf_ioas_new(c, fd), other = conf_ioas_new(c, fd), pt = ioas, hwpt;
+	int dev = conf_device_open(c, PLAIN, fd, 0);
+
+	(void)data;
+	expect(c, conf_attach(c, dev, &pt), 0);
+	hwpt = pt;
+	expect(c, attach_pasid(c, dev, 0, &pt), -EBUSY);
+	expect(c, pt, hwpt);
+	pt = other;
+	expect(c, attach_pasid(c, dev, 0, &pt), -EBUSY);
+	expect(c, conf_destroy(c, fd, other), 0);
+	expect(c, detach_pasid(c, dev, 0), 0);
+	expect_true(c, attached(c, fd, ioas));
+	expect(c, conf_attach(c, dev, &hwpt), 0);
+	expect(c, conf_detach(c, dev), 0);
+	expect_true(c, !attached(c, fd, ioas));
+	pt = ioas;
+	expect(c, attach_pasid(c, dev, 0, &pt), 0);
+}
+
+static void pasid_of_unattached(struct conf *c, const void *data)
+{
+	int fd = conf_iommufd_open(c);
+	uint32_t ioas = conf_ioas_new(c, fd), pt = 99;
+	int dev = conf_device_open(c, PLAIN, fd, 0);
+
+	(void)data;
+	expect(c, attach_pasid(c, dev, 0, &pt), -ENOENT);
+	expect(c, conf_attach(c, dev, &ioas), 0);
+	expect(c, detach_pasid(c, dev, 0), 0);
+	expect(c, detach_pasid(c, dev, 7), 0);
+	expect(c, detach_pasid(c, dev, UINT32_MAX), 0);
+}
+
+static void pasid_too_large(struct conf *c, const void *data)
+{
+	int fd = conf_iommufd_open(c);
+	uint32_t ioas = conf_ioas_new(c, fd), missing = 99;
+	int dev = conf_device_open(c, PLAIN, fd, 0);
+
+	(void)data;
+	expect(c, attach_pasid(c, dev, INT32_MAX, &ioas), -EINVAL);
+	expect(c, attach_pasid(c, dev, INT32_MAX, &missing), -ENOENT);
+	expect(c, attach_pasid(c, dev, 1U << 31, &ioas), -ENOSPC);
+	expect(c, attach_pasid(c, dev, UINT32_MAX, &missing), -ENOSPC);
+}
+
+static void pasid_einval(struct conf *c, const void *data)
+{
+	const uint32_t pasid = (uint32_t)-EINVAL;
+	int fd = conf_iommufd_open(c);
+	uint32_t ioas = conf_ioas_new(c, fd), missing = 99, devid = 0;
+	void *mem = conf_memory(c, PAGE);
+	int dev = conf_cdev(c, PLAIN);
+
+	(void)data;
+	expect(c, conf_bind(c, dev, fd, &devid), 0);
+	expect(c, attach_pasid(c, dev, pasid, &missing), -ENOENT);
+	expect(c, attach_pasid(c, dev, pasid, &devid), -EINVAL);
+	expect(c, attach_pasid(c, dev, pasid, &ioas), -EINVAL);
+	expect(c, conf_map(c, fd, ioas, mem, PAGE, BASE), 0);
+	expect(c, attach_pasid(c, dev, pasid, &ioas), -EINVAL);
+	expect(c, conf_munmap(c, mem, PAGE), 0);
+	expect(c, attach_pasid(c, dev, pasid, &ioas), -EFAULT);
+	expect(c, detach_pasid(c, dev, pasid), 0);
+	expect(c, conf_destroy(c, fd, ioas), 0);
+}
+
+/* The new pt_id cannot be written back: whether the device is attached then. */
+static void attach_unwritable(struct conf *c, const void *data)
+{
+	uint32_t flags = *(const uint32_t *)data;
+	int fd = conf_iommufd_open(c), mem = conf_memfd(c, PAGE);
+	uint32_t ioas = conf_ioas_new(c, fd);
+	int dev = conf_device_open(c, PLAIN, fd, 0);
+	struct vfio_device_attach_iommufd_pt cmd = { .argsz = sizeof(cmd),
+						     .flags = flags,
+						     .pt_id = ioas };
+	void *arg = NULL;
+
+	expect(c, c->kernel->pwrite(c->kernel->data, mem, &cmd, sizeof(cmd), 0), sizeof(cmd));
+	expect(c, conf_mmap(c, PAGE, PROT_READ, MAP_SHARED, mem, 0, &arg), 0);
+	expect(c, conf_ioctl(c, dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, arg), -EFAULT);
+	expect(c, attached(c, fd, ioas), flags & VFIO_DEVICE_ATTACH_PASID);
+	expect(c, detach_pasid(c, dev, 0), 0);
+	expect_true(c, !attached(c, fd, ioas));
+}
+
+#define PASID(rule, run, ...)                                                                      \
+	{                                                                                          \
+		rule, "drivers/vfio/iommufd.c:vfio_iommufd_physical_pasid_attach_ioas", run,       \
+			__VA_ARGS__, NEED_IOMMUFD | NEED_PLAIN                                     \
+	}
+
 /* --------------------------------------------------------------------- what it has */
 
 static void bound_bad_address(struct conf *c, const void *data)
@@ -955,6 +1151,21 @@ static const struct conf_case device[] = {
 	{ "DETACH of what is not attached: 0",
 	  "drivers/vfio/iommufd.c:vfio_iommufd_physical_detach_ioas", detach_unattached, DEV },
 	{ "closing the device detaches it", CDEV "vfio_df_unbind_iommufd", close_detaches, DEV },
+	PASID("ATTACH as PASID 0 attaches the device, closing detaches it", pasid_0_attaches, NULL),
+	PASID("ATTACH as PASID 0 again moves the device", pasid_0_moves, NULL),
+	PASID("ATTACH after one as PASID 0: EBUSY; only DETACH as PASID 0 ends it",
+	      pasid_0_then_plain, NULL),
+	PASID("ATTACH as PASID 0 after a plain one: EBUSY; only the plain DETACH ends it",
+	      plain_then_pasid_0, NULL),
+	PASID("DETACH of a PASID that is not attached: 0", pasid_of_unattached, NULL),
+	PASID("ATTACH of a PASID above INT_MAX: ENOSPC, whatever to", pasid_too_large, NULL),
+	PASID("ATTACH of PASID -EINVAL replaces what is not there: EINVAL, or why it cannot be "
+	      "mapped",
+	      pasid_einval, NULL),
+	PASID("ATTACH that cannot write pt_id back: EFAULT, and not attached", attach_unwritable,
+	      &(const uint32_t){ 0 }),
+	PASID("ATTACH as PASID 0 that cannot write pt_id back: EFAULT, and attached",
+	      attach_unwritable, &(const uint32_t){ VFIO_DEVICE_ATTACH_PASID }),
 
 	ARGUMENT("ATTACH", VFIO_DEVICE_ATTACH_IOMMUFD_PT, 12),
 	ARGUMENT("DETACH", VFIO_DEVICE_DETACH_IOMMUFD_PT, 8),

@@ -187,6 +187,7 @@ static struct outcome device_attach(struct world *w, const struct op *op)
 	struct vfio_device_attach_iommufd_pt arg = {
 		.argsz = op->x ? (uint32_t)op->x : 12,
 		.flags = (uint32_t)op->y,
+		.pasid = op->c,
 	};
 
 	if (op->b < NR_IOASES)
@@ -203,6 +204,7 @@ static struct outcome device_detach(struct world *w, const struct op *op)
 	struct vfio_device_detach_iommufd_pt arg = {
 		.argsz = op->x ? (uint32_t)op->x : 8,
 		.flags = (uint32_t)op->y,
+		.pasid = op->c,
 	};
 
 	return plain(ioctl_on(w, w->device_fds[op->a], VFIO_DEVICE_DETACH_IOMMUFD_PT, &arg));
@@ -754,9 +756,17 @@ static void draw_bind(struct op *op, uint64_t *seed)
 
 static void draw_attach(struct op *op, uint64_t *seed)
 {
+	static const uint32_t pasids[] = { 1, INT32_MAX, 1U << 31, (uint32_t)-EINVAL, UINT32_MAX };
+
 	op->b = (uint32_t)pick(seed, NR_IOASES + NR_HWPTS + 1);
 	op->x = once_in(seed, 16) ? pick(seed, 20) : 0;
 	op->y = once_in(seed, 16) ? pick(seed, 4) : 0;
+	/* PASID 0 is the device itself. */
+	if (once_in(seed, 8)) {
+		op->x = sizeof(struct vfio_device_attach_iommufd_pt);
+		op->y = VFIO_DEVICE_ATTACH_PASID;
+		op->c = once_in(seed, 3) ? pasids[pick(seed, SIZE(pasids))] : 0;
+	}
 }
 
 static void draw_argsz(struct op *op, uint64_t *seed)
