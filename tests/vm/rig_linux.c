@@ -45,8 +45,6 @@ static void open_device(struct rig *rig, unsigned vendor, unsigned id, unsigned 
 {
 	char bdf[RAW_BDF_SIZE];
 
-	if (*device)
-		return;
 	REQUIRE(raw_find(vendor, id, nth, bdf) == 0);
 	REQUIRE(pfnbuf_device_open(rig->ctx, bdf, device) == 0);
 	REQUIRE(pfnbuf_device_bind(*device, NULL) == 0);
@@ -63,14 +61,21 @@ static void write_tags(struct pfnbuf_device *device, uint64_t what)
 	}
 }
 
+/* One that is open stays as it is: each of these calls would wake it. */
+static void open_function(struct rig *rig, unsigned nth, uint64_t what,
+			  struct pfnbuf_device **device)
+{
+	if (*device)
+		return;
+	open_device(rig, RAW_IVSHMEM, nth, device);
+	REQUIRE(pfnbuf_device_set_memory_decode(*device, true) == 0);
+	write_tags(*device, what);
+}
+
 void rig_open_devices(struct rig *rig)
 {
-	open_device(rig, RAW_IVSHMEM, 2, &rig->card);
-	open_device(rig, RAW_IVSHMEM, 3, &rig->other);
-	REQUIRE(pfnbuf_device_set_memory_decode(rig->card, true) == 0);
-	REQUIRE(pfnbuf_device_set_memory_decode(rig->other, true) == 0);
-	write_tags(rig->card, RIG_TAG_CARD);
-	write_tags(rig->other, RIG_TAG_OTHER);
+	open_function(rig, 2, RIG_TAG_CARD, &rig->card);
+	open_function(rig, 3, RIG_TAG_OTHER, &rig->other);
 }
 
 static void start_engine(struct rig *rig)
