@@ -141,6 +141,14 @@ enum {
  */
 PFNBUF_API void pfnbuf_sim_set_selftest(struct pfnbuf_sim *sim, unsigned flags);
 
+enum {
+	/** an IOAS maps dma-bufs of several ranges, which Linux 7.3 refuses with EOPNOTSUPP */
+	PFNBUF_SIM_IMPORT_RANGES = 1 << 0,
+};
+
+/** Add interfaces that are proposed for Linux and not in 7.3, or none (at first). */
+PFNBUF_API void pfnbuf_sim_set_proposed(struct pfnbuf_sim *sim, unsigned flags);
+
 /* --------------------------------------------------- what it would really reach -- */
 
 /**

@@ -9,6 +9,16 @@
 
 #define KMALLOC_MAX (4U << 20)
 
+uint64_t sim_dmabuf_at(const struct sim_dmabuf *dmabuf, uint64_t offset, uint64_t *room)
+{
+	const struct vfio_region_dma_range *range = dmabuf->ranges;
+
+	for (; offset >= range->length; range++)
+		offset -= range->length;
+	*room = range->length - offset;
+	return range->offset + offset;
+}
+
 static void unlink_dmabuf(struct sim_dmabuf *dmabuf)
 {
 	if (!dmabuf->vdev)

@@ -317,7 +317,7 @@ static int pages_from_dmabuf(const struct pfnbuf_sim *sim, struct sim_dmabuf *dm
 	 * More than one range needs an interface between exporter and importer that is not there
 	 * yet.
 	 */
-	if (dmabuf->nr_ranges != 1)
+	if (dmabuf->nr_ranges != 1 && !(sim->proposed & PFNBUF_SIM_IMPORT_RANGES))
 		return -EOPNOTSUPP;
 	ret = pages_new(SIM_PAGES_DMABUF, start, length, writable, &pages);
 	if (ret)
@@ -936,6 +936,25 @@ static int transfer_other(const struct sim_pages *pages, uint64_t va, uint8_t *d
 	return ret;
 }
 
+/* To or from a BAR, whose ranges follow one another in the dma-buf. */
+static int transfer_dmabuf(const struct sim_dmabuf *dmabuf, uint64_t offset, uint8_t *data,
+			   size_t length, bool write)
+{
+	int fd = dmabuf->bytes->bars[dmabuf->bar].fd;
+
+	while (length) {
+		uint64_t room, at = sim_dmabuf_at(dmabuf, offset, &room);
+		size_t chunk = MIN(length, room);
+
+		if (transfer_file(fd, at, data, chunk, write) != (ssize_t)chunk)
+			return -EFAULT;
+		offset += chunk;
+		data += chunk;
+		length -= chunk;
+	}
+	return 0;
+}
+
 /* A transfer within one area: 0 or -EFAULT. */
 static int transfer(const struct sim_area *area, uint64_t iova, uint8_t *data, size_t length,
 		    bool write)
@@ -949,14 +968,9 @@ static int transfer(const struct sim_area *area, uint64_t iova, uint8_t *data, s
 	if (pages->kind == SIM_PAGES_USER)
 		return pages->mm ? transfer_other(pages, source, data, length, write)
 				 : transfer_user(source, data, length, write);
-	if (pages->kind == SIM_PAGES_FILE) {
-		fd = pages->file->fd;
-	} else if (!pages->dmabuf->bytes) {
-		fd = pages->dmabuf->file->anchor;
-	} else {
-		fd = pages->dmabuf->bytes->bars[pages->dmabuf->bar].fd;
-		source += pages->dmabuf->ranges[0].offset;
-	}
+	if (pages->kind == SIM_PAGES_DMABUF && pages->dmabuf->bytes)
+		return transfer_dmabuf(pages->dmabuf, source, data, length, write);
+	fd = pages->kind == SIM_PAGES_FILE ? pages->file->fd : pages->dmabuf->file->anchor;
 	return transfer_file(fd, source, data, length, write) == (ssize_t)length ? 0 : -EFAULT;
 }
 

@@ -704,6 +704,12 @@ void pfnbuf_sim_set_memlock(struct pfnbuf_sim *sim, uint64_t bytes)
 	sim->memlock = bytes;
 }
 
+void pfnbuf_sim_set_proposed(struct pfnbuf_sim *sim, unsigned flags)
+{
+	SIM_LOCKED(sim);
+	sim->proposed = flags;
+}
+
 void pfnbuf_sim_set_selftest(struct pfnbuf_sim *sim, unsigned flags)
 {
 	SIM_LOCKED(sim);

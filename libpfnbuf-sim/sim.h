@@ -297,6 +297,8 @@ struct sim_dmabuf {
 
 /* A dma-buf of the kernel's own memory: its fd. */
 int sim_dmabuf_make(struct pfnbuf_sim *sim, uint64_t size, uint32_t open_flags);
+/* Where in its BAR a byte of a dma-buf is; *room: how many from there on follow one another. */
+uint64_t sim_dmabuf_at(const struct sim_dmabuf *dmabuf, uint64_t offset, uint64_t *room);
 int sim_dmabuf_export(struct sim_vdev *vdev, uint32_t flags, uint64_t arg, size_t argsz);
 void sim_dmabuf_disown(struct sim_dmabuf *dmabuf);
 
@@ -641,6 +643,7 @@ struct pfnbuf_sim {
 	uint64_t memlock, pinned;
 	unsigned aperture_bits;
 	unsigned selftest; /* PFNBUF_SIM_SELFTEST, ... */
+	unsigned proposed; /* PFNBUF_SIM_IMPORT_RANGES, ... */
 	uint64_t walks;
 
 	struct sim_vm *vms;

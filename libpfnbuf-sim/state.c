@@ -52,12 +52,14 @@ static const char *source(const struct sim_area *area, char *buf, size_t size)
 {
 	const struct sim_pages *pages = area->pages;
 	unsigned long long at = pages->base + area->start_byte;
+	uint64_t room;
 
 	if (pages->kind == SIM_PAGES_DMABUF && !pages->dmabuf->bytes)
 		snprintf(buf, size, "test dma-buf 0x%llx", at);
 	else if (pages->kind == SIM_PAGES_DMABUF)
 		snprintf(buf, size, "%s BAR %u 0x%llx", pages->dmabuf->bytes->bdf,
-			 pages->dmabuf->bar, at + pages->dmabuf->ranges[0].offset);
+			 pages->dmabuf->bar,
+			 (unsigned long long)sim_dmabuf_at(pages->dmabuf, at, &room));
 	else if (pages->kind == SIM_PAGES_FILE)
 		snprintf(buf, size, "file 0x%llx", at);
 	else

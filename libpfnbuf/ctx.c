@@ -27,6 +27,7 @@ struct pfnbuf_ctx {
 	pthread_mutex_t iommufd_lock;
 	int iommufd; /* -1: not opened yet */
 	bool iommufd_borrowed;
+	atomic_int imports_ranges; /* -1: not tried yet */
 
 	pthread_mutex_t queue;	    /* what follows */
 	struct pfnbuf_watch queued; /* an eventfd, signalled for events that no watch announced */
@@ -138,6 +139,7 @@ int pfnbuf_ctx_new(struct pfnbuf_ctx **ctxp, const struct pfnbuf_ctx_opts *opts)
 	ctx->log_data = opts->log_data;
 	ctx->iommufd = opts->iommufd > 0 ? opts->iommufd : -1;
 	ctx->iommufd_borrowed = opts->iommufd > 0;
+	ctx->imports_ranges = -1;
 	r = open_fds(ctx, opts->engine);
 	if (r < 0) {
 		free_memory(ctx);
@@ -218,6 +220,16 @@ int pfnbuf_ctx_get_iommufd(struct pfnbuf_ctx *ctx)
 		return pfnbuf_failed(r, "open /dev/iommu", path, NULL);
 	ctx->iommufd = r;
 	return r;
+}
+
+int pfnbuf_ctx_imports_ranges(struct pfnbuf_ctx *ctx)
+{
+	return atomic_load(&ctx->imports_ranges);
+}
+
+void pfnbuf_ctx_learn_import(struct pfnbuf_ctx *ctx, bool takes_ranges)
+{
+	atomic_store(&ctx->imports_ranges, takes_ranges);
 }
 
 /* ---------------------------------------------------------------- objects ------------------- */

@@ -234,6 +234,13 @@ void pfnbuf_ctx_forget_window(struct pfnbuf_ctx *ctx, const struct pfnbuf_window
 /* Close an fd at the end of an object; a failure goes to the log. */
 void pfnbuf_ctx_close_fd(struct pfnbuf_ctx *ctx, int fd, const char *object);
 
+/*
+ * Whether this kernel imports dma-bufs of several ranges, as far as it was tried: 1, 0, or
+ * negative where it was not.
+ */
+int pfnbuf_ctx_imports_ranges(struct pfnbuf_ctx *ctx);
+void pfnbuf_ctx_learn_import(struct pfnbuf_ctx *ctx, bool takes_ranges);
+
 /* The system's page size in bytes. */
 uint64_t pfnbuf_page_size(void);
 

@@ -7,6 +7,11 @@
  * matter of two sets of pieces: those only the old one has go, those only the new one has come, and
  * where the layouts agree nobody looks.
  *
+ * An area shows one range of one buffer. Linux 7.3 imports dma-bufs of one range only
+ * (drivers/vfio/pci/vfio_pci_dmabuf.c), so each stretch of a sparse BAR is a buffer of its own; a
+ * kernel that imports several gets one for all. A BAR in one piece needs one in any case: runs are
+ * imported by their offset in it.
+ *
  * The window keeps its slots, because their ids may change; its areas are in the IOAS's ledger.
  */
 #include <inttypes.h>
@@ -1466,12 +1471,59 @@ static int find_stretches(struct pfnbuf_window *w, const struct pfnbuf_bar *bar,
 	return 0;
 }
 
+/*
+ * Whether the kernel imports a dma-buf of several ranges, as this one is: 1, 0, or a negative
+ * errno. Where the device's memory is off it does not tell.
+ */
+static int imports_ranges(const struct pfnbuf_window *w, struct pfnbuf_buf *buf)
+{
+	int r = pfnbuf_ctx_imports_ranges(w->ctx);
+
+	if (r >= 0)
+		return r;
+	r = pfnbuf_buf_verify(buf);
+	if (r == 0 || (r < 0 && r != -EOPNOTSUPP))
+		return r;
+	pfnbuf_ctx_learn_import(w->ctx, r > 0);
+	return r > 0;
+}
+
+static struct pfnbuf_range slice_of(const struct pfnbuf_window *w, const struct stretch *s)
+{
+	return (struct pfnbuf_range){ w->bar_offset + s->offset, s->length };
+}
+
+/* One dma-buf for several stretches, where the kernel imports such. */
+static int export_together(struct pfnbuf_window *w)
+{
+	cleanup_free struct pfnbuf_range *slices = calloc(w->nr_stretches, sizeof(*slices));
+	struct pfnbuf_buf *buf;
+	uint64_t offset = 0;
+	int r;
+
+	if (!slices)
+		return no_memory(w, "pfnbuf_window_new_bar");
+	for (size_t i = 0; i < w->nr_stretches; i++)
+		slices[i] = slice_of(w, &w->stretches[i]);
+	r = pfnbuf_device_export(w->device, w->bar, slices, w->nr_stretches, &buf);
+	if (r < 0)
+		return r;
+	r = imports_ranges(w, buf);
+	for (size_t i = 0; r > 0 && i < w->nr_stretches; i++) {
+		w->stretches[i].buf = pfnbuf_buf_ref(buf);
+		w->stretches[i].buf_offset = offset;
+		offset += w->stretches[i].length;
+	}
+	pfnbuf_buf_unref(buf);
+	return r;
+}
+
 static int open_stretch(const struct pfnbuf_window *w, struct stretch *s)
 {
-	const struct pfnbuf_range slice = { w->bar_offset + s->offset, s->length };
+	const struct pfnbuf_range slice = slice_of(w, s);
 	int r = 0;
 
-	if (w->ioas)
+	if (w->ioas && !s->buf)
 		r = pfnbuf_device_export(w->device, w->bar, &slice, 1, &s->buf);
 	if (r >= 0 && w->vm) {
 		r = pfnbuf_device_bar_map(w->device, w->bar, slice.offset, slice.length, &s->addr);
@@ -1511,6 +1563,8 @@ int pfnbuf_window_new_bar(struct pfnbuf_device *device, unsigned bar,
 	w->bar_offset = part->offset;
 	snprintf(w->name, sizeof(w->name), "window of %.32s BAR %u", object, bar);
 	r = find_stretches(w, &info, part);
+	if (r >= 0 && w->ioas && w->nr_stretches > 1 && pfnbuf_ctx_imports_ranges(w->ctx) != 0)
+		r = export_together(w);
 	for (size_t i = 0; r >= 0 && i < w->nr_stretches; i++)
 		r = open_stretch(w, &w->stretches[i]);
 	if (r >= 0)

@@ -610,22 +610,27 @@ static void msix_is_a_hole_by_default(void **state)
 	pfnbuf_window_free(w);
 }
 
+static const struct pfnbuf_range three_parts[] = {
+	{ 16 * PAGE, 8 * PAGE },
+	{ 0, 4 * PAGE },
+	{ 4 * PAGE, 4 * PAGE },
+};
+
+static void have_sparse_card(struct rig *rig)
+{
+	rig->card = pfnbuf_device_close(rig->card);
+	rig->sparse = three_parts;
+	rig->nr_sparse = 3;
+	rig_open_devices(rig);
+}
+
 static void sparse_bars_are_honoured(void **state)
 {
 	struct rig *rig = *state;
-	static const struct pfnbuf_range sparse[] = {
-		{ 16 * PAGE, 8 * PAGE },
-		{ 0, 4 * PAGE },
-		{ 4 * PAGE, 4 * PAGE },
-	};
 	struct pfnbuf_layout *layout, *expected;
 	struct pfnbuf_window *w;
-	struct pfnbuf_sim_counts counts;
 
-	rig->card = pfnbuf_device_close(rig->card);
-	rig->sparse = sparse;
-	rig->nr_sparse = 3;
-	rig_open_devices(rig);
+	have_sparse_card(rig);
 	w = new_bar(rig, 0);
 	assert_int_equal(pfnbuf_window_default_layout(w, &layout), 0);
 	expected = rig_layout("ssssssss........ssssssss........");
@@ -634,12 +639,116 @@ static void sparse_bars_are_honoured(void **state)
 	assert_int_equal(pfnbuf_window_set_layout(w, layout), 0);
 	reaches(rig, w, RIG_TAG_CARD, "ssssssss........ssssssss........");
 	plan_is(w, NULL, "ss.sssss........ssssssss........", "U0+4 D0+4 S0+2 S3+1 M0+2 M3+1");
-	pfnbuf_sim_get_counts(rig->sim, &counts);
-	assert_int_equal(counts.dma_bufs, 3);
 	assert_int_equal(pfnbuf_window_convert(w, 15 * PAGE, PAGE, PFNBUF_SHARED), -EINVAL);
 	assert_non_null(strstr(pfnbuf_last_error(), "cannot be mapped"));
 	pfnbuf_layout_free(layout);
 	pfnbuf_layout_free(expected);
+	pfnbuf_window_free(w);
+	rig->nr_sparse = 0;
+}
+
+static uint64_t dma_bufs(const struct rig *rig)
+{
+	struct pfnbuf_sim_counts counts;
+
+	pfnbuf_sim_get_counts(rig->sim, &counts);
+	return counts.dma_bufs;
+}
+
+/* Make the window and say how many scratch IOASes it took, which is where imports are tried. */
+static struct pfnbuf_window *new_sparse(struct rig *rig, unsigned *scratches)
+{
+	struct rig_call log[64];
+	struct pfnbuf_window *w;
+
+	rig_count(rig, log, 64);
+	w = new_bar(rig, 0);
+	assert_true(rig->calls <= 64);
+	*scratches = 0;
+	for (uint64_t i = 0; i < rig->calls; i++)
+		*scratches += log[i].request == IOMMU_IOAS_ALLOC;
+	rig_count(rig, NULL, 0);
+	return w;
+}
+
+#define SPARSE	     "ssssssss........ssssssss........"
+#define PART_OF_THAT "ss.sssss........s..sssss........"
+
+/* Whether one dma-buf serves for all stretches is found out by trying, once. */
+static void ranges_share_a_buffer_where_they_can(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w;
+	unsigned scratches;
+
+	pfnbuf_sim_set_proposed(rig->sim, PFNBUF_SIM_IMPORT_RANGES);
+	have_sparse_card(rig);
+	w = new_sparse(rig, &scratches);
+	assert_int_equal(scratches, 1);
+	assert_int_equal(dma_bufs(rig), 1);
+	set_layout(w, SPARSE);
+	reaches(rig, w, RIG_TAG_CARD, SPARSE);
+	set_layout(w, PART_OF_THAT);
+	reaches(rig, w, RIG_TAG_CARD, PART_OF_THAT);
+	assert_int_equal(pfnbuf_window_move(w, GPA + PAGE, IOVA + 3 * PAGE), 0);
+	reaches(rig, w, RIG_TAG_CARD, PART_OF_THAT);
+	assert_int_equal(pfnbuf_device_reset(rig->card), 0);
+	assert_int_equal(rig_dma(rig, IOVA + 3 * PAGE), -EFAULT);
+	assert_int_equal(pfnbuf_device_restore(rig->card), 0);
+	reaches(rig, w, RIG_TAG_CARD, PART_OF_THAT);
+	pfnbuf_window_free(w);
+	assert_int_equal(dma_bufs(rig), 0);
+
+	w = new_sparse(rig, &scratches);
+	assert_int_equal(scratches, 0);
+	assert_int_equal(dma_bufs(rig), 1);
+	pfnbuf_window_free(w);
+	rig->nr_sparse = 0;
+}
+
+static void ranges_have_a_buffer_each_where_not(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w;
+	unsigned scratches;
+
+	/* A BAR in one piece does not ask. */
+	w = new_sparse(rig, &scratches);
+	assert_int_equal(scratches, 0);
+	pfnbuf_window_free(w);
+	have_sparse_card(rig);
+	w = new_sparse(rig, &scratches);
+	assert_int_equal(scratches, 1);
+	assert_int_equal(dma_bufs(rig), 3);
+	pfnbuf_window_free(w);
+	w = new_sparse(rig, &scratches);
+	assert_int_equal(scratches, 0);
+	assert_int_equal(dma_bufs(rig), 3);
+	pfnbuf_window_free(w);
+	rig->nr_sparse = 0;
+}
+
+/* With the memory off every import is refused, which says nothing of ranges. */
+static void ranges_are_not_judged_in_the_dark(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w;
+	unsigned scratches;
+
+	pfnbuf_sim_set_proposed(rig->sim, PFNBUF_SIM_IMPORT_RANGES);
+	have_sparse_card(rig);
+	assert_int_equal(pfnbuf_device_set_memory_decode(rig->card, false), 0);
+	w = new_sparse(rig, &scratches);
+	assert_int_equal(scratches, 1);
+	assert_int_equal(dma_bufs(rig), 3);
+	set_layout(w, SPARSE);
+	assert_int_equal(pfnbuf_device_set_memory_decode(rig->card, true), 0);
+	assert_int_equal(pfnbuf_device_restore(rig->card), 0);
+	reaches(rig, w, RIG_TAG_CARD, SPARSE);
+	pfnbuf_window_free(w);
+	w = new_sparse(rig, &scratches);
+	assert_int_equal(scratches, 1);
+	assert_int_equal(dma_bufs(rig), 1);
 	pfnbuf_window_free(w);
 	rig->nr_sparse = 0;
 }
@@ -1023,6 +1132,9 @@ int main(void)
 		TEST(ram_is_placed),
 		TEST(msix_is_a_hole_by_default),
 		TEST(sparse_bars_are_honoured),
+		TEST(ranges_share_a_buffer_where_they_can),
+		TEST(ranges_have_a_buffer_each_where_not),
+		TEST(ranges_are_not_judged_in_the_dark),
 		TEST(several_windows_on_one_bar),
 		TEST(refusals),
 		TEST(one_side_only),

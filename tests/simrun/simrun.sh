@@ -44,7 +44,7 @@ check 'no program' 125 'which PROGRAM' "$run" --profile mainline-7.3
 check 'unknown option' 125 'unrecognized option' "$run" --devise x -- true
 check 'not found' 127 'no-such-program: No such file' "$run" -- no-such-program
 check 'not a program' 126 'Permission denied' "$run" -- /dev/null
-check profile 125 'there are mainline-7.3 and linux-7.3.4' "$run" --profile mainline-2.4 -- true
+check profile 125 'there are mainline-7.3, linux-7.3.4 and proposed' "$run" --profile mainline-2.4 -- true
 check address 125 'the address is not like' "$run" --device 1:2,bar0=16K -- true
 check 'BAR size' 125 'no power of two' "$run" --device 0000:01:00.0,bar0=15K -- true
 check 'BAR word' 125 "'wide' is none of" "$run" --device 0000:01:00.0,bar0=16K:wide -- true

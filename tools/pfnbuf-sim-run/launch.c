@@ -31,7 +31,7 @@ static void usage(FILE *to)
 	      "/dev/kvm and the sysfs of these.\n"
 	      "\n"
 	      "  -p, --profile PROFILE  the kernel to be like: mainline-7.3 (default),\n"
-	      "                         or linux-7.3.4\n"
+	      "                         linux-7.3.4 or proposed\n"
 	      "  -d, --device SPEC      put in a PCI device, such as 0000:01:00.0,bar0=16K,flr;\n"
 	      "                         may be repeated; by default there is one\n"
 	      "  -s, --selftest         a kernel with CONFIG_IOMMUFD_TEST\n"

@@ -203,17 +203,17 @@ static int add_device(struct pfnbuf_sim *sim, char *text, struct reason *why)
 /* The profile and the kernel's own tests belong together: one changes what the other does. */
 struct kernel {
 	bool defects; /* those of Linux 7.3.4 that mainline has not */
+	bool proposed;
 	bool selftest;
 };
 
 static int set_profile(struct kernel *kernel, const char *name, struct reason *why)
 {
-	if (!strcmp(name, "mainline-7.3"))
-		kernel->defects = false;
-	else if (!strcmp(name, "linux-7.3.4"))
-		kernel->defects = true;
-	else
-		return wrong(why, "--profile %s: there are mainline-7.3 and linux-7.3.4", name);
+	kernel->defects = !strcmp(name, "linux-7.3.4");
+	kernel->proposed = !strcmp(name, "proposed");
+	if (!kernel->defects && !kernel->proposed && strcmp(name, "mainline-7.3"))
+		return wrong(why, "--profile %s: there are mainline-7.3, linux-7.3.4 and proposed",
+			     name);
 	return 0;
 }
 
@@ -240,7 +240,7 @@ int machine_new(struct pfnbuf_sim **simp, const char *description, char *why, si
 {
 	struct reason reason = { why, size };
 	char *text = strdup(description);
-	struct kernel kernel = { false, false };
+	struct kernel kernel = { false, false, false };
 	struct pfnbuf_sim *sim;
 	char *save = NULL;
 	char *line;
@@ -262,6 +262,8 @@ int machine_new(struct pfnbuf_sim **simp, const char *description, char *why, si
 		pfnbuf_sim_set_selftest(sim,
 					PFNBUF_SIM_SELFTEST |
 						(kernel.defects ? PFNBUF_SIM_DMABUF_GET_ZERO : 0));
+	if (kernel.proposed)
+		pfnbuf_sim_set_proposed(sim, PFNBUF_SIM_IMPORT_RANGES);
 	*simp = sim;
 	return 0;
 }
