@@ -15,6 +15,9 @@
 #include "tree.h"
 #include "uapi/iommufd.h"
 
+/* How often the kernel has to say that an area of the ledger is not there. */
+#define UNMAP_TRIES 3
+
 #define ALL_MAP_FLAGS (PFNBUF_MAP_READ | PFNBUF_MAP_WRITE | PFNBUF_MAP_FIXED)
 
 /*
@@ -280,6 +283,21 @@ static int unmap_call(const struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t le
 	return r;
 }
 
+/*
+ * Unmap one area; 0 also where the kernel does not have it. A kernel that injects faults says that
+ * of areas that it has (drivers/iommu/iommufd/main.c:iommufd_get_object), and one that is taken for
+ * gone would stay mapped for good: so it is asked again.
+ */
+static int unmap_area(const struct pfnbuf_ioas *ioas, const struct area *a, uint64_t *unmapped)
+{
+	int r = -ENOENT;
+
+	*unmapped = 0;
+	for (int i = 0; !a->absent && r == -ENOENT && i < UNMAP_TRIES; i++)
+		r = unmap_call(ioas, a->node.key, a->length, unmapped);
+	return r == -ENOENT ? 0 : r;
+}
+
 static void detach_devices(struct pfnbuf_ioas *ioas)
 {
 	cleanup_rwunlock pthread_rwlock_t *held = pfnbuf_ctx_hold(ioas->ctx);
@@ -303,9 +321,9 @@ static void end_areas(struct pfnbuf_ioas *ioas)
 
 	for (struct area *a = area_from(ioas, 0); a; a = area_after(ioas, a)) {
 		struct pfnbuf_range range = { a->node.key, a->length };
-		int r = a->absent ? 0 : unmap_call(ioas, range.offset, range.length, &bytes);
+		int r = unmap_area(ioas, a, &bytes);
 
-		if (r < 0 && r != -ENOENT)
+		if (r < 0)
 			log_end(ioas, r, "IOMMU_IOAS_UNMAP", &range);
 	}
 }
@@ -1070,10 +1088,10 @@ static int unmap_each(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range
 
 	while ((a = up_to(area_from(ioas, range->offset), last))) {
 		struct pfnbuf_range own = { a->node.key, a->length };
-		uint64_t bytes = 0;
-		int r = a->absent ? 0 : unmap_call(ioas, own.offset, own.length, &bytes);
+		uint64_t bytes;
+		int r = unmap_area(ioas, a, &bytes);
 
-		if (r < 0 && r != -ENOENT)
+		if (r < 0)
 			return pfnbuf_failed(r, "IOMMU_IOAS_UNMAP", ioas->name, &own);
 		leave(ioas, a, gone);
 		*unmapped += bytes;
@@ -1220,10 +1238,10 @@ static int clear_area(struct pfnbuf_ioas *ioas, struct area *a)
 {
 	const struct pfnbuf_range range = { a->node.key, a->length };
 	uint64_t bytes;
-	int r = a->absent ? 0 : unmap_call(ioas, range.offset, range.length, &bytes);
-
 	/* What somebody else has unmapped is mapped again all the same. */
-	if (r < 0 && r != -ENOENT)
+	int r = unmap_area(ioas, a, &bytes);
+
+	if (r < 0)
 		return pfnbuf_failed(r, "IOMMU_IOAS_UNMAP", ioas->name, &range);
 	set_absent(ioas, a, true);
 	return 0;
