@@ -34,6 +34,7 @@ enum conf_role {
 	PLAIN,	  /* has a BAR of plain memory, at least 64 KiB */
 	FLR,	  /* can be reset by Function Level Reset */
 	NO_RESET, /* cannot be reset */
+	ALONE,	  /* can be reset because nothing else is in its slot */
 	PAIR,	  /* shares a slot that can be reset with PEER */
 	PEER,
 	NR_ROLES,
@@ -42,8 +43,7 @@ enum conf_role {
 struct conf_device {
 	char bdf[16]; /* "" where the machine has none */
 	char cdev[64];
-	unsigned
-		bar; /* its first memory BAR of a page or more; for PLAIN the one of plain memory */
+	unsigned bar; /* its first memory BAR of two pages; for PLAIN the one of plain memory */
 	uint64_t bar_size;
 };
 
@@ -67,6 +67,7 @@ enum {
 	NEED_PLAIN = 1 << PLAIN,
 	NEED_FLR = 1 << FLR,
 	NEED_NO_RESET = 1 << NO_RESET,
+	NEED_ALONE = 1 << ALONE,
 	NEED_PAIR = 1 << PAIR | 1 << PEER,
 	NEED_IOMMUFD = 1 << 8,
 	NEED_KVM = 1 << 9,

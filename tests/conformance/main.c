@@ -55,6 +55,7 @@ static int fill_machine(struct pfnbuf_sim *sim)
 		  .vendor = 0x1b36,
 		  .device = 0x0010,
 		  .flags = PFNBUF_SIM_FLR | PFNBUF_SIM_PM,
+		  .hot_reset_set = 3,
 		  .bars = { { 16 << 10, PFNBUF_SIM_BAR_64 } },
 		  .msix_vectors = 65,
 		  .msix_table = 0x2000,
@@ -75,6 +76,13 @@ static int fill_machine(struct pfnbuf_sim *sim)
 		  .bars = { { 256, 0 },
 			    { 0, 0 },
 			    { 1 << 20, PFNBUF_SIM_BAR_64 | PFNBUF_SIM_BAR_PREFETCHABLE } } },
+		{ .bdf = "0000:03:00.0",
+		  .vendor = 0x1b36,
+		  .device = 0x0005,
+		  .hot_reset_set = 2,
+		  .bars = { { 4096, 0 },
+			    { 256, PFNBUF_SIM_BAR_IO },
+			    { 64 << 10, PFNBUF_SIM_BAR_64 | PFNBUF_SIM_BAR_PREFETCHABLE } } },
 	};
 
 	for (size_t i = 0; i < sizeof(specs) / sizeof(specs[0]); i++) {
@@ -117,7 +125,8 @@ static bool find_cdev(const struct pfnbuf_kernel *k, const char *bdf, char *cdev
 struct candidate {
 	struct conf_device device;
 	unsigned vendor, id;
-	bool can_reset, has_flr, shared_slot;
+	bool can_reset, has_flr;
+	uint32_t in_slot; /* devices that a hot reset reaches */
 	bool taken;
 };
 
@@ -127,7 +136,7 @@ static void look_at_bars(struct conf *c, int fd, struct conf_device *device)
 		struct vfio_region_info info = { .argsz = sizeof(info), .index = bar };
 
 		if (conf_ioctl(c, fd, VFIO_DEVICE_GET_REGION_INFO, &info) ||
-		    !(info.flags & VFIO_REGION_INFO_FLAG_MMAP) || info.size < PAGE)
+		    !(info.flags & VFIO_REGION_INFO_FLAG_MMAP) || info.size < 2 * PAGE)
 			continue;
 		device->bar = bar;
 		device->bar_size = info.size;
@@ -155,9 +164,8 @@ static void look_at(struct run *run, struct candidate *candidate)
 		exp = conf_capability(&c, fd, PCI_CAP_ID_EXP);
 		if (exp && conf_config_read(&c, fd, exp + PCI_EXP_DEVCAP, &devcap, 4) == 4)
 			candidate->has_flr = devcap & PCI_EXP_DEVCAP_FLR;
-		candidate->shared_slot =
-			!conf_ioctl(&c, fd, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &hot) &&
-			hot.head.count == 2;
+		if (!conf_ioctl(&c, fd, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &hot))
+			candidate->in_slot = hot.head.count;
 	}
 	conf_close(&c, fd);
 	conf_close(&c, iommufd);
@@ -203,14 +211,16 @@ static bool plays(const struct candidate *one, enum conf_role role)
 
 	switch (role) {
 	case PLAIN:
-		return memory && !one->shared_slot;
+		return memory && !one->in_slot;
 	case FLR:
 		return one->can_reset && one->has_flr && one->device.bar_size;
 	case NO_RESET:
-		return !one->can_reset && !one->shared_slot && one->device.bar_size;
+		return !one->can_reset && !one->in_slot && one->device.bar_size;
+	case ALONE:
+		return one->in_slot == 1 && !one->has_flr && one->device.bar_size;
 	case PAIR:
 	case PEER:
-		return memory && one->shared_slot;
+		return memory && one->in_slot == 2;
 	default:
 		return false;
 	}
@@ -295,9 +305,13 @@ static void print_needs(unsigned needs)
 		unsigned need;
 		const char *name;
 	} names[] = {
-		{ 1 << PLAIN, "a BAR of memory" },  { 1 << FLR, "Function Level Reset" },
-		{ 1 << NO_RESET, "no reset" },	    { NEED_PAIR, "two devices in a slot" },
-		{ NEED_PRIVATE, "private memory" }, { NEED_SELFTEST, "CONFIG_IOMMUFD_TEST" },
+		{ 1 << PLAIN, "a BAR of memory" },
+		{ 1 << FLR, "Function Level Reset" },
+		{ 1 << NO_RESET, "no reset" },
+		{ NEED_PAIR, "two devices in a slot" },
+		{ 1 << ALONE, "alone in a slot" },
+		{ NEED_PRIVATE, "private memory" },
+		{ NEED_SELFTEST, "CONFIG_IOMMUFD_TEST" },
 	};
 	const char *separator = "";
 
@@ -337,7 +351,8 @@ static void print_markdown(void)
 
 static int run_all(struct run *run, const char *kind, const char *const *named)
 {
-	static const char *const parts[NR_ROLES] = { "plain", "flr", "no-reset", "pair", "peer" };
+	static const char *const parts[NR_ROLES] = { "plain", "flr",  "no-reset",
+						     "alone", "pair", "peer" };
 
 	look_at_kernel(run);
 	if (!(run->has & (NEED_IOMMUFD | NEED_KVM))) {

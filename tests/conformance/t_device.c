@@ -523,7 +523,8 @@ static void info(struct conf *c, const void *data)
 
 	expect(c, conf_ioctl(c, dev, VFIO_DEVICE_GET_INFO, &get), 0);
 	expect(c, get.flags & (VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET),
-	       VFIO_DEVICE_FLAGS_PCI | (role == FLR ? VFIO_DEVICE_FLAGS_RESET : 0));
+	       VFIO_DEVICE_FLAGS_PCI |
+		       (role == FLR || role == ALONE ? VFIO_DEVICE_FLAGS_RESET : 0));
 	expect(c, get.num_regions, VFIO_PCI_NUM_REGIONS);
 	expect(c, get.num_irqs, VFIO_PCI_NUM_IRQS);
 }
@@ -1181,6 +1182,12 @@ static const struct conf_case device[] = {
 	  &(const enum conf_role){ FLR }, NEED_IOMMUFD | NEED_FLR },
 	{ "GET_INFO of a device without reset", CORE "vfio_pci_ioctl_get_info", info,
 	  &(const enum conf_role){ NO_RESET }, NEED_IOMMUFD | NEED_NO_RESET },
+	{ "GET_INFO of a device alone in its slot: it can be reset",
+	  "drivers/pci/pci.c:pci_parent_bus_reset", info, &(const enum conf_role){ ALONE },
+	  NEED_IOMMUFD | NEED_ALONE },
+	{ "GET_INFO of a function beside another, without Function Level Reset: no reset",
+	  "drivers/pci/pci.c:pci_parent_bus_reset", info, &(const enum conf_role){ PAIR },
+	  NEED_IOMMUFD | NEED_PAIR },
 	{ "GET_INFO with the first version's size writes no more", CORE "vfio_pci_ioctl_get_info",
 	  info_old_size, DEV },
 	{ "GET_REGION_INFO of BARs", CORE "vfio_pci_ioctl_get_region_info", region_bars, DEV },

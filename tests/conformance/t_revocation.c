@@ -144,8 +144,7 @@ static void reset_pulses(struct conf *c, const void *data)
 {
 	struct bench b;
 
-	(void)data;
-	set_up(c, &b, FLR);
+	set_up(c, &b, *(const enum conf_role *)data);
 	expect(c, conf_ioctl(c, b.dev, VFIO_DEVICE_RESET, NULL), 0);
 	expect_revoked(c, &b, false);
 	expect_area_stays(c, &b);
@@ -155,8 +154,7 @@ static void reset_while_off(struct conf *c, const void *data)
 {
 	struct bench b;
 
-	(void)data;
-	set_up(c, &b, FLR);
+	set_up(c, &b, *(const enum conf_role *)data);
 	conf_command(c, b.dev, PCI_COMMAND_MEMORY, 0);
 	expect(c, conf_ioctl(c, b.dev, VFIO_DEVICE_RESET, NULL), 0);
 	expect_revoked(c, &b, true);
@@ -168,8 +166,7 @@ static void no_reset(struct conf *c, const void *data)
 {
 	struct bench b;
 
-	(void)data;
-	set_up(c, &b, NO_RESET);
+	set_up(c, &b, *(const enum conf_role *)data);
 	expect(c, conf_ioctl(c, b.dev, VFIO_DEVICE_RESET, NULL), -EINVAL);
 	expect_revoked(c, &b, false);
 }
@@ -476,6 +473,21 @@ static void hot_reset_both(struct conf *c, const void *data)
 	expect_area_stays(c, &b);
 }
 
+static void hot_reset_alone(struct conf *c, const void *data)
+{
+	struct bench b;
+	struct hot_info info = { .head.argsz = sizeof(info) };
+
+	set_up(c, &b, *(const enum conf_role *)data);
+	expect(c, conf_ioctl(c, b.dev, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &info), 0);
+	expect(c, info.head.count, 1);
+	expect(c, info.head.flags,
+	       VFIO_PCI_HOT_RESET_FLAG_DEV_ID | VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED);
+	expect(c, hot_reset(c, b.dev), 0);
+	expect_revoked(c, &b, false);
+	expect_area_stays(c, &b);
+}
+
 static void hot_reset_arguments(struct conf *c, const void *data)
 {
 	int dev = conf_device_open(c, PAIR, conf_iommufd_open(c), 0);
@@ -501,6 +513,12 @@ static void hot_reset_none(struct conf *c, const void *data)
 	expect(c, hot_reset(c, dev), -ENODEV);
 }
 
+#define RESET(rule, run, role, need)                                                               \
+	{                                                                                          \
+		rule, CORE "vfio_pci_ioctl_reset", run, &(const enum conf_role){ role },           \
+			NEED_IOMMUFD | (need)                                                      \
+	}
+
 static const struct conf_case revocation[] = {
 	{ "memory decode off revokes, on brings back; the area stays",
 	  CONFIG "vfio_basic_config_write", decode_off_on, DEV },
@@ -512,12 +530,18 @@ static const struct conf_case revocation[] = {
 	  unmap_and_map_again, DEV },
 	{ "COPY of a dead area works", PAGES "iopt_area_fill_domains", dead_area_copies, DEV },
 	{ "ATTACH with a dead area works", PAGES "iopt_area_fill_domain", dead_area_attaches, DEV },
-	{ "VFIO_DEVICE_RESET: afterwards dma-bufs can be imported, the area stays",
-	  CORE "vfio_pci_ioctl_reset", reset_pulses, FLR_DEV },
-	{ "VFIO_DEVICE_RESET while memory is off leaves it off", CORE "vfio_pci_ioctl_reset",
-	  reset_while_off, FLR_DEV },
-	{ "VFIO_DEVICE_RESET of a device without: EINVAL, nothing revoked",
-	  CORE "vfio_pci_ioctl_reset", no_reset, NULL, NEED_IOMMUFD | NEED_NO_RESET },
+	RESET("VFIO_DEVICE_RESET: afterwards dma-bufs can be imported, the area stays",
+	      reset_pulses, FLR, NEED_FLR),
+	RESET("VFIO_DEVICE_RESET of a device alone in its slot does the same", reset_pulses, ALONE,
+	      NEED_ALONE),
+	RESET("VFIO_DEVICE_RESET while memory is off leaves it off", reset_while_off, FLR,
+	      NEED_FLR),
+	RESET("VFIO_DEVICE_RESET of a device alone in its slot while memory is off",
+	      reset_while_off, ALONE, NEED_ALONE),
+	RESET("VFIO_DEVICE_RESET of a device without: EINVAL, nothing revoked", no_reset, NO_RESET,
+	      NEED_NO_RESET),
+	RESET("VFIO_DEVICE_RESET of one function of two without Function Level Reset: EINVAL",
+	      no_reset, PAIR, NEED_PAIR),
 	{ "Function Level Reset: afterwards dma-bufs can be imported",
 	  CONFIG "vfio_exp_config_write", flr_pulses, FLR_DEV },
 	{ "D3hot revokes, D0 brings back", CONFIG "vfio_lock_and_set_power_state", d3hot, FLR_DEV },
@@ -558,6 +582,8 @@ static const struct conf_case revocation[] = {
 	  NEED_IOMMUFD | NEED_PAIR },
 	{ "hot reset reaches both devices and leaves memory as it was",
 	  CORE "vfio_pci_dev_set_hot_reset", hot_reset_both, NULL, NEED_IOMMUFD | NEED_PAIR },
+	{ "hot reset of a device alone in its slot", CORE "vfio_pci_dev_set_hot_reset",
+	  hot_reset_alone, &(const enum conf_role){ ALONE }, NEED_IOMMUFD | NEED_ALONE },
 	{ "hot reset with groups or flags on a cdev: EINVAL", CORE "vfio_pci_ioctl_pci_hot_reset",
 	  hot_reset_arguments, NULL, NEED_IOMMUFD | NEED_PAIR },
 	{ "hot reset where nothing can be reset: ENODEV", CORE "vfio_pci_ioctl_pci_hot_reset",

@@ -228,6 +228,16 @@ static struct outcome device_region_info(struct world *w, const struct op *op)
 	};
 }
 
+static struct outcome device_info(struct world *w, const struct op *op)
+{
+	struct vfio_device_info arg = { .argsz = sizeof(arg) };
+	int r = ioctl_on(w, w->device_fds[op->a], VFIO_DEVICE_GET_INFO, &arg);
+
+	return (struct outcome){ r,
+				 { arg.flags & (VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET),
+				   arg.num_regions, arg.num_irqs } };
+}
+
 static struct outcome device_irq_info(struct world *w, const struct op *op)
 {
 	struct vfio_irq_info arg = { .argsz = (uint32_t)op->x, .index = (uint32_t)op->y };
@@ -248,10 +258,24 @@ static struct outcome device_set_irqs(struct world *w, const struct op *op)
 			.start = (uint32_t)op->y,
 			.count = op->c,
 		},
-		.fd = op->z ? -1 : w->memfds[0],
+		.fd = op->z == 0 ? w->memfds[0] : op->z == 1 ? -1 : w->eventfds[op->z - 2],
 	};
 
 	return plain(ioctl_on(w, w->device_fds[op->a], VFIO_DEVICE_SET_IRQS, &arg));
+}
+
+static struct outcome eventfd_make(struct world *w, const struct op *op)
+{
+	return keep_fd(w, &w->eventfds[op->a], k_eventfd(w->kernel, 0, O_CLOEXEC | O_NONBLOCK));
+}
+
+/* How often it was signalled since it was read last. */
+static struct outcome eventfd_read(struct world *w, const struct op *op)
+{
+	uint64_t count = 0;
+	int64_t r = k_read(w->kernel, w->eventfds[op->a], &count, sizeof(count));
+
+	return (struct outcome){ r, { count } };
 }
 
 static struct outcome device_reset(struct world *w, const struct op *op)
@@ -418,6 +442,38 @@ static struct outcome hot_reset(struct world *w, const struct op *op)
 	};
 
 	return plain(ioctl_on(w, w->device_fds[op->a], VFIO_DEVICE_PCI_HOT_RESET, &arg));
+}
+
+/* Whose a device of the set is: 1 nobody's that counts, 2 the group's owner's, 3 open by its id. */
+static uint64_t whose(const struct world *w, unsigned device, uint32_t devid)
+{
+	if (devid == (uint32_t)VFIO_PCI_DEVID_NOT_OWNED)
+		return 1;
+	if (devid == VFIO_PCI_DEVID_OWNED)
+		return 2;
+	return devid == w->devids[device] ? 3 : 4;
+}
+
+static struct outcome hot_reset_info(struct world *w, const struct op *op)
+{
+	struct {
+		struct vfio_pci_hot_reset_info head;
+		struct vfio_pci_dependent_device devices[4];
+	} arg = { .head = { .argsz = (uint32_t)op->x } };
+	int r = ioctl_on(w, w->device_fds[op->a], VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &arg);
+	struct outcome o = { r, { arg.head.count, arg.head.flags } };
+	char bdf[16];
+
+	for (uint32_t i = 0; !r && i < arg.head.count && i < SIZE(arg.devices); i++) {
+		const struct vfio_pci_dependent_device *one = &arg.devices[i];
+
+		snprintf(bdf, sizeof(bdf), "%04x:%02x:%02x.%x", one->segment, one->bus,
+			 one->devfn >> 3, one->devfn & 7U);
+		for (unsigned d = 0; d < NR_DEVICES; d++)
+			if (!strcmp(bdf, w->devices[d].bdf))
+				o.out[2] |= whose(w, d, one->devid) << 8 * d;
+	}
+	return o;
 }
 
 /* ---------------------------------------------------------------- iommufd ------------------- */
@@ -747,6 +803,13 @@ static void draw_nothing(struct op *op, uint64_t *seed)
 	(void)seed;
 }
 
+static void draw_hot_reset_info(struct op *op, uint64_t *seed)
+{
+	static const uint64_t argsz[] = { 11, 12, 27, 28, 43, 44, 76 };
+
+	op->x = argsz[pick(seed, SIZE(argsz))];
+}
+
 static void draw_bind(struct op *op, uint64_t *seed)
 {
 	op->b = once_in(seed, 20) ? NR_IOMMUFDS : once_in(seed, 8);
@@ -791,7 +854,19 @@ static void draw_set_irqs(struct op *op, uint64_t *seed)
 	op->x = flags[pick(seed, SIZE(flags))];
 	op->y = once_in(seed, 8);
 	op->c = (uint32_t)pick(seed, 3);
-	op->z = pick(seed, 2);
+	op->z = pick(seed, 2 + NR_EVENTFDS);
+	if (once_in(seed, 2)) {
+		op->b = VFIO_PCI_REQ_IRQ_INDEX;
+		op->x = VFIO_IRQ_SET_ACTION_TRIGGER | 1U << pick(seed, 3);
+		op->y = 0;
+		op->c = 1;
+		op->z = 2 + pick(seed, NR_EVENTFDS);
+	}
+}
+
+static void draw_eventfd(struct op *op, uint64_t *seed)
+{
+	op->a = (uint32_t)pick(seed, NR_EVENTFDS);
 }
 
 static void draw_command(struct op *op, uint64_t *seed)
@@ -877,9 +952,9 @@ static void draw_bar_read(struct op *op, uint64_t *seed)
 
 static void draw_hot_reset(struct op *op, uint64_t *seed)
 {
-	op->x = once_in(seed, 2) ? 8 : 0;
-	op->b = once_in(seed, 3);
-	op->c = 1;
+	op->x = once_in(seed, 6) ? 8 : 0;
+	op->b = once_in(seed, 6);
+	op->c = once_in(seed, 6);
 }
 
 static void draw_iommufd(struct op *op, uint64_t *seed)
@@ -1063,8 +1138,11 @@ static const struct kind kinds[] = {
 	{ "device_attach", device_attach, draw_attach, DEVICE, 16 },
 	{ "device_detach", device_detach, draw_attach, DEVICE, 4 },
 	{ "device_region_info", device_region_info, draw_argsz, DEVICE, 6 },
+	{ "device_info", device_info, draw_nothing, DEVICE, 2 },
 	{ "device_irq_info", device_irq_info, draw_irq_info, DEVICE, 2 },
-	{ "device_set_irqs", device_set_irqs, draw_set_irqs, DEVICE, 4 },
+	{ "device_set_irqs", device_set_irqs, draw_set_irqs, DEVICE, 6 },
+	{ "eventfd_make", eventfd_make, draw_eventfd, OTHER, 2 },
+	{ "eventfd_read", eventfd_read, draw_eventfd, OTHER, 4 },
 	{ "device_reset", device_reset, draw_nothing, DEVICE, 2 },
 	{ "command", command, draw_command, DEVICE, 14 },
 	{ "command_read", command_read, draw_nothing, DEVICE, 6 },
@@ -1080,6 +1158,7 @@ static const struct kind kinds[] = {
 	{ "bar_unmap", bar_unmap, draw_mapping, OTHER, 3 },
 	{ "bar_read", bar_read, draw_bar_read, DEVICE, 6 },
 	{ "hot_reset", hot_reset, draw_hot_reset, DEVICE, 2 },
+	{ "hot_reset_info", hot_reset_info, draw_hot_reset_info, DEVICE, 3 },
 	{ "ioas_alloc", ioas_alloc, draw_ioas_alloc, IOAS, 14 },
 	{ "destroy", destroy, draw_destroy, OTHER, 2 },
 	{ "map_va", map_va, draw_map_va, IOAS, 40 },

@@ -29,6 +29,7 @@ static void nothing_made(struct world *w)
 	memset(w->iommufds, -1, sizeof(w->iommufds));
 	memset(w->dmabufs, -1, sizeof(w->dmabufs));
 	memset(w->memfds, -1, sizeof(w->memfds));
+	memset(w->eventfds, -1, sizeof(w->eventfds));
 	memset(w->vms, -1, sizeof(w->vms));
 	memset(w->gmems, -1, sizeof(w->gmems));
 	memset(w->devids, 0, sizeof(w->devids));
@@ -48,6 +49,7 @@ void world_reset(struct world *w)
 	close_fds(w, w->device_fds, NR_DEVICES);
 	close_fds(w, w->iommufds, NR_IOMMUFDS);
 	close_fds(w, w->memfds, NR_MEMFDS);
+	close_fds(w, w->eventfds, NR_EVENTFDS);
 	nothing_made(w);
 }
 

@@ -15,12 +15,13 @@
 #include <pfnbuf.h>
 
 enum {
-	NR_DEVICES = 3,
+	NR_DEVICES = 5,
 	NR_IOMMUFDS = 2,
 	NR_IOASES = 4,
 	NR_HWPTS = 2,
 	NR_DMABUFS = 4,
 	NR_MEMFDS = 2,
+	NR_EVENTFDS = 2,
 	NR_VMS = 2,
 	NR_GMEMS = 3,
 	NR_MAPPINGS = 2,
@@ -50,6 +51,7 @@ struct world {
 	unsigned ioas_owner[NR_IOASES], hwpt_owner[NR_HWPTS]; /* which iommufd */
 	int dmabufs[NR_DMABUFS];
 	int memfds[NR_MEMFDS];
+	int eventfds[NR_EVENTFDS];
 	int vms[NR_VMS];
 	int gmems[NR_GMEMS];
 	void *mappings[NR_MAPPINGS];

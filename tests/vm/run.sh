@@ -113,8 +113,9 @@ selftests()
 }
 
 # The nvme is alone behind its root port. Behind the second one sit two functions, so that a hot reset there
-# reaches more than its caller. The ports are slow ones, since for faster ones Linux waits after a hot reset
-# for a link state that QEMU's do not report. edu reaches IOVAs below 256 MiB only: that is its default DMA mask.
+# reaches more than its caller; behind the third is pci-testdev, which has no reset but that of its slot. The
+# ports are slow ones, since for faster ones Linux waits after a hot reset for a link state that QEMU's do not
+# report. edu reaches IOVAs below 256 MiB only: that is its default DMA mask.
 boot()	# KERNEL INITRAMFS APPEND SERIAL...
 {
 	kernel=$1
@@ -140,6 +141,8 @@ boot()	# KERNEL INITRAMFS APPEND SERIAL...
 		-object memory-backend-ram,id=ram3,size=1M,share=on \
 		-device ivshmem-plain,memdev=ram2,bus=port1,addr=00.0,multifunction=on \
 		-device ivshmem-plain,memdev=ram3,bus=port1,addr=00.1 \
+		-device pcie-root-port,id=port2,x-speed=5,chassis=3,slot=3,addr=0a.0 \
+		-device pci-testdev,bus=port2,membar=64K \
 		"$@"
 }
 
