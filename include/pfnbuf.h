@@ -57,6 +57,7 @@ struct pfnbuf_buf;
 struct pfnbuf_ioas;
 struct pfnbuf_vm;
 struct pfnbuf_window;
+struct pfnbuf_profile;
 
 /** A run of bytes: [offset, offset + length). */
 struct pfnbuf_range {
@@ -1817,6 +1818,140 @@ PFNBUF_API size_t pfnbuf_tdi_layouts_print(const struct pfnbuf_tdi_layouts *layo
 /** The same as JSON, on one line. */
 PFNBUF_API size_t pfnbuf_tdi_layouts_print_json(const struct pfnbuf_tdi_layouts *layouts, char *buf,
 						size_t size);
+
+/* ================================================================ profile ===================== */
+
+/**
+ * A profile says in which of its proposed versions to speak a kernel interface that no release of
+ * Linux has: how a device is bound to a confidential guest, how private MMIO gets into one, how a
+ * guest_memfd is converted in place. Proposals give the same number to different calls, so that
+ * nothing of the kind is ever called without a profile, and which one the kernel speaks is never
+ * guessed: who built the kernel knows.
+ *
+ * It is a text, a line for each `key = value`, # begins a comment. The library comes with
+ * mainline-7.3 (nothing unmerged), tdx-rfc2, iommufd-tsm5, cca7 and gmem-inplace8, which show every
+ * key there is.
+ *
+ * Threads: a profile never changes.
+ */
+
+/** What is wrong with a text of several lines. */
+struct pfnbuf_text_error {
+	unsigned line;	     /**< from 1 */
+	unsigned column;     /**< of the offending byte in the line, from 1 */
+	const char *cause;   /**< static, in words */
+	const char *missing; /**< the key that is missing, static; NULL: another error */
+};
+
+/**
+ * Read a profile: with a slash in its name the file at this path, else NAME.profile where the
+ * library's own are installed. It starts with one reference, which is the caller's.
+ *
+ * -ENOENT  there is no such file
+ * -EINVAL  its text is wrong; *error, which may be NULL, says where and why. It is written in this
+ *          case only
+ * -EFBIG   longer than 64 KiB
+ * -EACCES  the caller may not read it
+ */
+PFNBUF_API int pfnbuf_profile_load(const char *name_or_path, struct pfnbuf_profile **profilep,
+				   struct pfnbuf_text_error *error);
+
+/** The same for @length bytes of text; -EINVAL where it is longer than 64 KiB. -ENOMEM */
+PFNBUF_API int pfnbuf_profile_parse(const char *text, size_t length,
+				    struct pfnbuf_profile **profilep,
+				    struct pfnbuf_text_error *error);
+
+/** One reference more, and one less. */
+PFNBUF_API struct pfnbuf_profile *pfnbuf_profile_ref(struct pfnbuf_profile *profile);
+PFNBUF_API struct pfnbuf_profile *pfnbuf_profile_unref(struct pfnbuf_profile *profile);
+
+/** As its text says; stays the profile's. */
+PFNBUF_API const char *pfnbuf_profile_get_name(const struct pfnbuf_profile *profile);
+
+/** What a profile says of a kernel. Strings are the profile's; "" where it says nothing. */
+struct pfnbuf_profile_info {
+	const char *name;
+	const char *about;
+	const char *needs; /**< where it cannot bind: what would be needed */
+	/** "none", "vfio-tsm-bind", "iommufd-tsm-op", "iommufd-vdevice-alloc" */
+	const char *bind;
+	/** "none", "kvm-dmabuf-slot", "pre-fault", "validate-mmio" */
+	const char *private_mmio;
+	bool can_bind;
+	bool has_private_mmio;
+	/** a guest_memfd is converted in place (KVM_SET_MEMORY_ATTRIBUTES2) */
+	bool has_gmem_attributes;
+};
+
+PFNBUF_API void pfnbuf_profile_get_info(const struct pfnbuf_profile *profile,
+					struct pfnbuf_profile_info *info);
+
+/**
+ * Print a profile as text that pfnbuf_profile_parse() takes. Buffer and return value as for
+ * pfnbuf_layout_print().
+ */
+PFNBUF_API size_t pfnbuf_profile_print(const struct pfnbuf_profile *profile, char *buf,
+				       size_t size);
+
+/**
+ * Let the context speak this profile, once and for all; it takes a reference. Without one it calls
+ * nothing that is not merged.
+ *
+ * -EALREADY  the context has a profile
+ */
+PFNBUF_API int pfnbuf_ctx_set_profile(struct pfnbuf_ctx *ctx, struct pfnbuf_profile *profile);
+
+/* ================================================================ TSM ========================= */
+
+/**
+ * What Linux 7.3 has for confidential devices: the platform's security manager (TSM) makes a secure
+ * session with the device, asked for in sysfs. Only a device with a session can be bound.
+ */
+struct pfnbuf_tsm_info {
+	bool present;	    /**< sysfs says anything of a TSM for this device */
+	char connected[16]; /**< "tsm0": has a session with the device; "": none has */
+	/** what manages the device while it is bound to a guest: "tsm0"; "": it is not bound */
+	char bound[16];
+	char dsm[16]; /**< address of the function that manages security for it; "": none */
+	char authenticated[16]; /**< as connected, where the session was made by a link TSM */
+};
+
+/**
+ * Ask sysfs. All is empty where the platform has no TSM, or the device neither TDISP nor IDE.
+ *
+ * -EACCES  the caller may not read it
+ * -EINTR   a fatal signal came while the TSM was busy
+ * Source: drivers/pci/tsm.c
+ */
+PFNBUF_API int pfnbuf_tsm_get_info(struct pfnbuf_device *device, struct pfnbuf_tsm_info *info);
+
+/**
+ * Let a TSM ("tsm0") make a session with the device, which is function 0 of its kind. It needs no
+ * pfnbuf_device_bind().
+ *
+ * -EINVAL  not a name of that form
+ * -EOPNOTSUPP  no TSM manages such devices here, or the device has neither TDISP nor IDE
+ * -EBUSY   a TSM has a session with the device
+ * -ENXIO   there is no such TSM, or it does not take the device
+ * -EACCES  the caller may not write there
+ * -EINTR   a fatal signal came
+ * and what the TSM's driver fails with
+ * Source: drivers/pci/tsm.c:connect_store
+ */
+PFNBUF_API int pfnbuf_tsm_connect(struct pfnbuf_device *device, const char *tsm);
+
+/**
+ * End the session. @tsm: which is expected to have it, or NULL: whichever has. The kernel unbinds
+ * the device, and the functions it manages, from their guests without asking.
+ *
+ * -EINVAL  not a name of that form, or another TSM has the session
+ * -EOPNOTSUPP  as for pfnbuf_tsm_connect()
+ * -ENXIO   there is no session
+ * -EACCES  the caller may not write there
+ * -EINTR   a fatal signal came
+ * Source: drivers/pci/tsm.c:disconnect_store
+ */
+PFNBUF_API int pfnbuf_tsm_disconnect(struct pfnbuf_device *device, const char *tsm);
 
 /* ================================================================ plan ======================== */
 

@@ -15,6 +15,7 @@ struct pfnbuf_ctx {
 	const struct pfnbuf_kernel *kernel;
 	char *sysfs;
 	char *devtmpfs;
+	_Atomic(struct pfnbuf_profile *) profile;
 	pfnbuf_log_fn *log;
 	void *log_data;
 
@@ -99,6 +100,7 @@ static void free_memory(struct pfnbuf_ctx *ctx)
 {
 	free(ctx->sysfs);
 	free(ctx->devtmpfs);
+	pfnbuf_profile_unref(atomic_load(&ctx->profile));
 	free(ctx->events);
 	free(ctx);
 }
@@ -201,6 +203,25 @@ const char *pfnbuf_ctx_sysfs(const struct pfnbuf_ctx *ctx)
 const char *pfnbuf_ctx_devtmpfs(const struct pfnbuf_ctx *ctx)
 {
 	return ctx->devtmpfs;
+}
+
+/* Set once: rooms read it without a lock, and hold no reference. */
+int pfnbuf_ctx_set_profile(struct pfnbuf_ctx *ctx, struct pfnbuf_profile *profile)
+{
+	struct pfnbuf_profile *none = NULL;
+
+	pfnbuf_profile_ref(profile);
+	if (atomic_compare_exchange_strong(&ctx->profile, &none, profile))
+		return 0;
+	pfnbuf_profile_unref(profile);
+	return pfnbuf_refused(-EALREADY, "pfnbuf_ctx_set_profile", "context", NULL,
+			      "make another context for another profile",
+			      "the context speaks the profile %s", pfnbuf_profile_get_name(none));
+}
+
+const struct pfnbuf_profile *pfnbuf_ctx_profile(const struct pfnbuf_ctx *ctx)
+{
+	return atomic_load(&ctx->profile);
 }
 
 int pfnbuf_ctx_get_iommufd(struct pfnbuf_ctx *ctx)

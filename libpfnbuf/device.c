@@ -1009,6 +1009,11 @@ const char *pfnbuf_device_name(const struct pfnbuf_device *device)
 	return device->name;
 }
 
+const char *pfnbuf_device_bdf(const struct pfnbuf_device *device)
+{
+	return device->bdf;
+}
+
 struct pfnbuf_ctx *pfnbuf_device_ctx(const struct pfnbuf_device *device)
 {
 	return device->ctx;

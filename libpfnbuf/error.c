@@ -127,6 +127,31 @@ static const struct explanation explanations[] = {
 	{ "pread of configuration space", EIO, "the device could not be resumed", "" },
 	{ "pwrite of configuration space", EIO, "the device could not be resumed", "" },
 
+	/* the TSM */
+	{ "write of tsm/connect", EBUSY, "a TSM is connected to the device",
+	  "disconnect it first; pfnbuf_tsm_get_info() names it" },
+	{ "write of tsm/connect", ENXIO, "there is no such TSM, or it does not take the device",
+	  "see /sys/class/tsm" },
+	{ "write of tsm/connect", EINVAL, "the TSM's driver finds the device's state wrong",
+	  "see the kernel's log" },
+	{ "write of tsm/connect", EIO, "the device did not answer the TSM as it should",
+	  "see the kernel's log" },
+	{ "write of tsm/connect", EACCES, "this process may not write sysfs", "run as root" },
+	{ "write of tsm/connect", EINTR, "interrupted by a fatal signal", "" },
+	{ "write of tsm/disconnect", ENXIO, "no TSM is connected to the device", "" },
+	{ "write of tsm/disconnect", EINVAL, "another TSM is connected to the device",
+	  "pfnbuf_tsm_get_info() names it" },
+	{ "write of tsm/disconnect", EACCES, "this process may not write sysfs", "run as root" },
+
+	{ "write of tsm/disconnect", EINTR, "interrupted by a fatal signal", "" },
+	{ "read of the TSM's state", EACCES, "this process may not read sysfs", "run as root" },
+	{ "read of the TSM's state", EINTR, "interrupted by a signal while the TSM was busy",
+	  "try again" },
+
+	/* profiles */
+	{ "pfnbuf_profile_load", EACCES, "this user may not read the file", "" },
+	{ "pfnbuf_profile_load", EISDIR, "the path is a folder's", "name the file in it" },
+
 	/* iommufd */
 	{ "IOMMU_IOAS_MAP", EEXIST, "part of the range is mapped",
 	  "unmap it first, or let the kernel choose" },

@@ -244,6 +244,65 @@ void pfnbuf_ctx_learn_import(struct pfnbuf_ctx *ctx, bool takes_ranges);
 /* The system's page size in bytes. */
 uint64_t pfnbuf_page_size(void);
 
+/* ---------------------------------------------------------------- profile.c ----------------- */
+
+/* How a device is bound to a confidential guest. */
+enum pfnbuf_tsm_mechanism {
+	PFNBUF_TSM_NONE,
+	PFNBUF_TSM_VFIO_BIND,	  /* an ioctl of the device, another one unbinds */
+	PFNBUF_TSM_VDEVICE_OP,	  /* operations of one ioctl of the iommufd on a vDEVICE */
+	PFNBUF_TSM_VDEVICE_ALLOC, /* allocating a vDEVICE binds, destroying it unbinds */
+};
+
+/* How the guest gets at private MMIO. */
+enum pfnbuf_mmio_mechanism {
+	PFNBUF_MMIO_NONE,
+	PFNBUF_MMIO_DMABUF_SLOT, /* memory slots on dma-bufs */
+	PFNBUF_MMIO_PRE_FAULT,	 /* the same, populated by KVM_PRE_FAULT_MEMORY */
+	PFNBUF_MMIO_VALIDATE,	 /* a request to the TSM for each range, and no slot */
+};
+
+/* Values of pfnbuf_profile_data.bind_struct. */
+enum {
+	PFNBUF_STRUCT_VFIO_PCI_TSM_BIND,
+	PFNBUF_STRUCT_IOMMU_VDEVICE_TSM_OP,
+};
+
+/* What a profile says. What its mechanisms do not use is 0. */
+struct pfnbuf_profile_data {
+	char name[64];
+	char about[256];
+	char needs[256];
+	uint64_t bind; /* enum pfnbuf_tsm_mechanism */
+	uint64_t bind_struct;
+	uint64_t bind_request;
+	uint64_t bind_op;
+	uint64_t unbind_request;
+	uint64_t unbind_op;
+	uint64_t viommu_type;
+	uint64_t private_mmio; /* enum pfnbuf_mmio_mechanism */
+	uint64_t slot_flag;
+	uint64_t slot_buffer;	    /* 0: from the dma-buf's start to its end */
+	uint64_t private_attribute; /* 1: private MMIO has the VM's private attribute, too */
+	uint64_t pre_fault_request;
+	uint64_t validate_struct;
+	uint64_t validate_payload;
+	uint64_t validate_request;
+	uint64_t validate_op;
+	uint64_t validate_arch;
+	uint64_t gmem_struct;
+	uint64_t gmem_request; /* 0: no attributes of a guest_memfd */
+};
+
+const struct pfnbuf_profile_data *pfnbuf_profile_data(const struct pfnbuf_profile *profile);
+/*
+ * Whether KVM_SET_MEMORY_ATTRIBUTES2 may be called on a guest_memfd, and its number. @profile may
+ * be NULL: no.
+ */
+bool pfnbuf_profile_gmem_attributes(const struct pfnbuf_profile *profile, unsigned long *request);
+/* The context's profile, which it keeps till its end; NULL: nothing unmerged is ever called. */
+const struct pfnbuf_profile *pfnbuf_ctx_profile(const struct pfnbuf_ctx *ctx);
+
 /* ---------------------------------------------------------------- device.c ------------------ */
 
 /* A device's revocations: how many so far (from 1), and what its buffers are now. */
@@ -280,6 +339,8 @@ struct pfnbuf_device *pfnbuf_device_unref(struct pfnbuf_device *device);
 struct pfnbuf_device *pfnbuf_device_of_link(const struct pfnbuf_link *link);
 struct pfnbuf_revocation pfnbuf_device_revocation(const struct pfnbuf_device *device);
 const char *pfnbuf_device_name(const struct pfnbuf_device *device);
+/* "" where its fd does not tell. */
+const char *pfnbuf_device_bdf(const struct pfnbuf_device *device);
 struct pfnbuf_ctx *pfnbuf_device_ctx(const struct pfnbuf_device *device);
 /* The physical address of a BAR, from sysfs: -EOPNOTSUPP or -EACCES where it does not tell. */
 int pfnbuf_device_bar_address(const struct pfnbuf_device *device, unsigned bar, uint64_t *address);

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 
-NOUNS = ("ctx", "device", "buf", "ioas", "vm")
+NOUNS = ("ctx", "device", "buf", "ioas", "tsm", "vm")
 COMMENT = re.compile(r"/\*\*(.*?)\*/", re.S)
 FUNCTION = re.compile(r"PFNBUF_API\s+([^;]*?)\b(pfnbuf_\w+)\s*\(")
 ERRNO = re.compile(r"-(E[A-Z0-9]+)\b")
