@@ -3,9 +3,9 @@
 
 usage: summary.py [--failures N] LABEL=TESTLOG.json...
 
-Prints each test that failed or was skipped, a skipped one with its reason, and at the end the line
-"N passed, N failed" (", N skipped"). --failures adds failures from elsewhere. Exit status 1 if anything
-failed, or if nothing passed.
+Prints each test that failed or was skipped, a skipped one with its reason, the figures that some tests
+come to, and at the end the line "N passed, N failed" (", N skipped"). --failures adds failures from
+elsewhere. Exit status 1 if anything failed, or if nothing passed.
 """
 
 import argparse
@@ -17,6 +17,8 @@ PASSED = {"OK", "EXPECTEDFAIL"}
 SKIPPED = {"SKIP"}
 # What cmocka says of a case that its program skipped.
 SKIPPED_CASE = re.compile(r"^\[  SKIPPED \] (?!\d+ test)(.+)$", re.MULTILINE)
+# What a test counted that is worth telling, of the first of the runs.
+FIGURES = re.compile(r"^(?:conformance \w+|differential|mainline-7\.3|linux-7\.3\.4): .*\d.*$", re.MULTILINE)
 
 
 def read(path):
@@ -44,6 +46,7 @@ def main():
     parser.add_argument("logs", nargs="*")
     args = parser.parse_args()
     passed, failed, skipped = 0, args.failures, 0
+    figures = {}
 
     for item in args.logs:
         label, path = item.split("=", 1)
@@ -53,6 +56,7 @@ def main():
             failed += 1
             continue
         for test in tests:
+            figures.setdefault(short(test), FIGURES.findall(test.get("stdout", "")))
             if test["result"] in PASSED:
                 passed += 1
                 for case in SKIPPED_CASE.findall(test.get("stdout", "")):
@@ -64,6 +68,9 @@ def main():
                 failed += 1
                 print(f"not ok {label}: {short(test)}: {test['result'].lower()}")
 
+    for name, lines in figures.items():
+        for line in lines:
+            print(f"{name}: {line}")
     print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
     return 1 if failed or not passed else 0
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * usage: conformance (--sim | --kernel) [--verbose]
+ * usage: conformance (--sim | --kernel) [--verbose] [--complete]
  *                    [--plain=BDF] [--flr=BDF] [--no-reset=BDF]
  *                    [--only=TEXT]
  *        conformance --list | --markdown
  *
  * Run the conformance cases over the simulated kernel or over the running one. Devices that are
- * not named are looked for among those bound to vfio-pci. --only: cases whose rule contains the
- * text.
+ * not named are looked for among those bound to vfio-pci. --only: cases whose name is the text, or
+ * whose rule contains it. --complete: a case that has no device or feature here fails.
  *
  * Exit status: 0 all passed, 1 one failed, 2 wrong usage, 77 the kernel has nothing to test.
  */
@@ -30,7 +30,7 @@ struct run {
 	const struct pfnbuf_kernel *kernel;
 	struct conf_device devices[NR_ROLES];
 	unsigned has;
-	bool verbose;
+	bool verbose, complete;
 	const char *only;
 	unsigned passed, failed, skipped;
 };
@@ -269,15 +269,30 @@ static void look_at_kernel(struct run *run)
 
 /* ------------------------------------------------------------------------- running */
 
-static void run_case(struct run *run, const struct conf_case *one)
+/* A case is called by its table and its place there: "device-12". */
+static void name_case(const struct conf_table *table, size_t i, char *name, size_t size)
+{
+	snprintf(name, size, "%s-%zu", table->name, i + 1);
+}
+
+static bool wanted(const struct run *run, const struct conf_case *one, const char *name)
+{
+	return !run->only || !strcmp(name, run->only) || strstr(one->rule, run->only);
+}
+
+static void run_case(struct run *run, const struct conf_table *table, size_t i)
 {
 	struct conf c = { .kernel = run->kernel, .devices = run->devices };
+	const struct conf_case *one = &table->cases[i];
+	char name[32];
 
-	if (run->only && !strstr(one->rule, run->only))
+	name_case(table, i, name, sizeof(name));
+	if (!wanted(run, one, name))
 		return;
 	if (one->needs & ~run->has) {
-		run->skipped++;
-		printf("skip %s: no device or feature for it here\n", one->rule);
+		*(run->complete ? &run->failed : &run->skipped) += 1;
+		printf("%s %s %s: no device or feature for it here\n",
+		       run->complete ? "FAIL" : "skip", name, one->rule);
 		return;
 	}
 	one->run(&c, one->data);
@@ -287,16 +302,20 @@ static void run_case(struct run *run, const struct conf_case *one)
 	else
 		run->passed++;
 	if (c.failed || run->verbose)
-		printf("%s %s (%s)\n", c.failed ? "FAIL" : "ok  ", one->rule, one->source);
+		printf("%s %s %s (%s)\n", c.failed ? "FAIL" : "ok  ", name, one->rule, one->source);
 	fflush(stdout);
 }
 
 static void list_cases(void)
 {
+	char name[32];
+
 	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
-		for (size_t i = 0; i < tables[t]->n; i++)
-			printf("%s\t%s\t%s\n", tables[t]->name, tables[t]->cases[i].rule,
+		for (size_t i = 0; i < tables[t]->n; i++) {
+			name_case(tables[t], i, name, sizeof(name));
+			printf("%s\t%s\t%s\n", name, tables[t]->cases[i].rule,
 			       tables[t]->cases[i].source);
+		}
 }
 
 static void print_needs(unsigned needs)
@@ -330,19 +349,24 @@ static void print_markdown(void)
 	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
 		total += tables[t]->n;
 	printf("<!-- SPDX-License-Identifier: MIT -->\n# Conformance\n\n"
-	       "The %zu rules of the kernel that the simulated kernel is held to, and where Linux\n"
-	       "7.3 makes them. Each is a case of `tests/conformance`, in the file that its heading\n"
-	       "names, and runs over the simulated kernel (`./dev test`) and over Linux in a virtual\n"
-	       "machine (`./dev test --vm`). `conformance --markdown` makes this file; a test\n"
-	       "compares the two.\n",
+	       "The %zu rules of the kernel that the simulated kernel is held to, where Linux 7.3\n"
+	       "makes them, and the case of `tests/conformance` that asks for each; its C file is\n"
+	       "named after the heading, and `conformance --sim --only=CASE` runs it alone. Every one\n"
+	       "runs over the simulated kernel (`./dev test`) and over Linux 7.3.4 in a virtual\n"
+	       "machine (`./dev test --vm t50_conformance`), and neither may leave one out. What a\n"
+	       "machine needs for it besides /dev/iommu or /dev/kvm is in the last column.\n\n"
+	       "`conformance --markdown` makes this file; a test compares the two.\n",
 	       total);
 	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
-		printf("\n## %s (%zu)\n\n| Rule | Source | Device or VM |\n| --- | --- | --- |\n",
+		printf("\n## %s (%zu)\n\n| Case | Rule | Source | Runs on | Needs |\n"
+		       "| --- | --- | --- | --- | --- |\n",
 		       tables[t]->name, tables[t]->n);
 		for (size_t i = 0; i < tables[t]->n; i++) {
 			const struct conf_case *one = &tables[t]->cases[i];
+			char name[32];
 
-			printf("| %s | %s | ", one->rule, one->source);
+			name_case(tables[t], i, name, sizeof(name));
+			printf("| %s | %s | %s | sim, Linux | ", name, one->rule, one->source);
 			print_needs(one->needs);
 			printf(" |\n");
 		}
@@ -366,7 +390,7 @@ static int run_all(struct run *run, const char *kind, const char *const *named)
 		       run->has & 1U << role ? run->devices[role].bdf : "none");
 	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
 		for (size_t i = 0; i < tables[t]->n; i++)
-			run_case(run, &tables[t]->cases[i]);
+			run_case(run, tables[t], i);
 	if (run->skipped)
 		printf("conformance %s: %u skipped\n", kind, run->skipped);
 	printf("conformance %s: %u passed, %u failed\n", kind, run->passed, run->failed);
@@ -375,9 +399,10 @@ static int run_all(struct run *run, const char *kind, const char *const *named)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: conformance (--sim | --kernel) [--verbose] [--only=TEXT]\n"
-			"                   [--plain=BDF] [--flr=BDF] [--no-reset=BDF]\n"
-			"       conformance --list | --markdown\n");
+	fprintf(stderr,
+		"usage: conformance (--sim | --kernel) [--verbose] [--complete] [--only=TEXT]\n"
+		"                   [--plain=BDF] [--flr=BDF] [--no-reset=BDF]\n"
+		"       conformance --list | --markdown\n");
 	return 2;
 }
 
@@ -387,6 +412,7 @@ int main(int argc, char **argv)
 		{ "sim", no_argument, NULL, 's' },
 		{ "kernel", no_argument, NULL, 'k' },
 		{ "verbose", no_argument, NULL, 'v' },
+		{ "complete", no_argument, NULL, 'c' },
 		{ "list", no_argument, NULL, 'l' },
 		{ "markdown", no_argument, NULL, 'm' },
 		{ "only", required_argument, NULL, 'o' },
@@ -409,6 +435,9 @@ int main(int argc, char **argv)
 			break;
 		case 'v':
 			run.verbose = true;
+			break;
+		case 'c':
+			run.complete = true;
 			break;
 		case 'l':
 			list_cases();

@@ -765,7 +765,8 @@ static struct outcome attributes(struct world *w, const struct op *op)
 
 static struct outcome dirty_log(struct world *w, const struct op *op)
 {
-	uint64_t bitmap[64] = { 0 };
+	/* A bit for each page of the longest slot that some_length() makes. */
+	static uint64_t bitmap[(1ULL << 32) / PAGE / 64];
 	struct kvm_dirty_log arg = { .slot = op->b, .dirty_bitmap = bitmap };
 
 	return plain(ioctl_on(w, w->vms[op->a], KVM_GET_DIRTY_LOG, &arg));

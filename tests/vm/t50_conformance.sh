@@ -1,4 +1,4 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # The cases that judge the simulated kernel, over the real one.
-exec conformance --kernel
+exec conformance --kernel --complete
