@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Open files of the simulated kernel, and which fd belongs to which. */
 #include <fcntl.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -107,6 +108,7 @@ int sim_file_new(struct pfnbuf_sim *sim, enum sim_kind kind, const char *name, u
 	file->dev = (uint64_t)st.st_dev;
 	file->ino = (uint64_t)st.st_ino;
 	file->kind = kind;
+	file->ready_fd = -1;
 	file->object = object;
 	file->next = *bucket(sim, file->ino);
 	*bucket(sim, file->ino) = file;
@@ -160,7 +162,46 @@ void sim_file_drop(struct pfnbuf_sim *sim, struct sim_file *file)
 	sim->nr_files--;
 	sim_file_ops(file)->release(sim, file);
 	close(file->anchor);
+	if (file->ready_fd >= 0)
+		close(file->ready_fd);
 	free(file);
+}
+
+int sim_file_ready_fd(struct pfnbuf_sim *sim, struct sim_file *file)
+{
+	int saved = errno;
+	bool ready;
+
+	/* No fence is ever on a dma-buf here: it is ready for all that it is asked for. */
+	if (file->kind == SIM_DMABUF)
+		ready = true;
+	else if (file->kind == SIM_FAULT_QUEUE)
+		ready = ((const struct sim_fault_queue *)file->object)->waiting.n;
+	else
+		return -EPERM;
+	if (file->ready_fd < 0) {
+		file->ready_fd = sim_fd_high(sim, eventfd(ready, EFD_CLOEXEC | EFD_NONBLOCK));
+		if (file->ready_fd < 0) {
+			int error = errno;
+
+			errno = saved;
+			return -error;
+		}
+	}
+	return file->ready_fd;
+}
+
+void sim_file_set_ready(struct sim_file *file, bool ready)
+{
+	uint64_t count;
+	int saved = errno;
+
+	if (!file || file->ready_fd < 0)
+		return;
+	if (ready)
+		sim_signal(file->ready_fd);
+	else if (read(file->ready_fd, &count, sizeof(count)) < 0)
+		errno = saved; /* it was not */
 }
 
 bool sim_file_reap(struct pfnbuf_sim *sim, struct sim_file *file)

@@ -396,6 +396,7 @@ static void forget_faults(struct sim_fault_queue *queue, const struct sim_idev *
 			continue;
 		sim_vec_remove(&queue->waiting, i, 1);
 		free(fault);
+		sim_file_set_ready(queue->file, queue->waiting.n);
 	}
 	for (size_t i = queue ? queue->answered.n : 0; i--;) {
 		struct sim_fault *fault = queue->answered.v[i];
@@ -1326,6 +1327,8 @@ void sim_fault_report(struct sim_fault *fault)
 
 	if (!queue || sim_vec_insert(&queue->waiting, queue->waiting.n, fault))
 		free(fault);
+	else
+		sim_file_set_ready(queue->file, true);
 }
 
 /* The lowest cookie that is free; its place is made. */
@@ -1368,6 +1371,8 @@ static ssize_t queue_read(struct pfnbuf_sim *sim, struct sim_file *file, uint64_
 		queue->answered.v[fault->record.cookie] = fault;
 		done += size;
 	}
+	if (!queue->waiting.n)
+		sim_file_set_ready(queue->file, false);
 	return done ? (ssize_t)done : ret;
 }
 

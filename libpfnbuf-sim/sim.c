@@ -559,10 +559,22 @@ static int do_epoll_create(void *data)
 
 static int do_epoll_ctl(void *data, int epfd, int op, int fd, struct epoll_event *event)
 {
+	struct pfnbuf_sim *sim = data;
 	int saved = errno;
-	int ret = enter(data);
+	int ret = enter(sim);
 
-	return ret ? ret : (int)result(epoll_ctl(epfd, op, fd, event), saved);
+	if (ret)
+		return ret;
+	{
+		SIM_LOCKED(sim);
+		struct sim_file *file = sim_file_get(sim, fd);
+
+		if (file && !file->foreign)
+			ret = sim_file_ready_fd(sim, file);
+		if (ret < 0)
+			return ret;
+		return (int)result(epoll_ctl(epfd, op, ret ? ret : fd, event), saved);
+	}
 }
 
 static int do_epoll_wait(void *data, int epfd, struct epoll_event *events, int max, int timeout_ms)

@@ -102,6 +102,7 @@ struct sim_file {
 	int anchor;
 	unsigned refs; /* from inside the simulated kernel */
 	bool foreign;  /* of the process that this one was forked from */
+	int ready_fd;  /* an eventfd that is ready as the file would be; -1: none yet */
 	void *object;
 };
 
@@ -134,6 +135,13 @@ extern const struct sim_file_ops sim_iommufd_ops, sim_kvm_ops, sim_vfio_ops, sim
 int sim_file_new(struct pfnbuf_sim *sim, enum sim_kind kind, const char *name, uint64_t size,
 		 int flags, void *object, struct sim_file **filep);
 const struct sim_file_ops *sim_file_ops(const struct sim_file *file);
+/*
+ * Files that can be waited for are put into epoll by the fd of an eventfd, for the running kernel
+ * takes theirs for one of a regular file. -EPERM: not such a file; or another negative errno.
+ */
+int sim_file_ready_fd(struct pfnbuf_sim *sim, struct sim_file *file);
+/* Something can be read from it, or not any more. */
+void sim_file_set_ready(struct sim_file *file, bool ready);
 struct sim_file *sim_file_get(struct pfnbuf_sim *sim, int fd);
 struct sim_file *sim_file_find(struct pfnbuf_sim *sim, uint64_t dev, uint64_t ino);
 void sim_file_ref(struct sim_file *file);

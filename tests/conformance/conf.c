@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 
 #include "conf.h"
 
@@ -130,6 +131,20 @@ uint64_t conf_count(struct conf *c, int eventfd)
 	if (c->kernel->read(c->kernel->data, eventfd, &count, sizeof(count)) != sizeof(count))
 		return 0;
 	return count;
+}
+
+int conf_wait_for(struct conf *c, int epoll, int op, int fd, uint32_t events)
+{
+	struct epoll_event event = { .events = events };
+
+	return c->kernel->epoll_ctl(c->kernel->data, epoll, op, fd, &event);
+}
+
+uint32_t conf_ready(struct conf *c, int epoll)
+{
+	struct epoll_event event = { 0 };
+
+	return c->kernel->epoll_wait(c->kernel->data, epoll, &event, 1, 0) == 1 ? event.events : 0;
 }
 
 uint64_t conf_hole(struct conf *c, size_t length)

@@ -121,6 +121,9 @@ int conf_memfd(struct conf *c, uint64_t size);
 int conf_eventfd(struct conf *c);
 /* What an eventfd has counted since it was asked last. */
 uint64_t conf_count(struct conf *c, int eventfd);
+/* epoll_ctl, and what the only file that is waited for is ready for (EPOLLIN and the like). */
+int conf_wait_for(struct conf *c, int epoll, int op, int fd, uint32_t events);
+uint32_t conf_ready(struct conf *c, int epoll);
 /* An address that nothing is mapped at, of @length bytes. */
 uint64_t conf_hole(struct conf *c, size_t length);
 /* How touching one byte ends: 0, or -EFAULT where it is SIGSEGV or SIGBUS. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* VFIO_DEVICE_FEATURE, above all the export of dma-bufs, and what a dma-buf's fd is. */
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 
 #include "conf.h"
 
@@ -274,6 +276,64 @@ static void buf_name(struct conf *c, const void *data)
 	expect(c, conf_ioctl(c, fd, DMA_BUF_SET_NAME_B, NULL), -EFAULT);
 }
 
+static void buf_link(struct conf *c, const void *data)
+{
+	char path[64], text[64] = "", name[] = "guest-bar";
+	int fd = exported(c);
+
+	(void)data;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	expect_true(c, c->kernel->readlink(c->kernel->data, path, text, sizeof(text) - 1) > 0);
+	expect(c, strncmp(text, "/dmabuf:", 8), 0);
+	memset(text, 0, sizeof(text));
+	expect(c, conf_ioctl(c, fd, DMA_BUF_SET_NAME_B, name), 0);
+	expect_true(c, c->kernel->readlink(c->kernel->data, path, text, sizeof(text) - 1) > 0);
+	expect(c, strncmp(text, "/dmabuf:guest-bar", 17), 0);
+}
+
+static void buf_fdinfo(struct conf *c, const void *data)
+{
+	char path[64], text[512] = "", name[] = "guest-bar";
+	int fd = exported(c), info;
+
+	(void)data;
+	expect(c, conf_ioctl(c, fd, DMA_BUF_SET_NAME_B, name), 0);
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	info = conf_open(c, path, O_RDONLY);
+	expect_true(c, info >= 0);
+	expect_true(c, c->kernel->read(c->kernel->data, info, text, sizeof(text) - 1) > 0);
+	expect_true(c, strstr(text, "exp_name:\tvfio_pci_core\n"));
+	expect_true(c, strstr(text, "size:\t"));
+	expect_true(c, strstr(text, "name:\tguest-bar\n"));
+}
+
+/* Whoever waits for a revocation is told that all is well. */
+static void buf_epoll(struct conf *c, const void *data)
+{
+	int epoll = conf_keep(c, c->kernel->epoll_create(c->kernel->data));
+	int dev = open_bound(c, PLAIN);
+	int fd = conf_export(c, dev, c->devices[PLAIN].bar, 0, PAGE);
+
+	(void)data;
+	expect(c, conf_wait_for(c, epoll, EPOLL_CTL_MOD, fd, EPOLLIN), -ENOENT);
+	expect(c, conf_wait_for(c, epoll, EPOLL_CTL_ADD, fd, EPOLLIN), 0);
+	expect(c, conf_wait_for(c, epoll, EPOLL_CTL_ADD, fd, EPOLLIN), -EEXIST);
+	expect(c, conf_ready(c, epoll), EPOLLIN);
+	expect(c, conf_wait_for(c, epoll, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLOUT), 0);
+	expect(c, conf_ready(c, epoll), EPOLLIN | EPOLLOUT);
+	conf_command(c, dev, PCI_COMMAND_MEMORY, 0);
+	expect(c, conf_ready(c, epoll), EPOLLIN | EPOLLOUT);
+	expect(c, conf_close(c, dev), 0);
+	expect(c, conf_ready(c, epoll), EPOLLIN | EPOLLOUT);
+	expect(c, conf_wait_for(c, epoll, EPOLL_CTL_MOD, fd, 0), 0);
+	expect(c, conf_ready(c, epoll), 0);
+	expect(c, conf_wait_for(c, epoll, EPOLL_CTL_DEL, fd, 0), 0);
+	expect(c, conf_wait_for(c, epoll, EPOLL_CTL_DEL, fd, 0), -ENOENT);
+	expect(c, conf_wait_for(c, epoll, EPOLL_CTL_ADD, fd, EPOLLOUT), 0);
+	expect(c, conf_close(c, fd), 0);
+	expect(c, conf_ready(c, epoll), 0);
+}
+
 static void buf_unknown_ioctl(struct conf *c, const void *data)
 {
 	uint64_t arg[4] = { 0 };
@@ -419,6 +479,11 @@ static const struct conf_case feature[] = {
 	  DEV },
 	{ "DMA_BUF_IOCTL_SYNC checks its flags", BUF "dma_buf_ioctl", buf_sync, DEV },
 	{ "DMA_BUF_SET_NAME: 31 characters", BUF "dma_buf_set_name", buf_name, DEV },
+	{ "a dma-buf's link in /proc: its name", BUF "dmabuffs_dname", buf_link, DEV },
+	{ "a dma-buf's fdinfo: size, exporter and name", BUF "dma_buf_show_fdinfo", buf_fdinfo,
+	  DEV },
+	{ "a dma-buf in epoll is ready for all that it is asked for, revoked or not",
+	  BUF "dma_buf_poll", buf_epoll, DEV },
 	{ "an unknown ioctl on a dma-buf: ENOTTY", BUF "dma_buf_ioctl", buf_unknown_ioctl, DEV },
 	{ "a dma-buf keeps its size when it is revoked and when it is dead", BUF "dma_buf_llseek",
 	  buf_size_after_revoke, DEV },

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* /dev/iommu: how its calls are framed, and the life of its objects. */
+#include <sys/epoll.h>
+
 #include "conf.h"
 
 #define MAIN "drivers/iommu/iommufd/main.c:"
@@ -693,6 +695,19 @@ static void fault_write(struct conf *c, const void *data)
 	expect(c, c->kernel->write(c->kernel->data, queue, &response, sizeof(response)), -EINVAL);
 }
 
+static void fault_epoll(struct conf *c, const void *data)
+{
+	int epoll = conf_keep(c, c->kernel->epoll_create(c->kernel->data));
+	uint32_t id;
+	int queue = fault_queue(c, conf_iommufd_open(c), 0, &id);
+
+	(void)data;
+	expect(c, conf_wait_for(c, epoll, EPOLL_CTL_ADD, queue, EPOLLIN), 0);
+	expect(c, conf_ready(c, epoll), 0);
+	expect(c, conf_wait_for(c, epoll, EPOLL_CTL_MOD, queue, EPOLLIN | EPOLLOUT), 0);
+	expect(c, conf_ready(c, epoll), EPOLLOUT);
+}
+
 static void fault_keeps_context(struct conf *c, const void *data)
 {
 	int fd = conf_iommufd_open(c);
@@ -930,6 +945,8 @@ static const struct conf_case iommufd[] = {
 	  EVENTQ "iommufd_fault_fops_read", fault_read, NULL, NEED_IOMMUFD },
 	{ "an answer that no fault waits for: EINVAL; part of one: ESPIPE",
 	  EVENTQ "iommufd_fault_fops_write", fault_write, NULL, NEED_IOMMUFD },
+	{ "a fault queue in epoll: can be written, and read when there is a fault",
+	  EVENTQ "iommufd_eventq_fops_poll", fault_epoll, NULL, NEED_IOMMUFD },
 	{ "a fault queue's fd keeps the context", EVENTQ "iommufd_eventq_init", fault_keeps_context,
 	  NULL, NEED_IOMMUFD },
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* IOMMU_TEST_CMD: mock devices, accesses, dma-bufs of kernel memory, of a kernel that has them. */
+#include <sys/epoll.h>
+
 #include "conf.h"
 
 #define SELFTEST "drivers/iommu/iommufd/selftest.c:"
@@ -564,6 +566,48 @@ static void dmabuf_revoke_errors(struct conf *c, const void *data)
 	expect(c, dmabuf_revoke(c, iommufd, iommufd, true), -EINVAL);
 }
 
+/* A device's page fault, from its queue to the answer. */
+static void page_fault(struct conf *c, const void *data)
+{
+	int epoll = conf_keep(c, c->kernel->epoll_create(c->kernel->data));
+	struct iommu_fault_alloc alloc = { .size = sizeof(alloc) };
+	struct iommu_hwpt_page_response answer = { 0 };
+	struct iommu_hwpt_pgfault fault = { 0 };
+	struct iommu_hwpt_alloc hwpt = { .size = sizeof(hwpt), .flags = IOMMU_HWPT_FAULT_ID_VALID };
+	struct iommu_test_cmd replace = { 0 };
+	struct iommu_test_cmd cmd = {
+		.trigger_iopf = { .grpid = 3, .perm = 2, .addr = 0x12340000 },
+	};
+	struct bench b;
+	int queue;
+
+	(void)data;
+	set_up(c, &b);
+	expect(c, conf_ioctl(c, b.iommufd, IOMMU_FAULT_QUEUE_ALLOC, &alloc), 0);
+	queue = conf_keep(c, (int)alloc.out_fault_fd);
+	hwpt.dev_id = b.mock.idev;
+	hwpt.pt_id = b.ioas;
+	hwpt.fault_id = alloc.out_fault_id;
+	expect(c, conf_ioctl(c, b.iommufd, IOMMU_HWPT_ALLOC, &hwpt), 0);
+	replace.mock_domain_replace.pt_id = hwpt.out_hwpt_id;
+	expect(c, test_op(c, b.iommufd, IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE, b.mock.stdev, &replace),
+	       0);
+	expect(c, conf_wait_for(c, epoll, EPOLL_CTL_ADD, queue, EPOLLIN), 0);
+	expect(c, conf_ready(c, epoll), 0);
+	cmd.trigger_iopf.dev_id = b.mock.idev;
+	expect(c, test_op(c, b.iommufd, IOMMU_TEST_OP_TRIGGER_IOPF, 0, &cmd), 0);
+	expect(c, conf_ready(c, epoll), EPOLLIN);
+	expect(c, c->kernel->read(c->kernel->data, queue, &fault, sizeof(fault)), sizeof(fault));
+	expect(c, conf_ready(c, epoll), 0);
+	expect(c, fault.addr, 0x12340000);
+	expect(c, fault.grpid, 3);
+	expect(c, fault.dev_id, b.mock.idev);
+	answer.cookie = fault.cookie;
+	expect(c, c->kernel->write(c->kernel->data, queue, &answer, sizeof(answer)),
+	       sizeof(answer));
+	expect(c, c->kernel->write(c->kernel->data, queue, &answer, sizeof(answer)), -EINVAL);
+}
+
 static const struct conf_case selftest[] = {
 	{ "an unknown test operation: EOPNOTSUPP", SELFTEST "iommufd_test", unknown_op, NULL,
 	  NEEDS },
@@ -630,6 +674,8 @@ static const struct conf_case selftest[] = {
 	  SELFTEST "iommufd_test_dmabuf_revoke", dmabuf_revoked, NULL, NEEDS },
 	{ "an access to a dma-buf: EINVAL", PAGES "iopt_pages_rw_access", dmabuf_access, NULL,
 	  NEEDS },
+	{ "a page fault is read from its queue, which epoll tells, and answered once",
+	  "drivers/iommu/iommufd/eventq.c:iommufd_fault_fops_read", page_fault, NULL, NEEDS },
 	{ "DMABUF_REVOKE of what is no dma-buf: EBADF, EINVAL",
 	  SELFTEST "iommufd_test_dmabuf_revoke", dmabuf_revoke_errors, NULL, NEEDS },
 };

@@ -4,6 +4,7 @@
 #include <linux/mman.h>
 #include <linux/memfd.h>
 #include <stdarg.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
@@ -331,6 +332,17 @@ EXPORT off_t lseek(int fd, off_t offset, int whence)
 		return real(fd, offset, whence);
 	INSIDE();
 	return preload_give(k->lseek(k->data, fd, offset, whence));
+}
+
+EXPORT int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	const struct pfnbuf_kernel *k = preload_table_of(fd);
+
+	REAL(epoll_ctl);
+	if (!k)
+		return real(epfd, op, fd, event);
+	INSIDE();
+	return (int)preload_give(k->epoll_ctl(k->data, epfd, op, fd, event));
 }
 
 EXPORT int ftruncate(int fd, off_t length)
