@@ -17,6 +17,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "pieces.h"
 #include "private.h"
 
 #define ALL_SLOT_FLAGS (PFNBUF_SLOT_LOG_DIRTY | PFNBUF_SLOT_READONLY)
@@ -47,6 +48,7 @@ struct pfnbuf_window {
 	uint64_t granule; /* 0: none */
 	bool withdraws;
 	struct stretch *stretches; /* in order */
+	uint64_t *ends;		   /* of each of them: no piece crosses one */
 	size_t nr_stretches;
 	char name[PFNBUF_NAME_MAX];
 
@@ -385,7 +387,9 @@ struct pfnbuf_window *pfnbuf_window_free(struct pfnbuf_window *w)
 	for (size_t i = 0; i < w->nr_stretches; i++)
 		release_stretch(w, &w->stretches[i]);
 	free(w->stretches);
+	free(w->ends);
 	w->stretches = NULL;
+	w->ends = NULL;
 	pfnbuf_ctx_forget_window(w->ctx, w);
 	unref(w);
 	return NULL;
@@ -520,139 +524,23 @@ int pfnbuf_window_restore(struct pfnbuf_window *w)
 
 /* ---------------------------------------------------------------- pieces -------------------- */
 
-/* Walks the pieces of a layout in [at, end). */
-struct cursor {
-	const struct pfnbuf_window *w;
-	const struct pfnbuf_layout *layout;
-	uint64_t granule;
-	uint64_t at;
-	uint64_t end;
-	uint64_t next; /* the first offset behind @runs */
-	struct pfnbuf_run runs[16];
-	int nr;
-	int i;
-	int ask; /* how many runs next time: a span has few, or many */
-};
-
-static struct cursor cursor(const struct pfnbuf_window *w, const struct pfnbuf_layout *layout,
-			    uint64_t granule, const struct pfnbuf_range *span)
+/* Devices see what is shared, in areas. */
+static struct pfnbuf_cutting area_cutting(const struct pfnbuf_window *w)
 {
-	return (struct cursor){
-		.w = w,
-		.layout = layout,
-		.granule = granule,
-		.at = span->offset,
-		.end = end_of(span),
-		.next = span->offset,
-		.ask = 2,
+	return (struct pfnbuf_cutting){
+		.classes = { [PFNBUF_SHARED] = 1 },
+		.granule = w->granule,
+		.ends = w->ends,
 	};
 }
 
-/* The shared run that holds @at, or the next one; cut off in front of @at. */
-static const struct pfnbuf_run *shared_run(struct cursor *c)
+/* A guest sees it in slots. */
+static struct pfnbuf_cutting slot_cutting(const struct pfnbuf_window *w)
 {
-	while (c->at < c->end) {
-		const struct pfnbuf_run *run = &c->runs[c->i];
-
-		if (c->i == c->nr) {
-			if (c->next >= c->end)
-				return NULL;
-			c->nr = pfnbuf_layout_next(c->layout, &c->next, c->runs, c->ask);
-			c->i = 0;
-			c->ask = sizeof(c->runs) / sizeof(*c->runs);
-			if (c->nr <= 0)
-				return NULL;
-		} else if (run->vis == PFNBUF_SHARED && run->offset + run->length > c->at) {
-			return run->offset < c->end ? run : NULL;
-		} else {
-			c->i++;
-		}
-	}
-	return NULL;
-}
-
-/* Where a piece that begins at @at ends at the latest. */
-static uint64_t next_cut(const struct cursor *c, uint64_t at)
-{
-	const struct stretch *s = stretch_at(c->w, at);
-	uint64_t cut = min_u64(s->offset + s->length, c->end);
-
-	if (c->granule)
-		cut = min_u64(cut, at - at % c->granule + c->granule);
-	return cut;
-}
-
-static bool next_piece(struct cursor *c, struct pfnbuf_range *piece)
-{
-	const struct pfnbuf_run *run = shared_run(c);
-	uint64_t at;
-
-	if (!run)
-		return false;
-	at = run->offset > c->at ? run->offset : c->at;
-	c->at = min_u64(run->offset + run->length, next_cut(c, at));
-	*piece = (struct pfnbuf_range){ at, c->at - at };
-	return true;
-}
-
-struct piece {
-	struct pfnbuf_range range;
-	bool joins;    /* what goes: nothing that stays lies between it and the one in front */
-	bool replaced; /* part of what it shows is shown before and after */
-};
-
-struct pieces {
-	struct piece *list;
-	size_t nr;
-	size_t max;
-};
-
-/* The pieces that go and those that come on the way from one layout to another. */
-struct difference {
-	const struct pfnbuf_window *w;
-	const struct pfnbuf_layout *from;
-	const struct pfnbuf_layout *to;
-	uint64_t granule;
-	bool areas;
-	struct pieces gone;
-	struct pieces made;
-	struct pfnbuf_range span; /* what changes have reached and nobody has compared yet */
-	bool kept;		  /* a piece that stays was seen after the last that goes */
-	uint64_t seen;		  /* up to where */
-};
-
-static void cleanup_difference_free(struct difference *d)
-{
-	free(d->gone.list);
-	free(d->made.list);
-}
-
-#define cleanup_difference __attribute__((cleanup(cleanup_difference_free)))
-
-static int push(const struct pfnbuf_window *w, struct pieces *pieces,
-		const struct pfnbuf_range *range, bool joins, bool replaced)
-{
-	if (pieces->nr == pieces->max) {
-		const size_t more = pieces->max ? pieces->max * 2 : 16;
-		struct piece *list = reallocarray(pieces->list, more, sizeof(*list));
-
-		if (!list)
-			return no_memory(w, "pfnbuf_window_plan");
-		pieces->list = list;
-		pieces->max = more;
-	}
-	pieces->list[pieces->nr++] = (struct piece){ *range, joins, replaced };
-	return 0;
-}
-
-static bool has_shared(const struct pfnbuf_layout *layout, uint64_t from, uint64_t to)
-{
-	struct pfnbuf_run run;
-
-	while (from < to && pfnbuf_layout_next(layout, &from, &run, 1) > 0)
-		if (run.vis == PFNBUF_SHARED && run.offset < to)
-			return true;
-	return false;
+	return (struct pfnbuf_cutting){
+		.classes = { [PFNBUF_SHARED] = 1 },
+		.ends = w->ends,
+	};
 }
 
 /* Whether the IOAS maps nothing of anybody else's between two areas of the window's. */
@@ -665,115 +553,6 @@ static bool gap_is_free(const struct pfnbuf_window *w, const struct pfnbuf_range
 		return true;
 	return !pfnbuf_ioas_next_area(w->ioas, w->iova + end_of(a), &area) ||
 	       area.iova >= w->iova + b->offset;
-}
-
-static int add_gone(struct difference *d, const struct pfnbuf_range *range, bool replaced)
-{
-	const struct pieces *gone = &d->gone;
-	const bool joins = d->areas && gone->nr && !d->kept &&
-			   gap_is_free(d->w, &gone->list[gone->nr - 1].range, range);
-
-	d->kept = false;
-	return push(d->w, &d->gone, range, joins, replaced);
-}
-
-static bool last_reaches(const struct pieces *pieces, uint64_t offset)
-{
-	return pieces->nr && end_of(&pieces->list[pieces->nr - 1].range) > offset;
-}
-
-/* Compare the pieces of both layouts in a span that cuts none of either. */
-static int compare(struct difference *d, const struct pfnbuf_range *span)
-{
-	struct cursor old_at = cursor(d->w, d->from, d->granule, span);
-	struct cursor new_at = cursor(d->w, d->to, d->granule, span);
-	struct pfnbuf_range old, new;
-	bool has_old = next_piece(&old_at, &old), has_new = next_piece(&new_at, &new);
-	int r = 0;
-
-	if (d->gone.nr && !d->kept)
-		d->kept = has_shared(d->from, d->seen, span->offset);
-	d->seen = end_of(span);
-	while (r >= 0 && (has_old || has_new)) {
-		if (has_old && has_new && old.offset == new.offset &&old.length == new.length) {
-			d->kept = true;
-			has_old = next_piece(&old_at, &old);
-			has_new = next_piece(&new_at, &new);
-		} else if (has_old && (!has_new || old.offset <= new.offset)) {
-			r = add_gone(d, &old,
-				     (has_new && new.offset < end_of(&old)) ||
-					     last_reaches(&d->made, old.offset));
-			has_old = next_piece(&old_at, &old);
-		} else {
-			r = push(d->w, &d->made, &new, false,
-				 (has_old && old.offset < end_of(&new)) ||
-					 last_reaches(&d->gone, new.offset));
-			has_new = next_piece(&new_at, &new);
-		}
-	}
-	return r;
-}
-
-/*
- * What a change reaches: the granules that it touches, or without one the shared run that it is
- * part of. It is shared in one of the layouts, and what is left of that run in the other lies
- * inside.
- */
-static struct pfnbuf_range reach(const struct difference *d, const struct pfnbuf_change *c)
-{
-	const struct pfnbuf_layout *shared = c->from == PFNBUF_SHARED ? d->from : d->to;
-	struct pfnbuf_run run;
-	uint64_t start, last;
-
-	if (d->granule) {
-		start = c->offset - c->offset % d->granule;
-		last = c->offset + c->length + d->granule - 1;
-		last = min_u64(last - last % d->granule, d->w->length);
-		return (struct pfnbuf_range){ start, last - start };
-	}
-	pfnbuf_layout_get(shared, c->offset, &run);
-	return (struct pfnbuf_range){ run.offset, run.length };
-}
-
-/* Later changes never reach further to the front, so spans that overlap are neighbours. */
-static int add_change(struct difference *d, const struct pfnbuf_change *c)
-{
-	const struct pfnbuf_range span = d->span, next = reach(d, c);
-
-	if (next.offset >= end_of(&span)) {
-		d->span = next;
-		return compare(d, &span);
-	}
-	if (end_of(&next) > end_of(&span))
-		d->span.length = end_of(&next) - span.offset;
-	return 0;
-}
-
-/* The layouts of both are the same. Either may be NULL. */
-static int find_differences(const struct pfnbuf_layout *from, const struct pfnbuf_layout *to,
-			    struct difference *areas, struct difference *slots)
-{
-	struct pfnbuf_change changes[64];
-	uint64_t pos = 0;
-	int n, r = 0;
-
-	while ((n = pfnbuf_layout_diff(from, to, &pos, changes, 64)) > 0) {
-		for (int i = 0; r >= 0 && i < n; i++) {
-			if ((changes[i].from == PFNBUF_SHARED) == (changes[i].to == PFNBUF_SHARED))
-				continue;
-			if (areas)
-				r = add_change(areas, &changes[i]);
-			if (r >= 0 && slots)
-				r = add_change(slots, &changes[i]);
-		}
-		if (r < 0)
-			return r;
-	}
-	if (n >= 0 && areas)
-		n = compare(areas, &areas->span);
-	if (n >= 0 && slots)
-		n = compare(slots, &slots->span);
-	return n;
 }
 
 /* ---------------------------------------------------------------- planning ------------------ */
@@ -792,12 +571,13 @@ static struct pfnbuf_plan_area plan_area(const struct pfnbuf_window *w,
 }
 
 static int plan_unmaps(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
-		       const struct pieces *pieces, const char *reason, const char *replaced)
+		       const struct pfnbuf_pieces *pieces, const char *reason, const char *replaced)
 {
 	for (size_t i = 0; i < pieces->nr; i++) {
-		const struct piece *p = &pieces->list[i];
+		const struct pfnbuf_piece *p = &pieces->list[i];
 		const struct pfnbuf_plan_area area = plan_area(w, &p->range, w->iova);
-		int r = pfnbuf_plan_unmap(plan, &area, p->joins, p->replaced ? replaced : reason);
+		const bool join = p->joins && gap_is_free(w, &p[-1].range, &p->range);
+		int r = pfnbuf_plan_unmap(plan, &area, join, p->replaced ? replaced : reason);
 
 		if (r < 0)
 			return r;
@@ -806,12 +586,12 @@ static int plan_unmaps(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
 }
 
 static int plan_maps(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
-		     const struct pieces *pieces, const char *reason, const char *replaced)
+		     const struct pfnbuf_pieces *pieces, const char *reason, const char *replaced)
 {
 	const uint64_t iova = pfnbuf_plan_goal(plan)->iova;
 
 	for (size_t i = 0; i < pieces->nr; i++) {
-		const struct piece *p = &pieces->list[i];
+		const struct pfnbuf_piece *p = &pieces->list[i];
 		const struct pfnbuf_plan_area area = plan_area(w, &p->range, iova);
 		int r = pfnbuf_plan_map(plan, &area, p->replaced ? replaced : reason);
 
@@ -822,10 +602,10 @@ static int plan_maps(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
 }
 
 static int plan_slot_deletes(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
-			     const struct pieces *pieces)
+			     const struct pfnbuf_pieces *pieces)
 {
 	for (size_t i = 0; i < pieces->nr; i++) {
-		const struct piece *p = &pieces->list[i];
+		const struct pfnbuf_piece *p = &pieces->list[i];
 		int r = pfnbuf_plan_delete_slot(
 			plan, slot_from(w, p->range.offset), w->gpa + p->range.offset,
 			p->replaced ? "its run changes, and a slot cannot" : "not shared any more");
@@ -851,10 +631,10 @@ static struct pfnbuf_window_slot *new_slot(const struct pfnbuf_window *w,
 }
 
 static int plan_slot_sets(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
-			  const struct pieces *pieces)
+			  const struct pfnbuf_pieces *pieces)
 {
 	for (size_t i = 0; i < pieces->nr; i++) {
-		const struct piece *p = &pieces->list[i];
+		const struct pfnbuf_piece *p = &pieces->list[i];
 		struct pfnbuf_window_slot *slot = new_slot(w, &p->range);
 		int r;
 
@@ -869,23 +649,35 @@ static int plan_slot_sets(const struct pfnbuf_window *w, struct pfnbuf_plan *pla
 	return 0;
 }
 
+#define cleanup_difference __attribute__((cleanup(pfnbuf_difference_free)))
+#define cleanup_pieces	   __attribute__((cleanup(pfnbuf_pieces_free)))
+
 /* Devices lose what goes before the guest does, and get what comes after the guest has it. */
 static int plan_difference(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
 			   const struct pfnbuf_layout *from, const struct pfnbuf_layout *to)
 {
-	cleanup_difference struct difference areas = {
-		.w = w,
+	cleanup_difference struct pfnbuf_difference areas = {
+		.cutting = area_cutting(w),
 		.from = from,
 		.to = to,
-		.granule = w->granule,
-		.areas = true,
 	};
-	cleanup_difference struct difference slots = { .w = w, .from = from, .to = to };
-	int r = find_differences(from, to, w->ioas ? &areas : NULL, w->vm ? &slots : NULL);
+	cleanup_difference struct pfnbuf_difference slots = {
+		.cutting = slot_cutting(w),
+		.from = from,
+		.to = to,
+	};
+	struct pfnbuf_difference *both[2];
+	size_t n = 0;
+	int r;
 
-	if (r >= 0)
-		r = plan_unmaps(w, plan, &areas.gone, "not shared any more",
-				"its run changes, and an area cannot");
+	if (w->ioas)
+		both[n++] = &areas;
+	if (w->vm)
+		both[n++] = &slots;
+	if (pfnbuf_pieces_compare(both, n) < 0)
+		return no_memory(w, "pfnbuf_window_plan");
+	r = plan_unmaps(w, plan, &areas.gone, "not shared any more",
+			"its run changes, and an area cannot");
 	if (r >= 0)
 		r = plan_slot_deletes(w, plan, &slots.gone);
 	if (r >= 0)
@@ -912,25 +704,18 @@ static int plan_slot_moves(const struct pfnbuf_window *w, struct pfnbuf_plan *pl
 static int plan_way(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 {
 	const struct pfnbuf_plan_goal *goal = pfnbuf_plan_goal(plan);
-	const struct pfnbuf_range all = { 0, w->length };
-	cleanup_difference struct difference areas = {
-		.w = w,
-		.from = w->layout,
-		.granule = w->granule,
-		.areas = true,
-	};
-	struct cursor c = cursor(w, w->layout, w->granule, &all);
-	struct pfnbuf_range piece;
-	int r = 0;
+	const struct pfnbuf_cutting cutting = area_cutting(w);
+	cleanup_pieces struct pfnbuf_pieces areas = { 0 };
+	int r;
 
-	while (r >= 0 && w->ioas && goal->iova != w->iova && next_piece(&c, &piece))
-		r = add_gone(&areas, &piece, false);
-	if (r >= 0)
-		r = plan_unmaps(w, plan, &areas.gone, "the window moves", "");
+	if (w->ioas && goal->iova != w->iova &&
+	    pfnbuf_pieces_collect(&cutting, w->layout, &areas) < 0)
+		return no_memory(w, "pfnbuf_window_plan");
+	r = plan_unmaps(w, plan, &areas, "the window moves", "");
 	if (r >= 0 && w->vm && goal->gpa != w->gpa)
 		r = plan_slot_moves(w, plan);
 	if (r >= 0)
-		r = plan_maps(w, plan, &areas.gone, "the window moves", "");
+		r = plan_maps(w, plan, &areas, "the window moves", "");
 	return r;
 }
 
@@ -1115,11 +900,11 @@ static int check_stretches(const struct pfnbuf_window *w, const struct pfnbuf_la
 		const uint64_t start = last ? w->length : w->stretches[i].offset;
 		const struct pfnbuf_range gap = { at, start - at };
 
-		if (has_shared(layout, at, start))
-			return pfnbuf_refused(
-				-EINVAL, "pfnbuf_window_plan", w->name, &gap,
-				"make it a hole: accesses exit to the VMM",
-				"the layout is shared where the BAR cannot be mapped");
+		if (gap.length &&
+		    pfnbuf_layout_test(layout, at, gap.length, PFNBUF_HOLE, NULL) == 0)
+			return pfnbuf_refused(-EINVAL, "pfnbuf_window_plan", w->name, &gap,
+					      "make it a hole: accesses exit to the VMM",
+					      "the layout shows what of the BAR cannot be mapped");
 		if (!last)
 			at = start + w->stretches[i].length;
 	}
@@ -1367,9 +1152,11 @@ static struct pfnbuf_window *allocate(struct pfnbuf_ctx *ctx, const struct pfnbu
 	if (!w)
 		return NULL;
 	w->stretches = calloc(nr_stretches, sizeof(*w->stretches));
-	if (!w->stretches ||
+	w->ends = calloc(nr_stretches + 1, sizeof(*w->ends));
+	if (!w->stretches || !w->ends ||
 	    pfnbuf_layout_new(length, pfnbuf_page_size(), PFNBUF_HOLE, &w->layout) < 0) {
 		free(w->stretches);
+		free(w->ends);
 		free(w);
 		return NULL;
 	}
@@ -1444,6 +1231,14 @@ static bool clip(const struct pfnbuf_range *range, const struct pfnbuf_range *pa
 	return true;
 }
 
+/* Behind the last one there is nothing that could be cut. */
+static void note_ends(struct pfnbuf_window *w)
+{
+	for (size_t i = 0; i < w->nr_stretches; i++)
+		w->ends[i] = w->stretches[i].offset + w->stretches[i].length;
+	w->ends[w->nr_stretches] = UINT64_MAX;
+}
+
 static int by_offset(const void *a, const void *b)
 {
 	const struct pfnbuf_range *x = a, *y = b;
@@ -1468,6 +1263,7 @@ static int find_stretches(struct pfnbuf_window *w, const struct pfnbuf_bar *bar,
 	if (!w->nr_stretches)
 		return pfnbuf_refused(-EOPNOTSUPP, "pfnbuf_window_new_bar", w->name, part, "",
 				      "no page of it can be mapped");
+	note_ends(w);
 	return 0;
 }
 
@@ -1624,6 +1420,7 @@ int pfnbuf_window_new_ram(struct pfnbuf_ctx *ctx, const struct pfnbuf_ram *ram,
 		.buf_offset = ram->offset,
 		.addr = ram->addr,
 	};
+	note_ends(w);
 	if (w->vm && !s->addr) {
 		r = pfnbuf_buf_map(s->buf, s->buf_offset, s->length, &s->addr);
 		if (r < 0)
@@ -1661,11 +1458,15 @@ static int verify_areas(const struct pfnbuf_window *w, struct pfnbuf_ioas *scrat
 			struct pfnbuf_range *missing)
 {
 	const struct pfnbuf_range all = { 0, w->length };
-	struct cursor c = cursor(w, w->layout, w->granule, &all);
+	const struct pfnbuf_cutting cutting = area_cutting(w);
+	struct pfnbuf_cursor c = pfnbuf_pieces_walk(&cutting, w->layout, &all);
+	struct pfnbuf_piece piece;
 	int r = 1;
 
-	while (r > 0 && next_piece(&c, missing))
+	while (r > 0 && pfnbuf_pieces_next(&c, &piece)) {
+		*missing = piece.range;
 		r = verify_area(w, scratch, missing);
+	}
 	return r;
 }
 
