@@ -2192,8 +2192,8 @@ PFNBUF_API int pfnbuf_window_set_layout(struct pfnbuf_window *window,
 					const struct pfnbuf_layout *target);
 
 /** The same for one range: -EINVAL misaligned or empty, -ERANGE it leaves the window. */
-PFNBUF_API int pfnbuf_window_convert(struct pfnbuf_window *window, uint64_t offset, uint64_t length,
-				     enum pfnbuf_vis to);
+PFNBUF_API int pfnbuf_window_set_range(struct pfnbuf_window *window, uint64_t offset,
+				       uint64_t length, enum pfnbuf_vis to);
 
 /**
  * Move the window to other addresses, as a guest does that writes a BAR register. Slots are moved,

@@ -967,10 +967,10 @@ int pfnbuf_window_set_layout(struct pfnbuf_window *w, const struct pfnbuf_layout
 	return set_layout(w, target);
 }
 
-int pfnbuf_window_convert(struct pfnbuf_window *w, uint64_t offset, uint64_t length,
-			  enum pfnbuf_vis to)
+int pfnbuf_window_set_range(struct pfnbuf_window *w, uint64_t offset, uint64_t length,
+			    enum pfnbuf_vis to)
 {
-	static const char call[] = "pfnbuf_window_convert";
+	static const char call[] = "pfnbuf_window_set_range";
 	cleanup_layout struct pfnbuf_layout *target = NULL;
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
 	const struct pfnbuf_range range = { offset, length };

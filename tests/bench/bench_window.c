@@ -260,7 +260,7 @@ static void bench_planning(const char *name, bool with_vm, uint64_t size)
 	struct scene s;
 
 	open_scene(&s, TIB, GRANULE, with_vm);
-	CHECK(pfnbuf_window_convert(s.w, 0, TIB, PFNBUF_SHARED));
+	CHECK(pfnbuf_window_set_range(s.w, 0, TIB, PFNBUF_SHARED));
 	CHECK(pfnbuf_window_get_layout(s.w, &target));
 	for (int i = 0; i < 5000; i++)
 		CHECK(pfnbuf_layout_set(target, random_u64() % (TIB / size) * size, size,
@@ -281,7 +281,7 @@ static void bench_memory(void)
 	open_scene(&s, TIB, GRANULE, false);
 	malloc_trim(0);
 	before = mallinfo2().uordblks;
-	CHECK(pfnbuf_window_convert(s.w, 0, TIB, PFNBUF_SHARED));
+	CHECK(pfnbuf_window_set_range(s.w, 0, TIB, PFNBUF_SHARED));
 	malloc_trim(0);
 	printf("window.bytes_per_area %.1f\n",
 	       (double)(mallinfo2().uordblks - before) / (double)areas);
@@ -364,7 +364,7 @@ static void bench_slots(struct pfnbuf_ctx *ctx, struct pfnbuf_vm *vm)
 		inside = 0;
 		ours = now();
 		CHECK(pfnbuf_window_set_layout(w, layout));
-		CHECK(pfnbuf_window_convert(w, 0, ram.length, PFNBUF_HOLE));
+		CHECK(pfnbuf_window_set_range(w, 0, ram.length, PFNBUF_HOLE));
 		ours = now() - ours;
 		ratios[i] = (double)ours / (double)bare;
 		shares[i] = 1 - (double)inside / (double)ours;

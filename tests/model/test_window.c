@@ -241,7 +241,7 @@ static void stale_plans_are_refused(void **state)
 	assert_int_equal(pfnbuf_window_default_layout(w, &target), 0);
 	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
 	assert_int_equal(pfnbuf_window_apply(other, plan), -EINVAL);
-	assert_int_equal(pfnbuf_window_convert(w, 0, PAGE, PFNBUF_SHARED), 0);
+	assert_int_equal(pfnbuf_window_set_range(w, 0, PAGE, PFNBUF_SHARED), 0);
 	assert_int_equal(pfnbuf_plan_check(plan), -ESTALE);
 	assert_int_equal(pfnbuf_window_apply(w, plan), -ESTALE);
 	pfnbuf_plan_free(plan);
@@ -283,7 +283,7 @@ static void bar_is_placed(void **state)
 	reaches(rig, w, RIG_TAG_CARD, ALL_SHARED);
 	set_layout(w, FIVE_RUNS);
 	reaches(rig, w, RIG_TAG_CARD, FIVE_RUNS);
-	assert_int_equal(pfnbuf_window_convert(w, 4 * PAGE, 4 * PAGE, PFNBUF_SHARED), 0);
+	assert_int_equal(pfnbuf_window_set_range(w, 4 * PAGE, 4 * PAGE, PFNBUF_SHARED), 0);
 	reaches(rig, w, RIG_TAG_CARD, "ssssssssssssssss..ssss....ss.sss");
 	set_layout(w, NOTHING);
 	after = rig_dump(rig);
@@ -308,7 +308,7 @@ static void bar_moves(void **state)
 	assert_int_equal(rig_dma(rig, IOVA), -EFAULT);
 	assert_int_equal(rig_guest(rig, GPA - 8 * PAGE), -ENXIO);
 	assert_int_equal(pfnbuf_window_move(w, GPA, IOVA), 0);
-	assert_int_equal(pfnbuf_window_convert(w, 4 * PAGE, 4 * PAGE, PFNBUF_SHARED), 0);
+	assert_int_equal(pfnbuf_window_set_range(w, 4 * PAGE, 4 * PAGE, PFNBUF_SHARED), 0);
 	assert_int_equal(pfnbuf_window_resume(w), 0);
 	assert_int_equal(pfnbuf_window_resume(w), -EALREADY);
 	reaches(rig, w, RIG_TAG_CARD, "ssssssssssssssss..ssss....ss.sss");
@@ -488,7 +488,7 @@ static void changes_while_suspended(void **state)
 	assert_int_equal(pfnbuf_device_set_memory_decode(rig->card, false), 0);
 	set_layout(w, ALL_SHARED);
 	assert_int_equal(pfnbuf_window_move(w, GPA + 4 * PAGE, IOVA + 4 * PAGE), 0);
-	assert_int_equal(pfnbuf_window_convert(w, 8 * PAGE, 8 * PAGE, PFNBUF_HOLE), 0);
+	assert_int_equal(pfnbuf_window_set_range(w, 8 * PAGE, 8 * PAGE, PFNBUF_HOLE), 0);
 	assert_int_equal(pfnbuf_window_restore(w), -ENODEV);
 	pfnbuf_window_get_info(w, &info);
 	assert_int_equal(info.areas, 2);
@@ -516,7 +516,7 @@ static void slots_are_withdrawn(void **state)
 	pfnbuf_window_get_info(w, &info);
 	assert_true(info.withdrawn);
 	assert_int_equal(info.slots, 5);
-	assert_int_equal(pfnbuf_window_convert(w, 4 * PAGE, 4 * PAGE, PFNBUF_SHARED), 0);
+	assert_int_equal(pfnbuf_window_set_range(w, 4 * PAGE, 4 * PAGE, PFNBUF_SHARED), 0);
 	assert_int_equal(pfnbuf_window_move(w, GPA + PAGE, IOVA + PAGE), 0);
 	assert_int_equal(pfnbuf_device_set_memory_decode(rig->card, true), 0);
 	assert_int_equal(rig_guest(rig, GPA + PAGE), -ENXIO);
@@ -539,7 +539,7 @@ static void device_closes_first(void **state)
 	rig->card = pfnbuf_device_close(rig->card);
 	pfnbuf_window_get_info(w, &info);
 	assert_int_equal(info.state, PFNBUF_WINDOW_DEAD);
-	assert_int_equal(pfnbuf_window_convert(w, 0, PAGE, PFNBUF_HOLE), -ENODEV);
+	assert_int_equal(pfnbuf_window_set_range(w, 0, PAGE, PFNBUF_HOLE), -ENODEV);
 	assert_int_equal(pfnbuf_window_restore(w), -ENODEV);
 	assert_int_equal(pfnbuf_window_verify(w, NULL), -ENODEV);
 	assert_int_equal(pfnbuf_window_get_layout(w, &layout), 0);
@@ -639,7 +639,7 @@ static void sparse_bars_are_honoured(void **state)
 	assert_int_equal(pfnbuf_window_set_layout(w, layout), 0);
 	reaches(rig, w, RIG_TAG_CARD, "ssssssss........ssssssss........");
 	plan_is(w, NULL, "ss.sssss........ssssssss........", "U0+4 D0+4 S0+2 S3+1 M0+2 M3+1");
-	assert_int_equal(pfnbuf_window_convert(w, 15 * PAGE, PAGE, PFNBUF_SHARED), -EINVAL);
+	assert_int_equal(pfnbuf_window_set_range(w, 15 * PAGE, PAGE, PFNBUF_SHARED), -EINVAL);
 	assert_non_null(strstr(pfnbuf_last_error(), "cannot be mapped"));
 	pfnbuf_layout_free(layout);
 	pfnbuf_layout_free(expected);
@@ -811,9 +811,9 @@ static void refusals(void **state)
 	place.ioas = NULL;
 	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), -EINVAL);
 
-	assert_int_equal(pfnbuf_window_convert(w, 0, PAGE, PFNBUF_PRIVATE), -EOPNOTSUPP);
-	assert_int_equal(pfnbuf_window_convert(w, 1, PAGE, PFNBUF_SHARED), -EINVAL);
-	assert_int_equal(pfnbuf_window_convert(w, 32 * PAGE, PAGE, PFNBUF_SHARED), -ERANGE);
+	assert_int_equal(pfnbuf_window_set_range(w, 0, PAGE, PFNBUF_PRIVATE), -EOPNOTSUPP);
+	assert_int_equal(pfnbuf_window_set_range(w, 1, PAGE, PFNBUF_SHARED), -EINVAL);
+	assert_int_equal(pfnbuf_window_set_range(w, 32 * PAGE, PAGE, PFNBUF_SHARED), -ERANGE);
 	layout = rig_layout("ss");
 	assert_int_equal(pfnbuf_window_set_layout(w, layout), -EINVAL);
 	pfnbuf_layout_free(layout);
@@ -887,16 +887,16 @@ static void limits_are_known_before(void **state)
 
 	pfnbuf_sim_set_memlock(rig->sim, 8 * PAGE);
 	rig_count(rig, NULL, 0);
-	assert_int_equal(pfnbuf_window_convert(w, 0, 9 * PAGE, PFNBUF_SHARED), -ENOMEM);
+	assert_int_equal(pfnbuf_window_set_range(w, 0, 9 * PAGE, PFNBUF_SHARED), -ENOMEM);
 	assert_non_null(strstr(pfnbuf_last_error(), "RLIMIT_MEMLOCK is 0x8000"));
 	assert_int_equal(rig->changes, 0);
-	assert_int_equal(pfnbuf_window_convert(w, 0, 8 * PAGE, PFNBUF_SHARED), 0);
+	assert_int_equal(pfnbuf_window_set_range(w, 0, 8 * PAGE, PFNBUF_SHARED), 0);
 	/*
 	 * Above a limit that was lowered since: what has to be mapped anew could not be had back.
 	 */
 	pfnbuf_sim_set_memlock(rig->sim, 4 * PAGE);
-	assert_int_equal(pfnbuf_window_convert(w, 6 * PAGE, 2 * PAGE, PFNBUF_HOLE), -ENOMEM);
-	assert_int_equal(pfnbuf_window_convert(w, 0, 8 * PAGE, PFNBUF_HOLE), 0);
+	assert_int_equal(pfnbuf_window_set_range(w, 6 * PAGE, 2 * PAGE, PFNBUF_HOLE), -ENOMEM);
+	assert_int_equal(pfnbuf_window_set_range(w, 0, 8 * PAGE, PFNBUF_HOLE), 0);
 	pfnbuf_window_free(w);
 	pfnbuf_sim_set_memlock(rig->sim, UINT64_MAX);
 
@@ -904,10 +904,10 @@ static void limits_are_known_before(void **state)
 	place.iova = UINT64_C(1) << 50;
 	assert_int_equal(pfnbuf_window_new_ram(rig->ctx, &ram, &place, &w), 0);
 	rig_count(rig, NULL, 0);
-	assert_int_equal(pfnbuf_window_convert(w, 0, PAGE, PFNBUF_SHARED), -ERANGE);
+	assert_int_equal(pfnbuf_window_set_range(w, 0, PAGE, PFNBUF_SHARED), -ERANGE);
 	assert_int_equal(rig->changes, 0);
 	assert_int_equal(pfnbuf_window_move(w, GPA, IOVA), 0);
-	assert_int_equal(pfnbuf_window_convert(w, 0, PAGE, PFNBUF_SHARED), 0);
+	assert_int_equal(pfnbuf_window_set_range(w, 0, PAGE, PFNBUF_SHARED), 0);
 	assert_int_equal(pfnbuf_window_move(w, GPA, UINT64_C(1) << 50), -ERANGE);
 	pfnbuf_window_free(w);
 	pfnbuf_buf_unref(ram.memfd);
@@ -991,7 +991,7 @@ static void quarantine(void **state)
 	rig_count(rig, NULL, 0);
 	rig_fail(rig, 0, 5, ENOMEM);
 	rig_fail(rig, 1, 6, EIO);
-	assert_int_equal(pfnbuf_window_convert(w, 0, 32 * PAGE, PFNBUF_SHARED), -ENOMEM);
+	assert_int_equal(pfnbuf_window_set_range(w, 0, 32 * PAGE, PFNBUF_SHARED), -ENOMEM);
 	assert_int_equal(rig->failed, 2);
 	rig_count(rig, NULL, 0);
 	pop_until(rig, PFNBUF_EVENT_QUARANTINED, &ev);
@@ -1001,7 +1001,7 @@ static void quarantine(void **state)
 	assert_non_null(strstr(info.reason, "IOMMU_IOAS_MAP_FILE"));
 	assert_non_null(strstr(info.reason, "slot-set"));
 	assert_non_null(strstr(info.reason, "EIO"));
-	assert_int_equal(pfnbuf_window_convert(w, 0, PAGE, PFNBUF_SHARED), -ENOTRECOVERABLE);
+	assert_int_equal(pfnbuf_window_set_range(w, 0, PAGE, PFNBUF_SHARED), -ENOTRECOVERABLE);
 	assert_int_equal(pfnbuf_window_move(w, GPA, IOVA), -ENOTRECOVERABLE);
 	assert_int_equal(pfnbuf_window_restore(w), -ENOTRECOVERABLE);
 	assert_int_equal(pfnbuf_window_suspend(w), -ENOTRECOVERABLE);

@@ -342,8 +342,8 @@ static void change(struct world *world, struct model *m, const struct step *s)
 
 		for (uint64_t p = from; p < from + n; p++)
 			to[p] = s->r[3] & 1;
-		r = pfnbuf_window_convert(m->w, from * PAGE, n * PAGE,
-					  s->r[3] & 1 ? PFNBUF_SHARED : PFNBUF_HOLE);
+		r = pfnbuf_window_set_range(m->w, from * PAGE, n * PAGE,
+					    s->r[3] & 1 ? PFNBUF_SHARED : PFNBUF_HOLE);
 	} else {
 		char picture[MAX_PAGES + 1] = "";
 		struct pfnbuf_layout *layout;
@@ -435,7 +435,7 @@ static void step_on_window(struct world *world, const struct step *s)
 		return;
 	}
 	if (m->dead) {
-		REQUIRE(pfnbuf_window_convert(m->w, 0, PAGE, PFNBUF_SHARED) == -ENODEV);
+		REQUIRE(pfnbuf_window_set_range(m->w, 0, PAGE, PFNBUF_SHARED) == -ENODEV);
 		return;
 	}
 	rig_count(&world->rig, NULL, 0);

@@ -161,17 +161,17 @@ static int set_others(struct scene *s)
 
 static int convert(struct scene *s)
 {
-	return pfnbuf_window_convert(s->w, 3 * PAGE, 10 * PAGE, PFNBUF_SHARED);
+	return pfnbuf_window_set_range(s->w, 3 * PAGE, 10 * PAGE, PFNBUF_SHARED);
 }
 
 static int punch(struct scene *s)
 {
-	return pfnbuf_window_convert(s->w, 10 * PAGE, PAGE, PFNBUF_HOLE);
+	return pfnbuf_window_set_range(s->w, 10 * PAGE, PAGE, PFNBUF_HOLE);
 }
 
 static int clear(struct scene *s)
 {
-	return pfnbuf_window_convert(s->w, 0, PAGES * PAGE, PFNBUF_HOLE);
+	return pfnbuf_window_set_range(s->w, 0, PAGES * PAGE, PFNBUF_HOLE);
 }
 
 static int move_up(struct scene *s)
@@ -469,7 +469,7 @@ struct sweep {
 static void check_quarantined(struct scene *s, const struct pfnbuf_window_info *info)
 {
 	REQUIRE(*info->reason);
-	REQUIRE(pfnbuf_window_convert(s->w, 0, PAGE, PFNBUF_SHARED) == -ENOTRECOVERABLE);
+	REQUIRE(pfnbuf_window_set_range(s->w, 0, PAGE, PFNBUF_SHARED) == -ENOTRECOVERABLE);
 	ledgers_are_true(s, false);
 }
 

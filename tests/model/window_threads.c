@@ -77,9 +77,9 @@ static void *work(void *data)
 			REQUIRE(pfnbuf_window_move(me->w, GPA + me->base + b % 64 * PAGE,
 						   IOVA + me->base + a / 16 % 64 * PAGE) == 0);
 		else
-			REQUIRE(pfnbuf_window_convert(me->w, from * PAGE, n * PAGE,
-						      a >> 16 & 1 ? PFNBUF_SHARED : PFNBUF_HOLE) ==
-				0);
+			REQUIRE(pfnbuf_window_set_range(me->w, from * PAGE, n * PAGE,
+							a >> 16 & 1 ? PFNBUF_SHARED
+								    : PFNBUF_HOLE) == 0);
 		if (a % 8 == 1)
 			pfnbuf_window_get_info(me->w, &info);
 		me->done++;

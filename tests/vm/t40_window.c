@@ -263,10 +263,10 @@ static void check_changes(struct view *view)
 	check_reach(view, true, true);
 	check_eq(pfnbuf_window_verify(view->w, NULL), 1);
 
-	check_eq(pfnbuf_window_convert(view->w, PAGE, 3 * PAGE, PFNBUF_HOLE), 0);
+	check_eq(pfnbuf_window_set_range(view->w, PAGE, 3 * PAGE, PFNBUF_HOLE), 0);
 	view->picture = "s...ss..ss";
 	check_reach(view, true, true);
-	check_eq(pfnbuf_window_convert(view->w, 4 * PAGE, 5 * PAGE, PFNBUF_SHARED), 0);
+	check_eq(pfnbuf_window_set_range(view->w, 4 * PAGE, 5 * PAGE, PFNBUF_SHARED), 0);
 	view->picture = "s...ssssss";
 	check_reach(view, true, true);
 	check_eq(set_picture(view, ".s.s.s.s.s"), 0);
@@ -349,7 +349,7 @@ static void decode_with(unsigned flags)
 	check_dark(&view, withdraws ? KVM_EXIT_MMIO : -EFAULT);
 	check_eq(pfnbuf_window_restore(view.w), -ENODEV);
 	/* A change while it is dark is a promise for the restore. */
-	check_eq(pfnbuf_window_convert(view.w, 6 * PAGE, PAGE, PFNBUF_SHARED), 0);
+	check_eq(pfnbuf_window_set_range(view.w, 6 * PAGE, PAGE, PFNBUF_SHARED), 0);
 	view.picture = "ss.ssss.ss";
 	check_dark(&view, withdraws ? KVM_EXIT_MMIO : -EFAULT);
 
