@@ -209,7 +209,7 @@ UBSAN:|KASAN:|unable to handle|scheduling while atomic|sleeping function called|
 readable_log()
 {
 	awk '
-		/vmalloc error: .* failed, mode:/ { starved = 1 }
+		/vmalloc error: .* failed.*, mode:/ { starved = 1 }
 		!(starved && /Call Trace:/) { print NR ":" $0 }
 		/<\/TASK>/ { starved = 0 }' "$console"
 }
@@ -239,14 +239,14 @@ count()
 		/^skip / { skipped++; cases++ }
 		/^@@ end/ {
 			open = 0
-			if ($4 == 77) { if (!cases) { skipped++; print "skip " name ": " last > "/dev/fd/3" } }
-			else if ($4 != 0) { if (!bad) { failed++; print "not ok " name ": exit status " $4 > "/dev/fd/3" } }
-			else if (!cases) { passed++; print "ok " name > "/dev/fd/3" }
+			if ($4 == 77) { if (!cases) { skipped++; print "skip " name ": " last >> "/dev/fd/3" } }
+			else if ($4 != 0) { if (!bad) { failed++; print "not ok " name ": exit status " $4 >> "/dev/fd/3" } }
+			else if (!cases) { passed++; print "ok " name >> "/dev/fd/3" }
 			next
 		}
 		NF { last = $0 }
 		END {
-			if (open) { failed++; print "not ok " name ": did not end" > "/dev/fd/3" }
+			if (open) { failed++; print "not ok " name ": did not end" >> "/dev/fd/3" }
 			print passed + 0, failed + 0, skipped + 0
 		}' "$results"
 }

@@ -87,10 +87,18 @@ static void map_feed(struct rig *rig)
 	check_eq(pfnbuf_ioas_map_buf(rig->ioas, rig->feed, 0, PAGE, flags, &iova), 0);
 }
 
+/* What comes after a call that failed: see "faults in the kernel" below. */
+static int ioctl_and_fault(void *data, int fd, unsigned long request, void *arg);
+
 static void rig_open(struct rig *rig)
 {
+	static struct pfnbuf_kernel kernel;
+	const struct pfnbuf_ctx_opts opts = { .size = sizeof(opts), .kernel = &kernel };
+
+	kernel = *pfnbuf_kernel_running();
+	kernel.ioctl = ioctl_and_fault;
 	rig->fds = count_fds();
-	check_eq(pfnbuf_ctx_new(&rig->ctx, NULL), 0);
+	check_eq(pfnbuf_ctx_new(&rig->ctx, &opts), 0);
 	check_eq(pfnbuf_ioas_new(rig->ctx, &rig->ioas), 0);
 	check_eq(pfnbuf_vm_new(rig->ctx, PFNBUF_VM_DEFAULT, &rig->vm), 0);
 	rig->engine = open_bound(rig->ctx, RAW_EDU, 0);
@@ -289,18 +297,23 @@ static void check_changes(struct view *view)
 
 /* ---------------------------------------------------------------- windows of BARs ----------- */
 
+static void make_bar_window(struct view *view, unsigned flags)
+{
+	const struct pfnbuf_range part = { PART_PAGE * PAGE, strlen(FIVE_RUNS) * PAGE };
+	struct pfnbuf_place at = place_of(view);
+
+	at.flags = flags;
+	check_eq(pfnbuf_window_new_bar(view->rig->memory, 2, &part, &at, &view->w), 0);
+}
+
 static void open_bar_view(struct view *view, struct rig *rig, unsigned flags, void **mapping)
 {
 	const uint64_t length = strlen(FIVE_RUNS) * PAGE;
-	const struct pfnbuf_range part = { PART_PAGE * PAGE, length };
-	struct pfnbuf_place at;
 
 	*view = (struct view){ .rig = rig, .picture = "..........", .gpa = GPA, .iova = IOVA };
-	at = place_of(view);
-	at.flags = flags;
-	check_eq(pfnbuf_device_bar_map(rig->memory, 2, part.offset, length, mapping), 0);
+	check_eq(pfnbuf_device_bar_map(rig->memory, 2, PART_PAGE * PAGE, length, mapping), 0);
 	view->bytes = *mapping;
-	check_eq(pfnbuf_window_new_bar(rig->memory, 2, &part, &at, &view->w), 0);
+	make_bar_window(view, flags);
 }
 
 static void bar(void)
@@ -512,6 +525,23 @@ static void inject(int fd, unsigned n)
 	check_eq(pwrite(fd, text, (size_t)length, 0), length);
 }
 
+/* The fault that comes after the first call that fails, and then no more; 0: none. */
+static struct {
+	int fd;
+	unsigned n;
+} second_fault;
+
+static int ioctl_and_fault(void *data, int fd, unsigned long request, void *arg)
+{
+	const int r = pfnbuf_kernel_running()->ioctl(data, fd, request, arg);
+
+	if (r < 0 && second_fault.n) {
+		inject(second_fault.fd, second_fault.n);
+		second_fault.n = 0;
+	}
+	return r;
+}
+
 /* Whether the fault came; no more of them. */
 static bool injected(int fd)
 {
@@ -573,7 +603,7 @@ struct sweep {
 	const char *picture[2];
 	uint64_t gpa[2], iova[2];
 	int at;
-	unsigned faults, survived, refused, undone;
+	unsigned faults, survived, refused, undone, quarantined;
 };
 
 static bool is_move(const struct sweep *sweep)
@@ -675,6 +705,112 @@ static void sweep_both_ways(struct sweep *sweep, const char *what)
 	check(sweep->refused > 0 && sweep->undone > 0);
 }
 
+/* ---------------------------------------------------------------- two faults ---------------- */
+
+#define MAX_SECOND 6 /* of the points where the way back can fail */
+
+/* Whatever is there, the ledgers know; with @nothing there is nothing. */
+static void check_place(const struct view *view, bool nothing)
+{
+	for (int p = -1; p <= (int)strlen(FIVE_RUNS); p++) {
+		const uint64_t iova = view->iova + (uint64_t)p * PAGE;
+		const uint64_t gpa = view->gpa + (uint64_t)p * PAGE;
+		const bool mapped = is_mapped(view->rig, iova);
+		bool in_vm = false;
+		struct pfnbuf_slot slot;
+		uint32_t id = 0;
+
+		for (; pfnbuf_vm_next_slot(view->rig->vm, id, &id, &slot); id++)
+			in_vm |= gpa - slot.gpa < slot.length;
+		check_eq(mapped, is_in_ledger(view->rig, iova));
+		check_eq(write_as_guest(view, p, 1), in_vm ? 0 : KVM_EXIT_MMIO);
+		check(!nothing || (!mapped && !in_vm));
+	}
+}
+
+static void check_places(struct sweep *sweep, bool nothing)
+{
+	for (int at = 0; at < 2; at++) {
+		be_at(sweep, at);
+		check_place(sweep->view, nothing);
+	}
+}
+
+/* What stuck half-way is known, ends when the window does, and makes place for another. */
+static void renew_quarantined(struct sweep *sweep, int at)
+{
+	check_places(sweep, false);
+	check_eq(pfnbuf_window_set_range(sweep->view->w, 0, PAGE, PFNBUF_SHARED), -ENOTRECOVERABLE);
+	sweep->view->w = pfnbuf_window_free(sweep->view->w);
+	check_places(sweep, true);
+	be_at(sweep, at);
+	make_bar_window(sweep->view, 0);
+	check_eq(set_picture(sweep->view, sweep->picture[at]), 0);
+	sweep->quarantined++;
+}
+
+static void judge_two(struct sweep *sweep, int to, int r, const struct pfnbuf_plan *plan)
+{
+	struct pfnbuf_window_info info;
+
+	pfnbuf_window_get_info(sweep->view->w, &info);
+	if (info.state != PFNBUF_WINDOW_QUARANTINED) {
+		judge(sweep, to, r, plan);
+		return;
+	}
+	check(r < 0);
+	sweep->refused++;
+	renew_quarantined(sweep, !to);
+}
+
+/*
+ * Apply the plan with the nth fault and, once a call has failed, the mth of what follows. Whether they came:
+ * 0, 1 or both.
+ */
+static int apply_with_two(struct sweep *sweep, int to, unsigned n, unsigned m)
+{
+	struct pfnbuf_plan *plan = plan_to(sweep, to);
+	int fd = check_ok(vmtest_open(FAIL_NTH, O_RDWR));
+	bool came, armed;
+	int r;
+
+	second_fault.fd = fd;
+	second_fault.n = m;
+	inject(fd, n);
+	r = pfnbuf_window_apply(sweep->view->w, plan);
+	armed = !second_fault.n;
+	second_fault.n = 0;
+	came = injected(fd);
+	close(fd);
+	sweep->faults++;
+	judge_two(sweep, to, r, plan);
+	pfnbuf_plan_free(plan);
+	if (sweep->at == to)
+		go(sweep, !to);
+	return armed + came;
+}
+
+static void sweep_pairs_to(struct sweep *sweep, int to)
+{
+	int came = 1;
+
+	go(sweep, !to);
+	for (unsigned n = 1; came; n++) {
+		came = 2;
+		for (unsigned m = 1; came == 2 && m <= MAX_SECOND; m++)
+			came = apply_with_two(sweep, to, n, m);
+	}
+}
+
+static void sweep_pairs(struct sweep *sweep, const char *what)
+{
+	sweep_pairs_to(sweep, 1);
+	sweep_pairs_to(sweep, 0);
+	printf("# %s: %u pairs of faults: %u plans refused, %u of them undone, %u windows quarantined\n",
+	       what, sweep->faults, sweep->refused, sweep->undone, sweep->quarantined);
+	check(sweep->undone > 0 && sweep->quarantined > 0);
+}
+
 static void set_fault(const char *attribute, const char *knob, const char *text)
 {
 	char path[100];
@@ -724,6 +860,35 @@ static void every_fault_of_a_bar(void)
 	rig_open(&rig);
 	open_bar_view(&view, &rig, 0, &mapping);
 	sweep_layouts_and_moves(&view, "a BAR");
+	view.w = pfnbuf_window_free(view.w);
+	check_eq(pfnbuf_device_bar_unmap(rig.memory, mapping), 0);
+	rig_close(&rig);
+}
+
+static void pairs_of_faults(void)
+{
+	struct view view;
+	struct rig rig;
+	void *mapping;
+	struct sweep layouts = {
+		.view = &view,
+		.picture = { FIVE_RUNS, ".s.ss..sss" },
+		.gpa = { GPA, GPA },
+		.iova = { IOVA, IOVA },
+	};
+	struct sweep moves = {
+		.view = &view,
+		.picture = { FIVE_RUNS, FIVE_RUNS },
+		.gpa = { GPA, GPA + 0x1000000 },
+		.iova = { IOVA, IOVA + 0x1000000 },
+	};
+
+	arm_sleeping_allocations();
+	rig_open(&rig);
+	open_bar_view(&view, &rig, 0, &mapping);
+	sweep_pairs(&layouts, "set_layout of a BAR");
+	check_eq(set_picture(&view, FIVE_RUNS), 0);
+	sweep_pairs(&moves, "move of a BAR");
 	view.w = pfnbuf_window_free(view.w);
 	check_eq(pfnbuf_device_bar_unmap(rig.memory, mapping), 0);
 	rig_close(&rig);
@@ -872,6 +1037,7 @@ int main(void)
 		{ "ram_by_granules", ram_by_granules },
 		{ "every_fault_of_a_bar", every_fault_of_a_bar },
 		{ "every_fault_of_ram", every_fault_of_ram },
+		{ "pairs_of_faults", pairs_of_faults },
 		{ "restore_over_loop", restore_over_loop },
 	};
 
