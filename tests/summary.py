@@ -18,7 +18,9 @@ SKIPPED = {"SKIP"}
 # What cmocka says of a case that its program skipped.
 SKIPPED_CASE = re.compile(r"^\[  SKIPPED \] (?!\d+ test)(.+)$", re.MULTILINE)
 # What a test counted that is worth telling, of the first of the runs.
-FIGURES = re.compile(r"^(?:conformance \w+|differential|mainline-7\.3|linux-7\.3\.4): .*\d.*$", re.MULTILINE)
+FIGURES = re.compile(
+    r"^(?:conformance \w+|differential|window histories|mainline-7\.3|linux-7\.3\.4): .*\d.*$", re.MULTILINE
+)
 
 
 def read(path):

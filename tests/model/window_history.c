@@ -909,8 +909,8 @@ int main(int argc, char **argv)
 		_exit(0);
 	}
 	REQUIRE(waitpid(pid, &status, 0) == pid);
-	printf("%" PRIu64 " steps in %" PRIu64 " histories\n", progress->histories * HISTORY_LEN,
-	       progress->histories);
+	printf("window histories: %" PRIu64 " steps in %" PRIu64 " histories\n",
+	       progress->histories * HISTORY_LEN, progress->histories);
 	if (status)
 		report(progress->seed);
 	return status != 0;
