@@ -354,6 +354,18 @@ static void draw_history(uint64_t seed, struct op *ops, size_t n)
 		ops[i] = op_random(&seed);
 }
 
+/* A run of many minutes says that it goes on. */
+static void say_progress(const struct tally *tally)
+{
+	static uint64_t said;
+
+	if (tally->calls - said < 100000)
+		return;
+	said = tally->calls;
+	printf("%" PRIu64 " calls, no difference so far\n", said);
+	fflush(stdout);
+}
+
 /* Returns the length of the shrunk history that shows the first difference, or 0. */
 static size_t compare(struct world worlds[2], const struct options *o, struct tally *tally)
 {
@@ -362,8 +374,10 @@ static size_t compare(struct world worlds[2], const struct options *o, struct ta
 
 	for (uint64_t history = 0; tally->calls < o->calls; history++) {
 		draw_history(o->seed + history, ops, o->length);
-		if (!differ(worlds, ops, o->length, &d, tally))
+		if (!differ(worlds, ops, o->length, &d, tally)) {
+			say_progress(tally);
 			continue;
+		}
 		printf("seed %" PRIu64 ": ", o->seed + history);
 		size_t n = shrink(worlds, ops, o->length, &d);
 		print_difference(worlds, ops, n, &d);

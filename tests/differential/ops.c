@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "libpfnbuf/kernel.h"
 #include "libpfnbuf/uapi/dma-buf.h"
@@ -356,6 +357,51 @@ static struct outcome feature(struct world *w, const struct op *op)
 	return plain(ioctl_on(w, w->device_fds[op->a], VFIO_DEVICE_FEATURE, &arg));
 }
 
+/*
+ * Linux puts a device to sleep some time after the call that permits it, and only one that sleeps is
+ * woken by the next: whether it does by then is nobody's rule.
+ */
+static void wait_for_sleep(struct world *w, unsigned device)
+{
+	char path[128], text[16];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/power/runtime_status",
+		 w->devices[device].bdf);
+	for (unsigned tries = 0; tries < 1000; tries++) {
+		int fd = k_open(w->kernel, path, O_RDONLY);
+
+		if (fd < 0)
+			return; /* a simulated device sleeps at once */
+		memset(text, 0, sizeof(text));
+		k_read(w->kernel, fd, text, sizeof(text) - 1);
+		k_close(w->kernel, fd);
+		if (!strncmp(text, "suspended", 9))
+			return;
+		usleep(1000);
+	}
+}
+
+static struct outcome wakeup(struct world *w, const struct op *op)
+{
+	struct {
+		struct vfio_device_feature feature;
+		struct vfio_device_low_power_entry_with_wakeup entry;
+	} arg = {
+		.feature = { .argsz = sizeof(arg),
+			     .flags = VFIO_DEVICE_FEATURE_SET |
+				      VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP },
+		.entry.wakeup_eventfd = op->b < NR_EVENTFDS    ? w->eventfds[op->b]
+					: op->b == NR_EVENTFDS ? w->memfds[0]
+							       : -1,
+	};
+
+	int r = ioctl_on(w, w->device_fds[op->a], VFIO_DEVICE_FEATURE, &arg);
+
+	if (r >= 0)
+		wait_for_sleep(w, op->a);
+	return plain(r);
+}
+
 static struct outcome export_bar(struct world *w, const struct op *op)
 {
 	struct {
@@ -389,6 +435,13 @@ static struct outcome dmabuf_seek(struct world *w, const struct op *op)
 
 	k_fstat(w->kernel, w->dmabufs[op->a], &st);
 	return (struct outcome){ r, { (uint64_t)st.st_size, st.st_mode } };
+}
+
+static struct outcome dmabuf_sync(struct world *w, const struct op *op)
+{
+	struct dma_buf_sync arg = { .flags = op->x };
+
+	return plain(ioctl_on(w, w->dmabufs[op->a], DMA_BUF_IOCTL_SYNC, &arg));
 }
 
 static struct outcome dmabuf_close(struct world *w, const struct op *op)
@@ -772,6 +825,47 @@ static struct outcome dirty_log(struct world *w, const struct op *op)
 	return plain(ioctl_on(w, w->vms[op->a], KVM_GET_DIRTY_LOG, &arg));
 }
 
+static struct outcome dirty_clear(struct world *w, const struct op *op)
+{
+	static uint64_t bitmap[(1ULL << 32) / PAGE / 64];
+	struct kvm_clear_dirty_log arg = {
+		.slot = op->b,
+		.num_pages = op->c,
+		.first_page = op->x,
+		.dirty_bitmap = bitmap,
+	};
+
+	return plain(ioctl_on(w, w->vms[op->a], KVM_CLEAR_DIRTY_LOG, &arg));
+}
+
+static struct outcome kvm_vfio_create(struct world *w, const struct op *op)
+{
+	struct kvm_create_device arg = { .type = KVM_DEV_TYPE_VFIO, .flags = op->c };
+	int r = ioctl_on(w, w->vms[op->a], KVM_CREATE_DEVICE, &arg);
+
+	return r < 0 || op->c ? plain(r) : keep_fd(w, &w->kvm_vfios[op->a], (int)arg.fd);
+}
+
+static struct outcome kvm_vfio_file(struct world *w, const struct op *op)
+{
+	int32_t fd = op->b < NR_DEVICES ? w->device_fds[op->b] : w->memfds[0];
+	struct kvm_device_attr arg = {
+		.group = op->c,
+		.attr = op->x,
+		.addr = (uintptr_t)&fd,
+	};
+
+	return plain(ioctl_on(w, w->kvm_vfios[op->a], KVM_SET_DEVICE_ATTR, &arg));
+}
+
+static struct outcome kvm_vfio_close(struct world *w, const struct op *op)
+{
+	int fd = w->kvm_vfios[op->a];
+
+	w->kvm_vfios[op->a] = -1;
+	return plain(fd < 0 ? -EBADF : k_close(w->kernel, fd));
+}
+
 static struct outcome vm_close(struct world *w, const struct op *op)
 {
 	int fd = w->vms[op->a];
@@ -905,6 +999,18 @@ static void draw_low_power(struct op *op, uint64_t *seed)
 	op->x = VFIO_DEVICE_FEATURE_SET | (once_in(seed, 2) ? VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY
 							    : VFIO_DEVICE_FEATURE_LOW_POWER_EXIT);
 	op->y = 8;
+}
+
+static void draw_wakeup(struct op *op, uint64_t *seed)
+{
+	op->b = (uint32_t)(once_in(seed, 6) ? pick(seed, NR_EVENTFDS + 2)
+					    : pick(seed, NR_EVENTFDS));
+}
+
+static void draw_sync(struct op *op, uint64_t *seed)
+{
+	op->a = (uint32_t)pick(seed, NR_DMABUFS);
+	op->x = pick(seed, 16);
 }
 
 static void draw_export(struct op *op, uint64_t *seed)
@@ -1126,6 +1232,25 @@ static void draw_attributes(struct op *op, uint64_t *seed)
 		op->y = PAGE;
 }
 
+static void draw_clear(struct op *op, uint64_t *seed)
+{
+	op->b = (uint32_t)pick(seed, 6);
+	op->c = (uint32_t)(once_in(seed, 4) ? pick(seed, 200) : 1 + pick(seed, 4));
+	op->x = once_in(seed, 4) ? pick(seed, 200) : 0;
+}
+
+static void draw_kvm_vfio(struct op *op, uint64_t *seed)
+{
+	op->c = once_in(seed, 4);
+}
+
+static void draw_kvm_vfio_file(struct op *op, uint64_t *seed)
+{
+	op->b = (uint32_t)(once_in(seed, 2) ? 0 : pick(seed, NR_DEVICES + 1));
+	op->c = once_in(seed, 10) ? (uint32_t)pick(seed, 4) : KVM_DEV_VFIO_FILE;
+	op->x = once_in(seed, 10) ? pick(seed, 4) : 1 + pick(seed, 2);
+}
+
 static void draw_dirty(struct op *op, uint64_t *seed)
 {
 	op->b = once_in(seed, 10) ? 0x20000 : (uint32_t)pick(seed, 6);
@@ -1152,8 +1277,10 @@ static const struct kind kinds[] = {
 	{ "flr", flr, draw_nothing, DEVICE, 1 },
 	{ "feature", feature, draw_feature, DEVICE, 4 },
 	{ "low_power", feature, draw_low_power, DEVICE, 3 },
+	{ "wakeup", wakeup, draw_wakeup, DEVICE, 3 },
 	{ "export", export_bar, draw_export, DEVICE, 20 },
 	{ "dmabuf_seek", dmabuf_seek, draw_seek, OTHER, 4 },
+	{ "dmabuf_sync", dmabuf_sync, draw_sync, OTHER, 2 },
 	{ "dmabuf_close", dmabuf_close, draw_dmabuf, OTHER, 2 },
 	{ "bar_map", bar_map, draw_bar_map, DEVICE, 5 },
 	{ "bar_unmap", bar_unmap, draw_mapping, OTHER, 3 },
@@ -1181,6 +1308,10 @@ static const struct kind kinds[] = {
 	{ "gmem_close", gmem_close, draw_gmem_close, OTHER, 2 },
 	{ "attributes", attributes, draw_attributes, VM, 14 },
 	{ "dirty_log", dirty_log, draw_dirty, VM, 6 },
+	{ "dirty_clear", dirty_clear, draw_clear, VM, 3 },
+	{ "kvm_vfio_create", kvm_vfio_create, draw_kvm_vfio, VM, 4 },
+	{ "kvm_vfio_file", kvm_vfio_file, draw_kvm_vfio_file, VM, 6 },
+	{ "kvm_vfio_close", kvm_vfio_close, draw_nothing, VM, 2 },
 };
 
 static unsigned total_weight(void)

@@ -31,6 +31,7 @@ static void nothing_made(struct world *w)
 	memset(w->memfds, -1, sizeof(w->memfds));
 	memset(w->eventfds, -1, sizeof(w->eventfds));
 	memset(w->vms, -1, sizeof(w->vms));
+	memset(w->kvm_vfios, -1, sizeof(w->kvm_vfios));
 	memset(w->gmems, -1, sizeof(w->gmems));
 	memset(w->devids, 0, sizeof(w->devids));
 	memset(w->ioases, 0, sizeof(w->ioases));
@@ -44,6 +45,7 @@ void world_reset(struct world *w)
 		if (w->mappings[i])
 			k_munmap(w->kernel, w->mappings[i], w->mapping_lengths[i]);
 	close_fds(w, w->gmems, NR_GMEMS);
+	close_fds(w, w->kvm_vfios, NR_VMS);
 	close_fds(w, w->vms, NR_VMS);
 	close_fds(w, w->dmabufs, NR_DMABUFS);
 	close_fds(w, w->device_fds, NR_DEVICES);

@@ -53,6 +53,7 @@ struct world {
 	int memfds[NR_MEMFDS];
 	int eventfds[NR_EVENTFDS];
 	int vms[NR_VMS];
+	int kvm_vfios[NR_VMS]; /* the kvm-vfio device of each */
 	int gmems[NR_GMEMS];
 	void *mappings[NR_MAPPINGS];
 	uint64_t mapping_lengths[NR_MAPPINGS];
