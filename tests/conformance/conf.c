@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
+#include <linux/capability.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "conf.h"
 
@@ -45,8 +49,39 @@ int conf_open(struct conf *c, const char *path, int flags)
 	return conf_keep(c, c->kernel->open(c->kernel->data, path, flags | O_CLOEXEC));
 }
 
+static void set_own_memlock(uint64_t bytes)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct caps[2];
+	struct rlimit limit;
+
+	if (syscall(SYS_capget, &header, caps) || getrlimit(RLIMIT_MEMLOCK, &limit)) {
+		perror("conformance: RLIMIT_MEMLOCK");
+		exit(2);
+	}
+	caps[0].effective &= ~(1U << CAP_IPC_LOCK);
+	if (bytes == UINT64_MAX)
+		caps[0].effective |= caps[0].permitted & 1U << CAP_IPC_LOCK;
+	limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+	if (setrlimit(RLIMIT_MEMLOCK, &limit) || syscall(SYS_capset, &header, caps)) {
+		perror("conformance: RLIMIT_MEMLOCK");
+		exit(2);
+	}
+}
+
+void conf_set_memlock(struct conf *c, uint64_t bytes)
+{
+	if (c->sim)
+		pfnbuf_sim_set_memlock(c->sim, bytes);
+	else
+		set_own_memlock(bytes);
+	c->limited = bytes != UINT64_MAX;
+}
+
 void conf_clean_up(struct conf *c)
 {
+	if (c->limited)
+		conf_set_memlock(c, UINT64_MAX);
 	while (c->nr_maps) {
 		c->nr_maps--;
 		c->kernel->munmap(c->kernel->data, c->maps[c->nr_maps].addr,
@@ -147,12 +182,15 @@ uint32_t conf_ready(struct conf *c, int epoll)
 	return c->kernel->epoll_wait(c->kernel->data, epoll, &event, 1, 0) == 1 ? event.events : 0;
 }
 
+/* Far from where kernels, allocators and sanitizers put what they are not told where to put. */
 uint64_t conf_hole(struct conf *c, size_t length)
 {
-	void *mem = conf_memory(c, length);
+	void *at = (void *)(uintptr_t)0x300000000000;
+	void *mem = mmap(at, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	conf_munmap(c, mem, length);
-	return (uint64_t)(uintptr_t)mem;
+	expect_true(c, mem == at);
+	munmap(mem, length);
+	return (uint64_t)(uintptr_t)at;
 }
 
 static sigjmp_buf touched;
@@ -397,6 +435,19 @@ void conf_command(struct conf *c, int device, unsigned clear, unsigned set)
 	expect(c, conf_config_read(c, device, PCI_COMMAND, &command, 2), 2);
 	command = (uint16_t)((command & ~clear) | set);
 	expect(c, conf_config_write(c, device, PCI_COMMAND, &command, 2), 2);
+}
+
+uint32_t conf_io_bar(struct conf *c, int device)
+{
+	uint32_t bar, value = 0;
+
+	for (bar = 0; bar < 6; bar++) {
+		expect(c, conf_config_read(c, device, PCI_BASE_ADDRESS_0 + 4 * bar, &value, 4), 4);
+		if (value & PCI_BASE_ADDRESS_SPACE_IO)
+			return bar;
+	}
+	expect_true(c, !"a BAR of I/O ports");
+	return 0;
 }
 
 unsigned conf_capability(struct conf *c, int device, unsigned id)

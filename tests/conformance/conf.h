@@ -18,7 +18,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include <pfnbuf.h>
+#include <pfnbuf-sim.h>
 
 #include "libpfnbuf-sim/iommufd_test.h"
 #include "libpfnbuf/uapi/dma-buf.h"
@@ -53,7 +53,8 @@ struct conf_device {
 struct conf {
 	const struct pfnbuf_kernel *kernel;
 	const struct conf_device *devices;
-	bool failed;
+	struct pfnbuf_sim *sim; /* NULL: the running kernel */
+	bool failed, limited;
 	int fds[CONF_MAX_FDS];
 	unsigned nr_fds;
 	struct {
@@ -124,6 +125,11 @@ uint64_t conf_count(struct conf *c, int eventfd);
 /* epoll_ctl, and what the only file that is waited for is ready for (EPOLLIN and the like). */
 int conf_wait_for(struct conf *c, int epoll, int op, int fd, uint32_t events);
 uint32_t conf_ready(struct conf *c, int epoll);
+/*
+ * RLIMIT_MEMLOCK of a caller without CAP_IPC_LOCK, until the case ends or UINT64_MAX lifts it. How
+ * it is set is all that a case does otherwise with one kernel than with the other.
+ */
+void conf_set_memlock(struct conf *c, uint64_t bytes);
 /* An address that nothing is mapped at, of @length bytes. */
 uint64_t conf_hole(struct conf *c, size_t length);
 /* How touching one byte ends: 0, or -EFAULT where it is SIGSEGV or SIGBUS. */
@@ -164,6 +170,8 @@ ssize_t conf_config_read(struct conf *c, int device, unsigned pos, void *data, s
 ssize_t conf_config_write(struct conf *c, int device, unsigned pos, const void *data, size_t size);
 /* Clear and set bits of PCI_COMMAND. */
 void conf_command(struct conf *c, int device, unsigned clear, unsigned set);
+/* The device's first BAR of I/O ports, which it is expected to have. */
+uint32_t conf_io_bar(struct conf *c, int device);
 /* The offset of a capability, or 0. */
 unsigned conf_capability(struct conf *c, int device, unsigned id);
 int conf_slot(struct conf *c, int vm, uint32_t slot, uint32_t flags, uint64_t gpa, uint64_t size,

@@ -28,6 +28,7 @@ static const struct conf_table *const tables[] = {
 
 struct run {
 	const struct pfnbuf_kernel *kernel;
+	struct pfnbuf_sim *sim;
 	struct conf_device devices[NR_ROLES];
 	unsigned has;
 	bool verbose, complete;
@@ -282,7 +283,7 @@ static bool wanted(const struct run *run, const struct conf_case *one, const cha
 
 static void run_case(struct run *run, const struct conf_table *table, size_t i)
 {
-	struct conf c = { .kernel = run->kernel, .devices = run->devices };
+	struct conf c = { .kernel = run->kernel, .devices = run->devices, .sim = run->sim };
 	const struct conf_case *one = &table->cases[i];
 	char name[32];
 
@@ -475,6 +476,7 @@ int main(int argc, char **argv)
 		}
 		pfnbuf_sim_set_selftest(sim, PFNBUF_SIM_SELFTEST);
 		run.kernel = pfnbuf_sim_kernel(sim);
+		run.sim = sim;
 	}
 	ret = run_all(&run, sim ? "sim" : "linux", named);
 	pfnbuf_sim_free(sim);

@@ -437,7 +437,7 @@ static void pasid_einval(struct conf *c, const void *data)
 	const uint32_t pasid = (uint32_t)-EINVAL;
 	int fd = conf_iommufd_open(c);
 	uint32_t ioas = conf_ioas_new(c, fd), missing = 99, devid = 0;
-	void *mem = conf_memory(c, PAGE);
+	uint64_t hole = conf_hole(c, PAGE);
 	int dev = conf_cdev(c, PLAIN);
 
 	(void)data;
@@ -445,9 +445,9 @@ static void pasid_einval(struct conf *c, const void *data)
 	expect(c, attach_pasid(c, dev, pasid, &missing), -ENOENT);
 	expect(c, attach_pasid(c, dev, pasid, &devid), -EINVAL);
 	expect(c, attach_pasid(c, dev, pasid, &ioas), -EINVAL);
-	expect(c, conf_map(c, fd, ioas, mem, PAGE, BASE), 0);
+	expect(c, conf_map(c, fd, ioas, conf_memory(c, PAGE), PAGE, BASE), 0);
 	expect(c, attach_pasid(c, dev, pasid, &ioas), -EINVAL);
-	expect(c, conf_munmap(c, mem, PAGE), 0);
+	expect(c, conf_map(c, fd, ioas, (void *)(uintptr_t)hole, PAGE, BASE + PAGE), 0);
 	expect(c, attach_pasid(c, dev, pasid, &ioas), -EFAULT);
 	expect(c, detach_pasid(c, dev, pasid), 0);
 	expect(c, conf_destroy(c, fd, ioas), 0);
@@ -580,6 +580,20 @@ static void region_upper_half(struct conf *c, const void *data)
 	expect(c, region(c, dev, bar + 1, &get), 0);
 	expect(c, get.size, 0);
 	expect(c, get.flags, 0);
+}
+
+static void region_io(struct conf *c, const void *data)
+{
+	int dev = conf_device_open(c, ALONE, conf_iommufd_open(c), 0);
+	uint32_t bar = conf_io_bar(c, dev);
+	struct vfio_region_info get;
+	void *mem;
+
+	(void)data;
+	expect(c, region(c, dev, bar, &get), 0);
+	expect_true(c, get.size);
+	expect(c, get.flags, VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE);
+	expect(c, conf_mmap(c, PAGE, PROT_READ, MAP_SHARED, dev, REGION(bar), &mem), -EINVAL);
 }
 
 static void region_config(struct conf *c, const void *data)
@@ -900,6 +914,29 @@ static void rw_bad_region(struct conf *c, const void *data)
 	       -EINVAL);
 }
 
+static void rw_io_decode_off(struct conf *c, const void *data)
+{
+	int dev = conf_device_open(c, ALONE, conf_iommufd_open(c), 0);
+	uint64_t bar = conf_io_bar(c, dev);
+	uint32_t value = 0;
+
+	(void)data;
+	expect(c, c->kernel->pread(c->kernel->data, dev, &value, 4, REGION(bar)), 4);
+	conf_command(c, dev, PCI_COMMAND_MEMORY | PCI_COMMAND_IO, 0);
+	expect(c, c->kernel->pread(c->kernel->data, dev, &value, 4, REGION(bar)), 4);
+	conf_command(c, dev, 0, PCI_COMMAND_MEMORY | PCI_COMMAND_IO);
+}
+
+static void rw_no_bar(struct conf *c, const void *data)
+{
+	int dev = conf_device_open(c, PLAIN, conf_iommufd_open(c), 0);
+	uint32_t value = 0;
+
+	(void)data;
+	expect(c, c->kernel->pread(c->kernel->data, dev, &value, 4, REGION(5)), -EINVAL);
+	expect(c, c->kernel->pwrite(c->kernel->data, dev, &value, 4, REGION(5)), -EINVAL);
+}
+
 static void rw_memory_off(struct conf *c, const void *data)
 {
 	int dev = conf_device_open(c, PLAIN, conf_iommufd_open(c), 0);
@@ -1193,6 +1230,8 @@ static const struct conf_case device[] = {
 	{ "GET_REGION_INFO of BARs", CORE "vfio_pci_ioctl_get_region_info", region_bars, DEV },
 	{ "GET_REGION_INFO of the upper half of a 64-bit BAR: size 0",
 	  CORE "vfio_pci_ioctl_get_region_info", region_upper_half, DEV },
+	{ "GET_REGION_INFO of a BAR of I/O ports: not for mmap", CORE "vfio_pci_bar_init_mmap",
+	  region_io, NULL, NEED_IOMMUFD | NEED_ALONE },
 	{ "GET_REGION_INFO of configuration space", CORE "vfio_pci_ioctl_get_region_info",
 	  region_config, NULL, NEED_IOMMUFD | NEED_FLR },
 	{ "GET_REGION_INFO of the VGA region of another device: EINVAL",
@@ -1239,6 +1278,10 @@ static const struct conf_case device[] = {
 	{ "reading nothing: 0, wherever", CORE "vfio_pci_core_read", rw_nothing, DEV },
 	{ "reading a region that is not there, writing a ROM: EINVAL", CORE "vfio_pci_rw",
 	  rw_bad_region, DEV },
+	{ "reading and writing a BAR that is not there: EINVAL", RDWR "vfio_pci_bar_rw", rw_no_bar,
+	  DEV },
+	{ "a BAR of I/O ports is read whatever is decoded", RDWR "vfio_pci_bar_rw",
+	  rw_io_decode_off, NULL, NEED_IOMMUFD | NEED_ALONE },
 	{ "reading and writing a BAR while memory is off: EIO", RDWR "vfio_pci_core_do_io_rw",
 	  rw_memory_off, DEV },
 	{ "reading a BAR to a bad address: EFAULT", RDWR "vfio_pci_core_do_io_rw", rw_bad_address,

@@ -102,6 +102,38 @@ static void export_bad_ranges(struct conf *c, const void *data)
 	expect(c, conf_ioctl(c, dev, VFIO_DEVICE_FEATURE, feature), -EFAULT);
 }
 
+static void export_bad_header(struct conf *c, const void *data)
+{
+	uint8_t *mem = conf_memory(c, 2 * PAGE);
+	struct vfio_device_feature *feature = (void *)(mem + PAGE - sizeof(*feature));
+	int dev = open_bound(c, PLAIN);
+
+	(void)data;
+	munmap(mem + PAGE, PAGE);
+	feature->argsz = 64;
+	feature->flags = GET | INDEX;
+	expect(c, conf_ioctl(c, dev, VFIO_DEVICE_FEATURE, feature), -EFAULT);
+}
+
+static void export_io(struct conf *c, const void *data)
+{
+	int dev = open_bound(c, ALONE);
+
+	(void)data;
+	expect(c, conf_export(c, dev, conf_io_bar(c, dev), 0, PAGE), -EINVAL);
+}
+
+static void export_small(struct conf *c, const void *data)
+{
+	int dev = open_bound(c, PLAIN);
+	struct vfio_region_info info = { .argsz = sizeof(info) };
+
+	(void)data;
+	expect(c, conf_ioctl(c, dev, VFIO_DEVICE_GET_REGION_INFO, &info), 0);
+	expect_true(c, info.size && info.size < PAGE);
+	expect(c, conf_export(c, dev, 0, 0, PAGE), -EINVAL);
+}
+
 static void export_many(struct conf *c, const void *data)
 {
 	const uint32_t n = 1000;
@@ -463,6 +495,12 @@ static const struct conf_case feature[] = {
 	EXPORT("DMA_BUF at an offset that wraps: EOVERFLOW", PHYS, 0, 100, O_CLOEXEC, 0, 1,
 	       { 0 - PAGE, PAGE }, -EOVERFLOW, 0),
 	{ "DMA_BUF whose ranges cannot be read: EFAULT", EXP, export_bad_ranges, DEV },
+	{ "DMA_BUF whose header cannot be read: EFAULT", EXP, export_bad_header, DEV },
+	EXPORT("DMA_BUF of more ranges than memory can hold: ENOMEM", EXP, .index = 100,
+	       .nr = UINT32_MAX, .want = -ENOMEM),
+	{ "DMA_BUF of a BAR of I/O ports: EINVAL", EXP, export_io, NULL,
+	  NEED_IOMMUFD | NEED_ALONE },
+	{ "DMA_BUF of a BAR smaller than a page: EINVAL", PHYS, export_small, DEV },
 	{ "DMA_BUF of a thousand ranges", EXP, export_many, DEV },
 	{ "DMA_BUF while memory is off: made revoked", EXP, export_memory_off, DEV },
 

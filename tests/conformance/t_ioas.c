@@ -1003,6 +1003,79 @@ static void invalidate(struct conf *c, const void *data)
 #define ANY NULL, NEED_IOMMUFD
 #define DEV NULL, NEED_IOMMUFD | NEED_PLAIN
 
+/* ------------------------------------------------------------------ locked memory */
+
+static void memlock_map(struct conf *c, const void *data)
+{
+	int fd = conf_iommufd_open(c);
+	uint32_t ioas = conf_ioas_new(c, fd);
+	uint8_t *mem = conf_memory(c, 8 * PAGE);
+
+	(void)data;
+	conf_device_open(c, PLAIN, fd, ioas);
+	conf_set_memlock(c, 4 * PAGE);
+	expect(c, conf_map(c, fd, ioas, mem, 5 * PAGE, BASE), -ENOMEM);
+	expect(c, conf_probe_iova(c, fd, ioas, BASE), 0);
+	expect(c, conf_map(c, fd, ioas, mem, 4 * PAGE, BASE), 0);
+	expect(c, conf_map(c, fd, ioas, mem + 4 * PAGE, PAGE, BASE + 4 * PAGE), -ENOMEM);
+	expect(c, conf_unmap(c, fd, ioas, BASE, 4 * PAGE, NULL), 0);
+	expect(c, conf_map(c, fd, ioas, mem + 4 * PAGE, 4 * PAGE, BASE), 0);
+}
+
+static void memlock_counts(struct conf *c, const void *data)
+{
+	int fd = conf_iommufd_open(c);
+	uint32_t ioas = conf_ioas_new(c, fd), other = conf_ioas_new(c, fd);
+	uint8_t *mem = conf_memory(c, 4 * PAGE);
+
+	(void)data;
+	conf_device_open(c, PLAIN, fd, ioas);
+	conf_set_memlock(c, 4 * PAGE);
+	/* Another MAP counts once more, a COPY does not. */
+	expect(c, conf_map(c, fd, ioas, mem, 2 * PAGE, BASE), 0);
+	expect(c, conf_copy(c, fd, ioas, BASE + 8 * PAGE, ioas, BASE, 2 * PAGE), 0);
+	expect(c, conf_map(c, fd, ioas, mem, 2 * PAGE, BASE + 16 * PAGE), 0);
+	expect(c, conf_map(c, fd, ioas, mem, PAGE, BASE + 24 * PAGE), -ENOMEM);
+	/* Where no device looks nothing is locked. */
+	expect(c, conf_map(c, fd, other, mem, 4 * PAGE, BASE), 0);
+	expect(c, conf_unmap(c, fd, ioas, BASE, 2 * PAGE, NULL), 0);
+	expect(c, conf_map(c, fd, ioas, mem, PAGE, BASE + 24 * PAGE), -ENOMEM);
+	expect(c, conf_unmap(c, fd, ioas, BASE + 8 * PAGE, 2 * PAGE, NULL), 0);
+	expect(c, conf_map(c, fd, ioas, mem, PAGE, BASE + 24 * PAGE), 0);
+}
+
+static void memlock_attach(struct conf *c, const void *data)
+{
+	int fd = conf_iommufd_open(c);
+	uint32_t ioas = conf_ioas_new(c, fd), pt = ioas;
+	int dev = conf_device_open(c, PLAIN, fd, 0), file = conf_memfd(c, 4 * PAGE);
+
+	(void)data;
+	conf_set_memlock(c, 4 * PAGE);
+	expect(c, conf_map(c, fd, ioas, conf_memory(c, 3 * PAGE), 3 * PAGE, BASE), 0);
+	expect(c, conf_map_file(c, fd, ioas, file, 0, 2 * PAGE, BASE + 8 * PAGE), 0);
+	expect(c, conf_attach(c, dev, &pt), -ENOMEM);
+	expect(c, conf_unmap(c, fd, ioas, BASE + 8 * PAGE, 2 * PAGE, NULL), 0);
+	expect(c, conf_map_file(c, fd, ioas, file, 0, PAGE, BASE + 8 * PAGE), 0);
+	expect(c, conf_attach(c, dev, &pt), 0);
+	expect(c, conf_detach(c, dev), 0);
+	pt = ioas;
+	expect(c, conf_attach(c, dev, &pt), 0);
+}
+
+static void memlock_dmabuf(struct conf *c, const void *data)
+{
+	int fd = conf_iommufd_open(c);
+	uint32_t ioas = conf_ioas_new(c, fd);
+	int dev = conf_device_open(c, PLAIN, fd, ioas);
+	int buf = conf_export(c, dev, c->devices[PLAIN].bar, 0, 8 * PAGE);
+
+	(void)data;
+	conf_set_memlock(c, PAGE);
+	expect(c, conf_map_file(c, fd, ioas, buf, 0, 8 * PAGE, BASE), 0);
+	expect(c, conf_map(c, fd, ioas, conf_memory(c, PAGE), PAGE, BASE + 8 * PAGE), 0);
+}
+
 static const struct conf_case ioas[] = {
 	MAP("MAP at a fixed address", IOAS "iommufd_ioas_map", FIXED | READ | WRITE, 0, 0, 0, PAGE,
 	    BASE, 0),
@@ -1218,6 +1291,14 @@ static const struct conf_case ioas[] = {
 	{ "CHANGE_PROCESS: files only", IOAS "iommufd_ioas_change_process", change_process, ANY },
 	{ "HWPT_INVALIDATE of what is not nested: EINVAL",
 	  "drivers/iommu/iommufd/hw_pagetable.c:iommufd_hwpt_invalidate", invalidate, ANY },
+	{ "RLIMIT_MEMLOCK: MAP beyond it ENOMEM and nothing mapped, UNMAP makes room",
+	  PAGES "incr_user_locked_vm", memlock_map, DEV },
+	{ "RLIMIT_MEMLOCK: each MAP counts, a COPY does not, nor what no device sees",
+	  PAGES "incr_user_locked_vm", memlock_counts, DEV },
+	{ "RLIMIT_MEMLOCK: ATTACH to more than it, files included: ENOMEM",
+	  PAGES "iopt_area_fill_domain", memlock_attach, DEV },
+	{ "RLIMIT_MEMLOCK: a dma-buf is not counted", PAGES "iopt_alloc_dmabuf_pages",
+	  memlock_dmabuf, DEV },
 };
 
 CONF_TABLE(conf_ioas, ioas);

@@ -126,6 +126,19 @@ static void not_pollable(struct conf *c, const void *data)
 	expect(c, c->kernel->epoll_ctl(c->kernel->data, epoll, EPOLL_CTL_ADD, counter, &event), 0);
 }
 
+static void device_fdinfo(struct conf *c, const void *data)
+{
+	char path[64], text[512] = "";
+	int fd = conf_cdev(c, PLAIN);
+	const char *at;
+
+	(void)data;
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	expect_true(c, read_text(c, path, text, sizeof(text)) > 0);
+	at = strstr(text, "vfio-device-syspath: /sys/devices/");
+	expect_true(c, at && strstr(at, c->devices[PLAIN].bdf));
+}
+
 static void noiommu_get_pa(struct conf *c, const void *data)
 {
 	struct iommu_ioas_noiommu_get_pa cmd = { .size = sizeof(cmd),
@@ -166,6 +179,8 @@ static const struct conf_case machine[] = {
 	  "drivers/vfio/device_cdev.c:vfio_device_fops_cdev_open", many_opens, DEV },
 	{ "a device and an iommufd are not for epoll: EPERM", "fs/eventpoll.c:do_epoll_ctl",
 	  not_pollable, DEV },
+	{ "a device's fdinfo says which it is", "drivers/vfio/vfio_main.c:vfio_device_show_fdinfo",
+	  device_fdinfo, DEV },
 	{ "NOIOMMU_GET_PA: EOPNOTSUPP where it is compiled out",
 	  "drivers/iommu/iommufd/ioas.c:iommufd_ioas_noiommu_get_pa", noiommu_get_pa, ANY },
 	{ "listing what is not there: ENOENT; without room: ERANGE",

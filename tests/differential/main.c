@@ -432,7 +432,7 @@ static int verdict(const struct options *o, size_t shrunk)
 
 int main(int argc, char **argv)
 {
-	struct options o = { .seed = 1, .calls = 20000, .length = 200 };
+	struct options o = { .seed = 1, .calls = 100000, .length = 200 };
 	struct pfnbuf_sim *sims[2] = { NULL, NULL };
 	struct world worlds[2];
 	struct tally tally = { 0 };

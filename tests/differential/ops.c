@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,6 +185,18 @@ static struct outcome device_bind(struct world *w, const struct op *op)
 	return plain(r);
 }
 
+/* Whose HWPT that is: a bit for each of the history's own, and for each device put to it. */
+static uint64_t hwpt_role(const struct world *w, uint32_t id)
+{
+	uint64_t role = 0;
+
+	for (unsigned i = 0; i < NR_HWPTS; i++)
+		role |= w->hwpts[i] == id ? 1ULL << i : 0;
+	for (unsigned i = 0; i < NR_DEVICES; i++)
+		role |= w->attached[i] == id ? 0x100ULL << i : 0;
+	return role;
+}
+
 static struct outcome device_attach(struct world *w, const struct op *op)
 {
 	struct vfio_device_attach_iommufd_pt arg = {
@@ -197,7 +211,12 @@ static struct outcome device_attach(struct world *w, const struct op *op)
 		arg.pt_id = id_or_none(w->hwpts[op->b - NR_IOASES]);
 	else
 		arg.pt_id = id_or_none(w->devids[op->a]);
-	return plain(ioctl_on(w, w->device_fds[op->a], VFIO_DEVICE_ATTACH_IOMMUFD_PT, &arg));
+	int r = ioctl_on(w, w->device_fds[op->a], VFIO_DEVICE_ATTACH_IOMMUFD_PT, &arg);
+
+	if (r < 0)
+		return plain(r);
+	w->attached[op->a] = arg.pt_id;
+	return (struct outcome){ r, { hwpt_role(w, arg.pt_id) } };
 }
 
 static struct outcome device_detach(struct world *w, const struct op *op)
@@ -476,6 +495,31 @@ static struct outcome bar_unmap(struct world *w, const struct op *op)
 
 	w->mappings[op->a] = NULL;
 	return plain(addr ? k_munmap(w->kernel, addr, w->mapping_lengths[op->a]) : -EINVAL);
+}
+
+static sigjmp_buf no_memory;
+
+static void on_sigbus(int signal)
+{
+	siglongjmp(no_memory, signal);
+}
+
+/* Whether a BAR's mapping has memory behind it. */
+static struct outcome bar_touch(struct world *w, const struct op *op)
+{
+	const volatile uint8_t *addr = w->mappings[op->a];
+	struct sigaction action = { .sa_handler = on_sigbus }, before;
+	int r = 0;
+
+	if (!addr)
+		return plain(-EINVAL);
+	sigaction(SIGBUS, &action, &before);
+	if (sigsetjmp(no_memory, 1))
+		r = -EFAULT;
+	else
+		(void)*addr;
+	sigaction(SIGBUS, &before, NULL);
+	return plain(r);
 }
 
 static struct outcome bar_read(struct world *w, const struct op *op)
@@ -1284,6 +1328,7 @@ static const struct kind kinds[] = {
 	{ "dmabuf_close", dmabuf_close, draw_dmabuf, OTHER, 2 },
 	{ "bar_map", bar_map, draw_bar_map, DEVICE, 5 },
 	{ "bar_unmap", bar_unmap, draw_mapping, OTHER, 3 },
+	{ "bar_touch", bar_touch, draw_mapping, OTHER, 6 },
 	{ "bar_read", bar_read, draw_bar_read, DEVICE, 6 },
 	{ "hot_reset", hot_reset, draw_hot_reset, DEVICE, 2 },
 	{ "hot_reset_info", hot_reset_info, draw_hot_reset_info, DEVICE, 3 },

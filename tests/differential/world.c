@@ -34,6 +34,7 @@ static void nothing_made(struct world *w)
 	memset(w->kvm_vfios, -1, sizeof(w->kvm_vfios));
 	memset(w->gmems, -1, sizeof(w->gmems));
 	memset(w->devids, 0, sizeof(w->devids));
+	memset(w->attached, 0, sizeof(w->attached));
 	memset(w->ioases, 0, sizeof(w->ioases));
 	memset(w->hwpts, 0, sizeof(w->hwpts));
 	memset(w->mappings, 0, sizeof(w->mappings));

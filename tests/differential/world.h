@@ -46,6 +46,7 @@ struct world {
 	/* What the history has made: fds, or -1; ids, or 0. */
 	int device_fds[NR_DEVICES];
 	uint32_t devids[NR_DEVICES];
+	uint32_t attached[NR_DEVICES]; /* the HWPT that the last ATTACH named */
 	int iommufds[NR_IOMMUFDS];
 	uint32_t ioases[NR_IOASES], hwpts[NR_HWPTS];
 	unsigned ioas_owner[NR_IOASES], hwpt_owner[NR_HWPTS]; /* which iommufd */
