@@ -126,6 +126,7 @@ struct pfnbuf_kernel {
 	int (*mmap)(void *data, void *addr, size_t length, int prot, int flags, int fd,
 		    uint64_t offset, void **out);
 	int (*munmap)(void *data, void *addr, size_t length);
+	int (*madvise)(void *data, void *addr, size_t length, int advice);
 	ssize_t (*pread)(void *data, int fd, void *buf, size_t count, uint64_t offset);
 	ssize_t (*pwrite)(void *data, int fd, const void *buf, size_t count, uint64_t offset);
 	ssize_t (*read)(void *data, int fd, void *buf, size_t count);
@@ -139,6 +140,10 @@ struct pfnbuf_kernel {
 	/** RLIMIT_MEMLOCK in bytes; UINT64_MAX where there is none, or CAP_IPC_LOCK is held. */
 	int (*memlock)(void *data, uint64_t *limit);
 	int (*eventfd)(void *data, unsigned initval, int flags);
+	int (*timerfd)(
+		void *data); /**< timerfd_create(CLOCK_MONOTONIC), close-on-exec, non-blocking */
+	/** timerfd_settime(): once, @ns nanoseconds from now; 0: not any more */
+	int (*timerfd_set)(void *data, int fd, uint64_t ns);
 	/** not NUL terminated */
 	ssize_t (*readlink)(void *data, const char *path, char *buf, size_t size);
 	/**

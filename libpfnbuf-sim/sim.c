@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/timerfd.h>
 #include <sys/vfs.h>
 
 #include "sim.h"
@@ -531,6 +532,14 @@ static int do_munmap(void *data, void *addr, size_t length)
 	return ret;
 }
 
+static int do_madvise(void *data, void *addr, size_t length, int advice)
+{
+	int saved = errno;
+	int ret = enter(data);
+
+	return ret ? ret : (int)result(madvise(addr, length, advice), saved);
+}
+
 /* -------------------------------------------------------------- always the running */
 
 static int do_memfd_create(void *data, const char *name, unsigned flags)
@@ -547,6 +556,28 @@ static int do_eventfd(void *data, unsigned initval, int flags)
 	int ret = enter(data);
 
 	return ret ? ret : (int)result(eventfd(initval, flags), saved);
+}
+
+/* Its reads are an eventfd's, so they are not counted either. */
+static int do_timerfd(void *data)
+{
+	int saved = errno;
+	int ret = enter(data);
+
+	return ret ? ret
+		   : (int)result(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+				 saved);
+}
+
+static int do_timerfd_set(void *data, int fd, uint64_t ns)
+{
+	const struct itimerspec once = {
+		.it_value = { (time_t)(ns / 1000000000U), (long)(ns % 1000000000U) },
+	};
+	int saved = errno;
+	int ret = enter(data);
+
+	return ret ? ret : (int)result(timerfd_settime(fd, 0, &once, NULL), saved);
 }
 
 static int do_epoll_create(void *data)
@@ -596,6 +627,7 @@ static const struct pfnbuf_kernel table = {
 	.ioctl = do_ioctl,
 	.mmap = do_mmap,
 	.munmap = do_munmap,
+	.madvise = do_madvise,
 	.pread = do_pread,
 	.pwrite = do_pwrite,
 	.read = do_read,
@@ -608,6 +640,8 @@ static const struct pfnbuf_kernel table = {
 	.ftruncate = do_ftruncate,
 	.memfd_create = do_memfd_create,
 	.eventfd = do_eventfd,
+	.timerfd = do_timerfd,
+	.timerfd_set = do_timerfd_set,
 	.readlink = do_readlink,
 	.list = do_list,
 	.epoll_create = do_epoll_create,

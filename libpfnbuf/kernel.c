@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -87,6 +88,12 @@ static int running_munmap(void *data, void *addr, size_t length)
 {
 	(void)data;
 	return RESULT(munmap(addr, length));
+}
+
+static int running_madvise(void *data, void *addr, size_t length, int advice)
+{
+	(void)data;
+	return RESULT(madvise(addr, length, advice));
 }
 
 static ssize_t running_pread(void *data, int fd, void *buf, size_t count, uint64_t offset)
@@ -186,6 +193,22 @@ static int running_eventfd(void *data, unsigned initval, int flags)
 	return RESULT(eventfd(initval, flags | EFD_CLOEXEC));
 }
 
+static int running_timerfd(void *data)
+{
+	(void)data;
+	return RESULT(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+}
+
+static int running_timerfd_set(void *data, int fd, uint64_t ns)
+{
+	const struct itimerspec once = {
+		.it_value = { (time_t)(ns / 1000000000U), (long)(ns % 1000000000U) },
+	};
+
+	(void)data;
+	return RESULT(timerfd_settime(fd, 0, &once, NULL));
+}
+
 static ssize_t running_readlink(void *data, const char *path, char *buf, size_t size)
 {
 	(void)data;
@@ -259,6 +282,7 @@ static const struct pfnbuf_kernel running = {
 	.ioctl = running_ioctl,
 	.mmap = running_mmap,
 	.munmap = running_munmap,
+	.madvise = running_madvise,
 	.pread = running_pread,
 	.pwrite = running_pwrite,
 	.read = running_read,
@@ -271,6 +295,8 @@ static const struct pfnbuf_kernel running = {
 	.memfd_create = running_memfd_create,
 	.memlock = running_memlock,
 	.eventfd = running_eventfd,
+	.timerfd = running_timerfd,
+	.timerfd_set = running_timerfd_set,
 	.readlink = running_readlink,
 	.list = running_list,
 	.epoll_create = running_epoll_create,
@@ -286,10 +312,11 @@ const struct pfnbuf_kernel *pfnbuf_kernel_running(void)
 bool pfnbuf_kernel_is_complete(const struct pfnbuf_kernel *k)
 {
 	return k->size >= sizeof(*k) && k->open && k->close && k->dup && k->set_cloexec &&
-	       k->ioctl && k->mmap && k->munmap && k->pread && k->pwrite && k->read && k->write &&
-	       k->lseek && k->fstat && k->fstatfs_type && k->fallocate && k->ftruncate &&
-	       k->memfd_create && k->memlock && k->eventfd && k->readlink && k->list &&
-	       k->epoll_create && k->epoll_ctl && k->epoll_wait;
+	       k->ioctl && k->mmap && k->munmap && k->madvise && k->pread && k->pwrite && k->read &&
+	       k->write && k->lseek && k->fstat && k->fstatfs_type && k->fallocate &&
+	       k->ftruncate && k->memfd_create && k->memlock && k->eventfd && k->timerfd &&
+	       k->timerfd_set && k->readlink && k->list && k->epoll_create && k->epoll_ctl &&
+	       k->epoll_wait;
 }
 
 static const struct {

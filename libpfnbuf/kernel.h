@@ -47,6 +47,11 @@ static inline int k_munmap(const struct pfnbuf_kernel *k, void *addr, size_t len
 	return k->munmap(k->data, addr, length);
 }
 
+static inline int k_madvise(const struct pfnbuf_kernel *k, void *addr, size_t length, int advice)
+{
+	return k->madvise(k->data, addr, length, advice);
+}
+
 static inline ssize_t k_pread(const struct pfnbuf_kernel *k, int fd, void *buf, size_t count,
 			      uint64_t offset)
 {
@@ -108,6 +113,16 @@ static inline int k_memlock(const struct pfnbuf_kernel *k, uint64_t *limit)
 static inline int k_eventfd(const struct pfnbuf_kernel *k, unsigned initval, int flags)
 {
 	return k->eventfd(k->data, initval, flags);
+}
+
+static inline int k_timerfd(const struct pfnbuf_kernel *k)
+{
+	return k->timerfd(k->data);
+}
+
+static inline int k_timerfd_set(const struct pfnbuf_kernel *k, int fd, uint64_t ns)
+{
+	return k->timerfd_set(k->data, fd, ns);
 }
 
 static inline ssize_t k_readlink(const struct pfnbuf_kernel *k, const char *path, char *buf,

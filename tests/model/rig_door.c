@@ -133,6 +133,14 @@ static int door_munmap(void *data, void *addr, size_t length)
 	return rig->inner->munmap(rig->inner->data, addr, length);
 }
 
+static int door_madvise(void *data, void *addr, size_t length, int advice)
+{
+	struct rig *rig = data;
+	int r = enter(rig, "madvise", 0);
+
+	return r < 0 ? r : rig->inner->madvise(rig->inner->data, addr, length, advice);
+}
+
 static ssize_t door_pread(void *data, int fd, void *buf, size_t count, uint64_t offset)
 {
 	struct rig *rig = data;
@@ -226,6 +234,22 @@ static int door_eventfd(void *data, unsigned initval, int flags)
 	return r < 0 ? r : rig->inner->eventfd(rig->inner->data, initval, flags);
 }
 
+static int door_timerfd(void *data)
+{
+	struct rig *rig = data;
+	int r = enter(rig, "timerfd_create", 0);
+
+	return r < 0 ? r : rig->inner->timerfd(rig->inner->data);
+}
+
+static int door_timerfd_set(void *data, int fd, uint64_t ns)
+{
+	struct rig *rig = data;
+	int r = enter(rig, "timerfd_settime", 0);
+
+	return r < 0 ? r : rig->inner->timerfd_set(rig->inner->data, fd, ns);
+}
+
 static ssize_t door_readlink(void *data, const char *path, char *buf, size_t size)
 {
 	struct rig *rig = data;
@@ -271,6 +295,7 @@ static const struct pfnbuf_kernel wrapper = {
 	.ioctl = door_ioctl,
 	.mmap = door_mmap,
 	.munmap = door_munmap,
+	.madvise = door_madvise,
 	.pread = door_pread,
 	.pwrite = door_pwrite,
 	.read = door_read,
@@ -283,6 +308,8 @@ static const struct pfnbuf_kernel wrapper = {
 	.memfd_create = door_memfd_create,
 	.memlock = door_memlock,
 	.eventfd = door_eventfd,
+	.timerfd = door_timerfd,
+	.timerfd_set = door_timerfd_set,
 	.readlink = door_readlink,
 	.list = door_list,
 	.epoll_create = door_epoll_create,

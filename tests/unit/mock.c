@@ -27,6 +27,7 @@ static const char *const names[] = {
 	[MOCK_IOCTL] = "ioctl",
 	[MOCK_MMAP] = "mmap",
 	[MOCK_MUNMAP] = "munmap",
+	[MOCK_MADVISE] = "madvise",
 	[MOCK_PREAD] = "pread",
 	[MOCK_PWRITE] = "pwrite",
 	[MOCK_READ] = "read",
@@ -38,6 +39,8 @@ static const char *const names[] = {
 	[MOCK_FTRUNCATE] = "ftruncate",
 	[MOCK_MEMFD_CREATE] = "memfd_create",
 	[MOCK_EVENTFD] = "eventfd",
+	[MOCK_TIMERFD] = "timerfd",
+	[MOCK_TIMERFD_SET] = "timerfd_set",
 	[MOCK_READLINK] = "readlink",
 	[MOCK_LIST] = "list",
 	[MOCK_EPOLL_CREATE] = "epoll_create",
@@ -191,6 +194,16 @@ static int mock_munmap(void *data, void *addr, size_t length)
 		->result;
 }
 
+static int mock_madvise(void *data, void *addr, size_t length, int advice)
+{
+	(void)data;
+	return (int)take(&(struct mock_call){ .kind = MOCK_MADVISE,
+					      .value = (uintptr_t)addr,
+					      .length = length,
+					      .mode = advice })
+		->result;
+}
+
 static ssize_t input(const struct mock_call *c, void *buf, size_t count)
 {
 	if (c->result > 0) {
@@ -311,6 +324,19 @@ static int mock_eventfd(void *data, unsigned initval, int flags)
 		->result;
 }
 
+static int mock_timerfd(void *data)
+{
+	(void)data;
+	return (int)take(&(struct mock_call){ .kind = MOCK_TIMERFD })->result;
+}
+
+static int mock_timerfd_set(void *data, int fd, uint64_t ns)
+{
+	(void)data;
+	return (int)take(&(struct mock_call){ .kind = MOCK_TIMERFD_SET, .fd = fd, .length = ns })
+		->result;
+}
+
 static ssize_t mock_readlink(void *data, const char *path, char *buf, size_t size)
 {
 	(void)data;
@@ -379,6 +405,7 @@ const struct pfnbuf_kernel *mock_kernel(void)
 		.ioctl = mock_ioctl,
 		.mmap = mock_mmap,
 		.munmap = mock_munmap,
+		.madvise = mock_madvise,
 		.pread = mock_pread,
 		.pwrite = mock_pwrite,
 		.read = mock_read,
@@ -391,6 +418,8 @@ const struct pfnbuf_kernel *mock_kernel(void)
 		.ftruncate = mock_ftruncate,
 		.memfd_create = mock_memfd_create,
 		.eventfd = mock_eventfd,
+		.timerfd = mock_timerfd,
+		.timerfd_set = mock_timerfd_set,
 		.readlink = mock_readlink,
 		.list = mock_list,
 		.epoll_create = mock_epoll_create,

@@ -24,6 +24,7 @@ enum mock_kind {
 	MOCK_IOCTL,
 	MOCK_MMAP,
 	MOCK_MUNMAP,
+	MOCK_MADVISE,
 	MOCK_PREAD,
 	MOCK_PWRITE,
 	MOCK_READ,
@@ -35,6 +36,8 @@ enum mock_kind {
 	MOCK_FTRUNCATE,
 	MOCK_MEMFD_CREATE,
 	MOCK_EVENTFD,
+	MOCK_TIMERFD,
+	MOCK_TIMERFD_SET,
 	MOCK_READLINK,
 	MOCK_LIST,
 	MOCK_EPOLL_CREATE,
@@ -48,10 +51,10 @@ struct mock_call {
 	int fd;
 	unsigned long request; /* ioctl number; flags of open, mmap, eventfd, memfd_create */
 	const char *path;      /* open, readlink, list; the name for memfd_create */
-	int mode;	       /* prot, whence, fallocate's mode, epoll's operation */
+	int mode;	       /* prot, whence, advice, fallocate's mode, epoll's operation */
 	int target;	 /* epoll_ctl: the other fd. epoll_wait: the fd that is ready, 0: none */
 	uint64_t value;	 /* offset; an ioctl's argument where that is no pointer */
-	uint64_t length; /* bytes; address of munmap is in @value */
+	uint64_t length; /* bytes, nanoseconds; address of munmap is in @value */
 
 	const void *in; /* what the caller passes: every byte */
 	size_t in_size;

@@ -334,6 +334,19 @@ static int trace_munmap(void *data, void *addr, size_t length)
 	return (int)report_end(&report, trace->below->munmap(trace->below->data, addr, length));
 }
 
+static int trace_madvise(void *data, void *addr, size_t length, int advice)
+{
+	struct trace *trace = data;
+	struct report report;
+
+	report_begin(&report, trace, "madvise");
+	address(&report, "addr", (uintptr_t)addr);
+	address(&report, "length", length);
+	words(&report, "advice", advice == MADV_REMOVE ? "remove" : "dontneed");
+	return (int)report_end(&report,
+			       trace->below->madvise(trace->below->data, addr, length, advice));
+}
+
 static void transfer_words(struct report *report, int fd, size_t count)
 {
 	fd_number(report, "fd", fd);
@@ -466,6 +479,26 @@ static int trace_eventfd(void *data, unsigned initval, int flags)
 	return (int)report_end(&report, trace->below->eventfd(trace->below->data, initval, flags));
 }
 
+static int trace_timerfd(void *data)
+{
+	struct trace *trace = data;
+	struct report report;
+
+	report_begin(&report, trace, "timerfd_create");
+	return (int)report_end(&report, trace->below->timerfd(trace->below->data));
+}
+
+static int trace_timerfd_set(void *data, int fd, uint64_t ns)
+{
+	struct trace *trace = data;
+	struct report report;
+
+	report_begin(&report, trace, "timerfd_settime");
+	fd_number(&report, "fd", fd);
+	number(&report, "ns", ns);
+	return (int)report_end(&report, trace->below->timerfd_set(trace->below->data, fd, ns));
+}
+
 static ssize_t trace_readlink(void *data, const char *path, char *buf, size_t size)
 {
 	struct trace *trace = data;
@@ -536,6 +569,7 @@ void trace_init(struct trace *trace, const struct pfnbuf_kernel *below, FILE *fi
 		.ioctl = trace_ioctl,
 		.mmap = trace_mmap,
 		.munmap = trace_munmap,
+		.madvise = trace_madvise,
 		.pread = trace_pread,
 		.pwrite = trace_pwrite,
 		.read = trace_read,
@@ -548,6 +582,8 @@ void trace_init(struct trace *trace, const struct pfnbuf_kernel *below, FILE *fi
 		.ftruncate = trace_ftruncate,
 		.memfd_create = trace_memfd_create,
 		.eventfd = trace_eventfd,
+		.timerfd = trace_timerfd,
+		.timerfd_set = trace_timerfd_set,
 		.readlink = trace_readlink,
 		.list = trace_list,
 		.epoll_create = trace_epoll_create,
