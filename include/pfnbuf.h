@@ -976,6 +976,7 @@ struct pfnbuf_area {
 	unsigned flags;		/**< PFNBUF_MAP_READ, PFNBUF_MAP_WRITE */
 	struct pfnbuf_buf *buf; /**< borrowed; NULL: process memory or a file */
 	uint64_t offset;	/**< into the buffer or file; the address for process memory */
+	bool is_va;		/**< process memory */
 	/**
 	 * the buffer's generation when it was imported; 0 without a buffer, and where a revocation
 	 * was under way, so that the import may have come before it
@@ -1964,7 +1965,7 @@ PFNBUF_API int pfnbuf_tsm_disconnect(struct pfnbuf_device *device, const char *t
  * A plan is the list of kernel calls that lead from what a window is to what it shall be. Making
  * one enters no kernel. Each step is one call, knows why it is there, and has an inverse: where a
  * step fails, the inverses of those before it run in reverse order, so that a plan is done or not
- * done.
+ * done. Giving back memory has none: it comes last.
  *
  * A plan is made by pfnbuf_window_plan() or pfnbuf_window_plan_move() and run by
  * pfnbuf_window_apply(), once. It keeps its window's memory, and must not be checked or applied
@@ -1984,13 +1985,25 @@ enum pfnbuf_step_kind {
 	PFNBUF_STEP_SLOT_SET, /**< KVM_SET_USER_MEMORY_REGION. Inverse: delete */
 	/** KVM_SET_USER_MEMORY_REGION of a slot that is there. Inverse: move back */
 	PFNBUF_STEP_SLOT_MOVE,
+	/**
+	 * KVM_SET_MEMORY_ATTRIBUTES: private, or not any more. Inverse: what they were, the same
+	 * for all of the range
+	 */
+	PFNBUF_STEP_ATTRIBUTE_SET,
+	/**
+	 * give back memory whose contents nobody can reach any more: fallocate, punch hole; madvise
+	 * for memory without a file. No inverse, so these come last, when nothing else can fail;
+	 * where one is refused the memory stays allocated and the plan is done all the same
+	 */
+	PFNBUF_STEP_DISCARD,
 };
 
 enum pfnbuf_step_state {
 	PFNBUF_STEP_PLANNED, /**< has not run */
 	PFNBUF_STEP_DONE,    /**< ran; its effect stands */
-	PFNBUF_STEP_FAILED,  /**< ran and was refused: this is where the plan turned back */
-	PFNBUF_STEP_UNDONE,  /**< ran, and its inverse ran */
+	/** ran and was refused: this is where the plan turned back, unless it is a DISCARD */
+	PFNBUF_STEP_FAILED,
+	PFNBUF_STEP_UNDONE, /**< ran, and its inverse ran */
 	/** ran, and its inverse was refused: its effect, or part of it, stands */
 	PFNBUF_STEP_UNDO_FAILED,
 };
@@ -1999,11 +2012,14 @@ enum pfnbuf_step_state {
 struct pfnbuf_step {
 	enum pfnbuf_step_kind kind;
 	enum pfnbuf_step_state state;
-	const char *object;	   /**< "ioas 3", "vm 7"; lives as long as the plan */
-	struct pfnbuf_range range; /**< I/O virtual or guest physical, as @object has it */
-	uint64_t to;		   /**< SLOT_MOVE: the new guest physical address */
-	uint64_t areas;		   /**< AREA_UNMAP: how many areas go; AREA_MAP: 1 */
-	const char *reason;	   /**< static, in words */
+	/** "ioas 3", "vm 7", "memfd 1029", "anonymous memory"; lives as long as the plan */
+	const char *object;
+	/** I/O virtual, guest physical, or in the buffer or process, as @object has it */
+	struct pfnbuf_range range;
+	/** SLOT_MOVE: the new guest physical address; ATTRIBUTE_SET: 0 or PFNBUF_ATTRIBUTE_PRIVATE */
+	uint64_t to;
+	uint64_t areas;	    /**< AREA_UNMAP: how many areas go; AREA_MAP: 1 */
+	const char *reason; /**< static, in words */
 	int result;  /**< of the call, or of its inverse if UNDO_FAILED: 0 or a negative errno */
 	uint64_t ns; /**< that the call took, in nanoseconds; 0: has not run */
 };
@@ -2043,8 +2059,8 @@ PFNBUF_API size_t pfnbuf_plan_print(const struct pfnbuf_plan *plan, char *buf, s
 
 /**
  * Print a plan as JSON on one line: {"steps": [{"kind": "area-map", "object": "ioas 3", "offset":
- * 4096, "length": 8192, "reason": "...", "state": "planned"}, ...]}; "to" for a slot-move, "areas"
- * for areas, and "result" (0, or an errno's name) and "ns" for what has run. Buffer and return
+ * 4096, "length": 8192, "reason": "...", "state": "planned"}, ...]}; "to" for a slot-move,
+ * "attributes" for an attribute-set, "areas" for areas, and "result" (0, or an errno's name) and "ns" for what has run. Buffer and return
  * value as for pfnbuf_plan_print().
  */
 PFNBUF_API size_t pfnbuf_plan_print_json(const struct pfnbuf_plan *plan, char *buf, size_t size);
@@ -2096,19 +2112,36 @@ struct pfnbuf_place {
 	/**
 	 * RAM: no area crosses a multiple of this, counted from the window's first byte. An area is
 	 * unmapped whole, so a conversion of less than a granule maps what is left of it anew and
-	 * disturbs its DMA for that moment. 0: an area for each run. A BAR has none.
+	 * disturbs its DMA for that moment: DMA to it faults in between. The system's page size
+	 * avoids that, at the price of an area for each page. 0: an area for each run. A BAR has
+	 * none.
 	 */
 	uint64_t granule;
 	unsigned flags; /**< PFNBUF_PLACE_* */
 };
 
-/** What a window of RAM shows. */
+/**
+ * What a window of RAM shows. Shared memory alone is @memfd, or anonymous memory at @addr. Shared
+ * and private memory in two places is the same with a @guest_memfd: one slot stands on both, the
+ * VM's attributes say which of them the guest sees, and what is converted loses what it held.
+ * Shared and private memory in one is a @guest_memfd alone, made with PFNBUF_GUEST_MEMFD_MMAP and
+ * _INIT_SHARED.
+ *
+ * Whatever it is, devices reach its shared pages only. The window takes references. The memory is
+ * the window's own: a page that is given back because it was converted must not be mapped for
+ * devices by anybody else, who would go on using it.
+ */
 struct pfnbuf_ram {
-	struct pfnbuf_buf *memfd; /**< PFNBUF_MEMFD; the window takes a reference */
-	uint64_t offset;	  /**< of the window's first byte, page aligned */
+	struct pfnbuf_buf *memfd; /**< PFNBUF_MEMFD, or NULL */
+	uint64_t offset;	  /**< into @memfd, of the window's first byte; page aligned */
 	uint64_t length;	  /**< of the window, page aligned */
-	/** where the caller has mapped that range, borrowed; NULL: the window maps it, for slots */
+	/**
+	 * where the caller has mapped that range, or has anonymous memory, borrowed; NULL: the
+	 * window maps what is to be mapped itself
+	 */
 	void *addr;
+	struct pfnbuf_buf *guest_memfd; /**< PFNBUF_GUEST_MEMFD of the place's VM, or NULL */
+	uint64_t guest_memfd_offset;	/**< of the window's first byte, page aligned */
 };
 
 /**
@@ -2131,18 +2164,24 @@ PFNBUF_API int pfnbuf_window_new_bar(struct pfnbuf_device *device, unsigned bar,
 				     struct pfnbuf_window **windowp);
 
 /**
- * Make a window of shared RAM. It is a hole from end to end: nothing is placed.
+ * Make a window of RAM. It is a hole from end to end: nothing is placed.
  *
- * -EINVAL  not a memfd, or of another context; range, address, granule or flag wrong; neither VM
- *          nor IOAS
+ * -EINVAL  no memory; not a memfd or guest_memfd, or of another context; range, address, granule or
+ *          flag wrong; neither VM nor IOAS; a guest_memfd without a VM, with slot_flags, or one that
+ *          can be mapped beside other memory, which the guest would never see
+ *          (include/linux/kvm_host.h:kvm_memslot_is_gmem_only)
+ * -ENODEV  a guest_memfd alone that cannot be mapped
  * -ERANGE  from its address on the window would wrap around
- * and those of pfnbuf_buf_map()
+ * and those of pfnbuf_buf_map() and pfnbuf_vm_check_extension()
  */
 PFNBUF_API int pfnbuf_window_new_ram(struct pfnbuf_ctx *ctx, const struct pfnbuf_ram *ram,
 				     const struct pfnbuf_place *place,
 				     struct pfnbuf_window **windowp);
 
-/** End it: take away what it has placed, unmap and release what it made. Failures go to the log. */
+/**
+ * End it: take away what it has placed, unmap and release what it made. What was private in the
+ * guest is not any more. Failures go to the log.
+ */
 PFNBUF_API struct pfnbuf_window *pfnbuf_window_free(struct pfnbuf_window *window);
 
 /**
@@ -2163,9 +2202,9 @@ PFNBUF_API int pfnbuf_window_get_layout(struct pfnbuf_window *window,
  * Plan the way to another layout, which must have the window's size and the system's page size. An
  * explicit layout is honoured: it may show MSI-X pages, too.
  *
- * -EINVAL     another size or page size; shared where a sparse BAR cannot be mapped
- * -EOPNOTSUPP private somewhere: that takes private memory behind the window (a guest_memfd, or a
- *             device that is bound to the confidential guest)
+ * -EINVAL     another size or page size; no hole where a sparse BAR cannot be mapped
+ * -EOPNOTSUPP private somewhere: that takes private memory behind the window (a guest_memfd in a VM
+ *             that has private memory, or a device that is bound to the confidential guest)
  * -ENODEV     the window's device is closed
  * -ENOTRECOVERABLE  the window is quarantined
  * -ENOMEM
@@ -2180,30 +2219,67 @@ PFNBUF_API int pfnbuf_window_plan_move(struct pfnbuf_window *window, uint64_t gp
 /**
  * Run a plan of this window, once. On failure everything is as before, or the window is
  * quarantined: the plan's steps say which. What pfnbuf_plan_check() can see without asking the
- * kernel is refused before anything runs.
+ * kernel is refused before anything runs. Returns 0, or 1 where it is done, but memory that is not
+ * needed any more could not be given back: it stays allocated, which the log says, and so does the
+ * plan (a PFNBUF_STEP_DISCARD that FAILED).
  *
- * Errnos of pfnbuf_plan_check(), pfnbuf_ioas_map_buf(), pfnbuf_ioas_unmap(), pfnbuf_vm_set_slot();
- * -EINVAL: a plan of another window
+ * Errnos of pfnbuf_plan_check(), pfnbuf_ioas_map_buf(), pfnbuf_ioas_unmap(), pfnbuf_vm_set_slot(),
+ * pfnbuf_vm_set_attributes(); -EINVAL: a plan of another window
  */
 PFNBUF_API int pfnbuf_window_apply(struct pfnbuf_window *window, struct pfnbuf_plan *plan);
 
 /**
  * Plan and apply in one. While the device's memory is off the areas are entered in the IOAS's
- * ledger only, and pfnbuf_device_restore() maps them.
+ * ledger only, and pfnbuf_device_restore() maps them. Returns what pfnbuf_window_apply() does.
  *
  * Errnos of pfnbuf_window_plan() and pfnbuf_window_apply()
  */
 PFNBUF_API int pfnbuf_window_set_layout(struct pfnbuf_window *window,
 					const struct pfnbuf_layout *target);
 
-/** The same for one range: -EINVAL misaligned or empty, -ERANGE it leaves the window. */
+/**
+ * The same for one range, whatever is there: -EINVAL misaligned or empty, -ERANGE it leaves the
+ * window.
+ */
 PFNBUF_API int pfnbuf_window_set_range(struct pfnbuf_window *window, uint64_t offset,
 				       uint64_t length, enum pfnbuf_vis to);
 
+/** A range of memory that is to become shared or private. */
+struct pfnbuf_conversion {
+	uint64_t offset;    /**< into the window, or a guest physical address; page aligned */
+	uint64_t length;    /**< page aligned */
+	enum pfnbuf_vis to; /**< PFNBUF_SHARED or PFNBUF_PRIVATE */
+};
+
+/**
+ * Convert a range, as a guest asks for it: what is shared becomes private, or the reverse. Holes
+ * stay holes, and what is so already costs nothing. Where shared and private memory are in two
+ * places, what the range held before is gone: those pages are given back.
+ *
+ * An area is unmapped whole, so DMA to what is shared beside the range, up to the next multiple of
+ * the window's granule (without one: up to the ends of its run), is disturbed for a moment.
+ *
+ * Returns 0 or 1 as pfnbuf_window_apply() does.
+ *
+ * -EINVAL  misaligned or empty, or @to is neither
+ * -ERANGE  it leaves the window
+ * and those of pfnbuf_window_plan() and pfnbuf_window_apply()
+ */
+PFNBUF_API int pfnbuf_window_convert(struct pfnbuf_window *window, uint64_t offset, uint64_t length,
+				     enum pfnbuf_vis to);
+
+/**
+ * The same for @n ranges in one plan, with fewer calls than one by one; all of it is done or
+ * nothing. Where they overlap the later one counts.
+ */
+PFNBUF_API int pfnbuf_window_convert_batch(struct pfnbuf_window *window,
+					   const struct pfnbuf_conversion *conversions, size_t n);
+
 /**
  * Move the window to other addresses, as a guest does that writes a BAR register. Slots are moved,
- * areas unmapped with one call and mapped anew. An address of what the window is not in must stay
- * what it is.
+ * areas unmapped with one call and mapped anew. Slots with a guest_memfd cannot be moved: they are
+ * deleted and made anew, and the attributes move with them. An address of what the window is not in
+ * must stay what it is.
  *
  * -EINVAL  misaligned, or of what the window is not in
  * -ERANGE  it leaves the addresses that the IOAS's devices allow, or wraps around
@@ -2213,8 +2289,10 @@ PFNBUF_API int pfnbuf_window_set_range(struct pfnbuf_window *window, uint64_t of
 PFNBUF_API int pfnbuf_window_move(struct pfnbuf_window *window, uint64_t gpa, uint64_t iova);
 
 /**
- * Take away all that the window has placed, and put it back. In between its layout and addresses
- * can be changed, which costs no call. -EALREADY: (not) suspended.
+ * Take away all that the window has placed, private attributes included, and put it back; what
+ * memory holds stays, but on platforms that forget private memory without a slot (TDX). In between
+ * its layout and addresses can be changed, which costs no call but to give back what is converted.
+ * -EALREADY: (not) suspended.
  *
  * Errnos of pfnbuf_window_apply()
  */
@@ -2238,7 +2316,8 @@ PFNBUF_API int pfnbuf_window_restore(struct pfnbuf_window *window);
  * before slots.
  *
  * It cannot tell what is behind an area, nor whether a revoked area is dead (its copy succeeds; the
- * generation tells), nor whether somebody has mapped something in the window's holes. A slot that
+ * generation tells), nor what the VM's attributes are, nor whether somebody has mapped something in
+ * the window's holes. A slot that
  * somebody has moved is moved back by it, and where the kernel has no guest_memfd a slot that
  * somebody has deleted is set again.
  *

@@ -501,6 +501,15 @@ static int refuse_mapped(struct pfnbuf_buf *buf, const struct pfnbuf_range *rang
 			      ioas);
 }
 
+int pfnbuf_buf_punch(struct pfnbuf_buf *buf, uint64_t offset, uint64_t length)
+{
+	const struct pfnbuf_range range = { offset, length };
+	int r = k_fallocate(kernel(buf), buf->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			    offset, length);
+
+	return r < 0 ? pfnbuf_failed(r, "fallocate", buf->name, &range) : 0;
+}
+
 int pfnbuf_buf_discard(struct pfnbuf_buf *buf, uint64_t offset, uint64_t length)
 {
 	const struct pfnbuf_range range = { offset, length };
@@ -512,11 +521,7 @@ int pfnbuf_buf_discard(struct pfnbuf_buf *buf, uint64_t offset, uint64_t length)
 	 */
 	if (r >= 0 && buf->kind == PFNBUF_MEMFD)
 		r = refuse_mapped(buf, &range);
-	if (r < 0)
-		return r;
-	r = k_fallocate(kernel(buf), buf->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
-			length);
-	return r < 0 ? pfnbuf_failed(r, "fallocate", buf->name, &range) : 0;
+	return r < 0 ? r : pfnbuf_buf_punch(buf, offset, length);
 }
 
 const char *pfnbuf_kind_name(enum pfnbuf_kind kind)

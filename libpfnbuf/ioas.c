@@ -33,6 +33,7 @@ struct area {
 	uint64_t offset;
 	uint64_t generation;
 	uint8_t flags;
+	bool is_va;  /* memory of this process, and @offset its address */
 	bool absent; /* not in the kernel: a restore unmapped it and could not map it again */
 };
 
@@ -706,12 +707,16 @@ int pfnbuf_ioas_map_va(struct pfnbuf_ioas *ioas, void *addr, uint64_t length, un
 		"IOMMU_IOAS_MAP", IOMMU_IOAS_MAP, &arg, &arg.iova, length, flags,
 	};
 	int r = check_arguments(ioas, call.name, addr, length, flags, iova);
+	struct area *area;
 
 	if (r < 0)
 		return r;
 	if (flags & PFNBUF_MAP_FIXED)
 		arg.iova = *iova;
-	return map(ioas, &call, new_area(NULL, (uintptr_t)addr, length, flags, 0), iova);
+	area = new_area(NULL, (uintptr_t)addr, length, flags, 0);
+	if (area)
+		area->is_va = true;
+	return map(ioas, &call, area, iova);
 }
 
 static struct iommu_ioas_map_file map_file_arg(const struct pfnbuf_ioas *ioas, int fd,
@@ -880,6 +885,26 @@ int pfnbuf_ioas_expect_buf(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, uin
 	return r < 0 ? import_failed(buf, &range, r) : r;
 }
 
+static int put_back_va(struct pfnbuf_ioas *ioas, struct area **list, uint64_t iova)
+{
+	const struct area *a = *list;
+	const unsigned flags = a->flags | PFNBUF_MAP_FIXED;
+	struct iommu_ioas_map arg = {
+		.size = sizeof(arg),
+		.flags = kernel_flags(flags),
+		.ioas_id = ioas->id,
+		.user_va = a->offset,
+		.length = a->length,
+		.iova = iova,
+	};
+	const struct map_call call = {
+		"IOMMU_IOAS_MAP", IOMMU_IOAS_MAP, &arg, &arg.iova, a->length, flags,
+	};
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+
+	return place(ioas, &call, list, &iova);
+}
+
 static int put_back(struct pfnbuf_ioas *ioas, struct area **list, uint64_t iova)
 {
 	struct area *a = *list;
@@ -907,15 +932,15 @@ int pfnbuf_ioas_put_back(struct pfnbuf_ioas *ioas, struct pfnbuf_node **kept)
 		int r;
 
 		/* Somebody mapped it there meanwhile; from what, the ledger does not know. */
-		if (!list->buf)
+		if (!list->buf && !list->is_va)
 			return pfnbuf_refused(-EOPNOTSUPP, "IOMMU_IOAS_MAP_FILE", ioas->name,
 					      &(struct pfnbuf_range){ iova, list->length }, "",
-					      "an area that is not of a buffer cannot be had back");
+					      "an area of a file cannot be had back");
 		*kept = list->node.right;
 		/* Entering counts keys from the start of the range that is mapped. */
 		list->node.key = 0;
 		list->node.right = NULL;
-		r = put_back(ioas, &list, iova);
+		r = list->is_va ? put_back_va(ioas, &list, iova) : put_back(ioas, &list, iova);
 		if (r < 0) {
 			list->node.key = iova;
 			list->node.right = *kept;
@@ -963,6 +988,7 @@ static int copy_areas(const struct pfnbuf_ioas *src, uint64_t iova, uint64_t len
 		}
 		if (!copy)
 			return -ENOMEM;
+		copy->is_va = a && a->node.key <= at && a->is_va;
 		copy->node.key = done;
 		push(list, copy);
 	}
@@ -1379,6 +1405,7 @@ int pfnbuf_ioas_next_area(struct pfnbuf_ioas *ioas, uint64_t iova, struct pfnbuf
 		.buf = a->buf,
 		.offset = a->offset,
 		.generation = a->generation,
+		.is_va = a->is_va,
 		.dead = is_dead(a),
 	};
 	return 1;

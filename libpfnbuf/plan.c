@@ -4,11 +4,13 @@
  *
  * Undoing goes from the step that failed to the first one and stops where an inverse is refused:
  * what comes before may rest on it. The ledgers of IOAS and VM are right all the same, for each
- * call keeps its own.
+ * call keeps its own. Discards cannot be undone; they come last and run when nothing is to be undone
+ * any more.
  */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "private.h"
@@ -20,17 +22,19 @@
 #define SLOT_MAX_PAGES ((UINT64_C(1) << 31) - 1)
 
 struct step {
-	uint64_t start; /* I/O virtual or guest physical */
+	uint64_t start; /* I/O virtual, guest physical; DISCARD: into the buffer, or an address */
 	uint64_t length;
 	const char *reason;
 	union {
 		size_t area;		  /* AREA_MAP: in the plan's array */
 		struct pfnbuf_node *kept; /* AREA_UNMAP: what was unmapped */
 		struct pfnbuf_window_slot *slot;
+		uint64_t from;		/* ATTRIBUTE_SET */
+		struct pfnbuf_buf *buf; /* DISCARD: a reference, or NULL */
 	};
 	union {
 		uint64_t nr_areas;
-		uint64_t to; /* SLOT_MOVE */
+		uint64_t to; /* SLOT_MOVE, ATTRIBUTE_SET */
 	};
 	uint64_t ns;
 	int result;
@@ -88,6 +92,8 @@ struct pfnbuf_plan *pfnbuf_plan_free(struct pfnbuf_plan *plan)
 	for (size_t i = 0; i < plan->nr_steps; i++)
 		if (plan->steps[i].kind == PFNBUF_STEP_SLOT_SET)
 			free(plan->steps[i].slot);
+		else if (plan->steps[i].kind == PFNBUF_STEP_DISCARD)
+			pfnbuf_buf_unref(plan->steps[i].buf);
 	pfnbuf_layout_free(plan->goal.layout);
 	plan->goal.owner->release(plan->goal.owner);
 	free(plan->areas);
@@ -217,6 +223,45 @@ int pfnbuf_plan_move_slot(struct pfnbuf_plan *plan, struct pfnbuf_window_slot *s
 	return append_slot_step(plan, slot, PFNBUF_STEP_SLOT_MOVE, gpa, to, reason);
 }
 
+int pfnbuf_plan_set_attributes(struct pfnbuf_plan *plan, const struct pfnbuf_range *range,
+			       uint64_t from, uint64_t to, const char *reason)
+{
+	const struct step step = {
+		.kind = PFNBUF_STEP_ATTRIBUTE_SET,
+		.start = range->offset,
+		.length = range->length,
+		.from = from,
+		.to = to,
+		.reason = reason,
+	};
+	struct step *last = plan->nr_steps ? &plan->steps[plan->nr_steps - 1] : NULL;
+
+	/* What goes on where the step in front ends goes with its call. */
+	if (last && last->kind == PFNBUF_STEP_ATTRIBUTE_SET && last->from == from &&
+	    last->to == to && last->start + last->length == range->offset) {
+		last->length += range->length;
+		return 0;
+	}
+	return append(plan, &step);
+}
+
+int pfnbuf_plan_discard(struct pfnbuf_plan *plan, struct pfnbuf_buf *buf,
+			const struct pfnbuf_range *range, const char *reason)
+{
+	const struct step step = {
+		.kind = PFNBUF_STEP_DISCARD,
+		.start = range->offset,
+		.length = range->length,
+		.buf = buf,
+		.reason = reason,
+	};
+	int r = append(plan, &step);
+
+	if (r >= 0 && buf)
+		pfnbuf_buf_ref(buf);
+	return r;
+}
+
 struct pfnbuf_window_slot *pfnbuf_plan_take_slot(struct pfnbuf_plan *plan, size_t i, bool *enters)
 {
 	struct step *step = &plan->steps[i];
@@ -236,7 +281,11 @@ static bool is_area_step(const struct step *step)
 
 static const char *object_of(const struct pfnbuf_plan *plan, const struct step *step)
 {
-	return is_area_step(step) ? plan->ioas_name : plan->vm_name;
+	if (is_area_step(step))
+		return plan->ioas_name;
+	if (step->kind == PFNBUF_STEP_DISCARD)
+		return step->buf ? pfnbuf_buf_name(step->buf) : "anonymous memory";
+	return plan->vm_name;
 }
 
 /* ---------------------------------------------------------------- checking ------------------ */
@@ -263,8 +312,7 @@ static int check_slot_ids(const struct pfnbuf_plan *plan)
 
 bool pfnbuf_plan_maps(const struct pfnbuf_plan *plan)
 {
-	/* Maps come last. */
-	return plan->nr_steps && plan->steps[plan->nr_steps - 1].kind == PFNBUF_STEP_AREA_MAP;
+	return plan->nr_areas;
 }
 
 /* What goes with one call must be all that is there. */
@@ -331,9 +379,15 @@ static uint64_t now(void)
 
 static int map_area(const struct pfnbuf_plan *plan, const struct pfnbuf_plan_area *area)
 {
-	int r = pfnbuf_ioas_expect_buf(plan->goal.ioas, area->buf, area->offset, area->length,
-				       plan->goal.map_flags, area->iova);
+	const unsigned flags = plan->goal.map_flags;
+	uint64_t iova = area->iova;
+	int r;
 
+	if (!area->buf)
+		return pfnbuf_ioas_map_va(plan->goal.ioas, (void *)(uintptr_t)area->offset,
+					  area->length, flags | PFNBUF_MAP_FIXED, &iova);
+	r = pfnbuf_ioas_expect_buf(plan->goal.ioas, area->buf, area->offset, area->length, flags,
+				   iova);
 	return r < 0 ? r : 0;
 }
 
@@ -344,6 +398,8 @@ static int set_slot(const struct pfnbuf_plan *plan, const struct step *step, boo
 		.length = step->length,
 		.addr = step->slot->addr,
 		.flags = plan->goal.slot_flags,
+		.guest_memfd = step->slot->guest_memfd,
+		.guest_memfd_offset = step->slot->guest_memfd_offset,
 	};
 	int r = withdrawn ? pfnbuf_vm_expect_slot(plan->goal.vm, &slot, &step->slot->id)
 			  : pfnbuf_vm_set_slot(plan->goal.vm, &slot, &step->slot->id);
@@ -360,6 +416,12 @@ static int delete_slot(const struct pfnbuf_plan *plan, const struct step *step)
 	return r;
 }
 
+static int set_attributes(const struct pfnbuf_plan *plan, const struct step *step,
+			  uint64_t attributes)
+{
+	return pfnbuf_vm_set_attributes(plan->goal.vm, step->start, step->length, attributes);
+}
+
 static int run_step(const struct pfnbuf_plan *plan, struct step *step, bool withdrawn)
 {
 	switch (step->kind) {
@@ -371,6 +433,8 @@ static int run_step(const struct pfnbuf_plan *plan, struct step *step, bool with
 		return delete_slot(plan, step);
 	case PFNBUF_STEP_SLOT_SET:
 		return set_slot(plan, step, withdrawn);
+	case PFNBUF_STEP_ATTRIBUTE_SET:
+		return set_attributes(plan, step, step->to);
 	default:
 		return pfnbuf_vm_move_slot(plan->goal.vm, step->slot->id, step->to);
 	}
@@ -387,6 +451,8 @@ static int run_inverse(const struct pfnbuf_plan *plan, struct step *step, bool w
 		return set_slot(plan, step, withdrawn);
 	case PFNBUF_STEP_SLOT_SET:
 		return delete_slot(plan, step);
+	case PFNBUF_STEP_ATTRIBUTE_SET:
+		return set_attributes(plan, step, step->from);
 	default:
 		return pfnbuf_vm_move_slot(plan->goal.vm, step->slot->id, step->start);
 	}
@@ -412,43 +478,117 @@ static int undo_step(const struct pfnbuf_plan *plan, struct step *step, bool wit
 	return r;
 }
 
-/* Of the steps, @failed is the one that was refused. An UNMAP may have taken part of its areas. */
-static void undo(const struct pfnbuf_plan *plan, size_t failed, bool withdrawn)
+/* Undo the first @n steps. */
+static int undo(const struct pfnbuf_plan *plan, size_t n, bool withdrawn)
 {
 	int r = 0;
 
+	while (r >= 0 && n-- > 0)
+		r = undo_step(plan, &plan->steps[n], withdrawn);
+	return r;
+}
+
+/* Of the steps, @failed is the one that was refused. An UNMAP may have taken part of its areas. */
+static void turn_back(const struct pfnbuf_plan *plan, size_t failed, bool withdrawn)
+{
+	struct pfnbuf_saved_error error;
+	int r = 0;
+
+	pfnbuf_error_save(&error);
 	if (plan->steps[failed].kind == PFNBUF_STEP_AREA_UNMAP)
 		r = undo_step(plan, &plan->steps[failed], withdrawn);
-	for (size_t i = failed; r >= 0 && i-- > 0;)
-		r = undo_step(plan, &plan->steps[i], withdrawn);
+	if (r >= 0)
+		undo(plan, failed, withdrawn);
+	pfnbuf_error_restore(&error);
+}
+
+/* Note what became of a step. *before is when it began, and becomes when it ended. */
+static int note(struct step *step, int result, uint64_t *before)
+{
+	const uint64_t after = now();
+
+	step->result = result;
+	step->state = result < 0 ? PFNBUF_STEP_FAILED : PFNBUF_STEP_DONE;
+	step->ns = after > *before ? after - *before : 1;
+	*before = after;
+	return result;
+}
+
+/* How many steps there are in front of the discards. */
+static size_t nr_undoable(const struct pfnbuf_plan *plan)
+{
+	size_t n = plan->nr_steps;
+
+	while (n && plan->steps[n - 1].kind == PFNBUF_STEP_DISCARD)
+		n--;
+	return n;
 }
 
 int pfnbuf_plan_run(struct pfnbuf_plan *plan, bool withdrawn)
 {
-	struct pfnbuf_saved_error error;
+	const size_t n = nr_undoable(plan);
 	uint64_t before = now();
 
 	plan->has_run = true;
-	for (size_t i = 0; i < plan->nr_steps; i++) {
+	for (size_t i = 0; i < n; i++) {
 		struct step *step = &plan->steps[i];
-		uint64_t after;
+		int r = note(step, run_step(plan, step, withdrawn), &before);
 
-		step->result = run_step(plan, step, withdrawn);
-		after = now();
-		step->ns = after > before ? after - before : 1;
-		before = after;
-		step->state = step->result < 0 ? PFNBUF_STEP_FAILED : PFNBUF_STEP_DONE;
-		if (step->result < 0) {
-			int r = step->result;
-
-			pfnbuf_error_save(&error);
-			undo(plan, i, withdrawn);
-			pfnbuf_error_restore(&error);
+		if (r < 0) {
+			turn_back(plan, i, withdrawn);
 			return r;
 		}
 	}
-	drop_kept(plan);
 	return 0;
+}
+
+void pfnbuf_plan_undo(struct pfnbuf_plan *plan, bool withdrawn)
+{
+	struct pfnbuf_saved_error error;
+
+	pfnbuf_error_save(&error);
+	undo(plan, nr_undoable(plan), withdrawn);
+	pfnbuf_error_restore(&error);
+}
+
+/*
+ * MADV_REMOVE gives back memory that is shared between processes and refuses what is this process's
+ * alone, MADV_DONTNEED the reverse, but that it refuses nothing (mm/madvise.c).
+ */
+static int advise(const struct pfnbuf_kernel *k, const struct step *step)
+{
+	const struct pfnbuf_range range = { step->start, step->length };
+	void *addr = (void *)(uintptr_t)step->start;
+	int r = k_madvise(k, addr, step->length, MADV_REMOVE);
+
+	if (r == -EINVAL)
+		r = k_madvise(k, addr, step->length, MADV_DONTNEED);
+	return r < 0 ? pfnbuf_failed(r, "madvise", "anonymous memory", &range) : 0;
+}
+
+static int discard(const struct pfnbuf_plan *plan, const struct step *step)
+{
+	int r = -EAGAIN;
+
+	for (int i = 0; i < UNDO_TRIES && may_pass(r); i++)
+		r = step->buf ? pfnbuf_buf_punch(step->buf, step->start, step->length)
+			      : advise(plan->goal.kernel, step);
+	return r;
+}
+
+int pfnbuf_plan_settle(struct pfnbuf_plan *plan)
+{
+	uint64_t before = now();
+	int failed = 0;
+
+	drop_kept(plan);
+	for (size_t i = nr_undoable(plan); i < plan->nr_steps; i++) {
+		struct step *step = &plan->steps[i];
+
+		if (note(step, discard(plan, step), &before) < 0)
+			failed = 1;
+	}
+	return failed;
 }
 
 bool pfnbuf_plan_has_run(const struct pfnbuf_plan *plan)
@@ -463,6 +603,11 @@ size_t pfnbuf_plan_get_nr_steps(const struct pfnbuf_plan *plan)
 	return plan->nr_steps;
 }
 
+static bool has_target(const struct step *step)
+{
+	return step->kind == PFNBUF_STEP_SLOT_MOVE || step->kind == PFNBUF_STEP_ATTRIBUTE_SET;
+}
+
 int pfnbuf_plan_get_step(const struct pfnbuf_plan *plan, size_t i, struct pfnbuf_step *out)
 {
 	const struct step *step = &plan->steps[i];
@@ -475,7 +620,7 @@ int pfnbuf_plan_get_step(const struct pfnbuf_plan *plan, size_t i, struct pfnbuf
 		.state = (enum pfnbuf_step_state)step->state,
 		.object = object_of(plan, step),
 		.range = { step->start, step->length },
-		.to = step->kind == PFNBUF_STEP_SLOT_MOVE ? step->to : 0,
+		.to = has_target(step) ? step->to : 0,
 		.areas = is_area_step(step) ? step->nr_areas : 0,
 		.reason = step->reason,
 		.result = step->result,
@@ -505,6 +650,10 @@ const char *pfnbuf_step_kind_name(enum pfnbuf_step_kind kind)
 		return "slot-set";
 	case PFNBUF_STEP_SLOT_MOVE:
 		return "slot-move";
+	case PFNBUF_STEP_ATTRIBUTE_SET:
+		return "attribute-set";
+	case PFNBUF_STEP_DISCARD:
+		return "discard";
 	}
 	return "?";
 }
@@ -553,6 +702,8 @@ static void say_step(struct text *text, size_t i, const struct pfnbuf_step *step
 	    step->object, step->range.offset, step->range.length);
 	if (step->kind == PFNBUF_STEP_SLOT_MOVE)
 		say(text, " to 0x%" PRIx64, step->to);
+	if (step->kind == PFNBUF_STEP_ATTRIBUTE_SET)
+		say(text, " to %s", step->to ? "private" : "shared");
 	if (step->areas > 1)
 		say(text, " (%" PRIu64 " areas)", step->areas);
 	say(text, ": %s", step->reason);
@@ -570,6 +721,8 @@ static void say_step_json(struct text *text, const struct pfnbuf_step *step)
 	    step->range.length);
 	if (step->kind == PFNBUF_STEP_SLOT_MOVE)
 		say(text, ", \"to\": %" PRIu64, step->to);
+	if (step->kind == PFNBUF_STEP_ATTRIBUTE_SET)
+		say(text, ", \"attributes\": %" PRIu64, step->to);
 	if (step->areas)
 		say(text, ", \"areas\": %" PRIu64, step->areas);
 	say(text, ", \"reason\": \"%s\", \"state\": \"%s\"", step->reason,

@@ -362,6 +362,9 @@ int pfnbuf_buf_new_export(struct pfnbuf_device *device, int fd, unsigned bar,
 const char *pfnbuf_buf_name(const struct pfnbuf_buf *buf);
 struct pfnbuf_ctx *pfnbuf_buf_ctx(const struct pfnbuf_buf *buf);
 
+/* Give back pages of a memfd or guest_memfd, whoever maps them. */
+int pfnbuf_buf_punch(struct pfnbuf_buf *buf, uint64_t offset, uint64_t length);
+
 /* ---------------------------------------------------------------- ioas.c -------------------- */
 
 struct pfnbuf_ioas *pfnbuf_ioas_of_link(const struct pfnbuf_link *link);
@@ -375,7 +378,8 @@ int pfnbuf_ioas_expect_buf(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, uin
 /*
  * Unmap as pfnbuf_ioas_unmap() does, and keep what leaves the ledger, also before a failure; then
  * put it back or drop it. Putting back allocates nothing; where a dma-buf turns out to be revoked
- * its area is entered as dead. On failure the rest stays kept. Only for areas of buffers.
+ * its area is entered as dead. On failure the rest stays kept. Only for areas of buffers and of
+ * process memory.
  */
 int pfnbuf_ioas_take(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length,
 		     struct pfnbuf_node **kept);
@@ -424,15 +428,17 @@ void pfnbuf_vm_drop_device(struct pfnbuf_vm *vm, struct pfnbuf_device *device);
 struct pfnbuf_window_slot {
 	struct pfnbuf_node node; /* by offset into the window */
 	uint64_t length;
-	void *addr; /* what it stands on */
+	void *addr;			/* what it stands on */
+	struct pfnbuf_buf *guest_memfd; /* or NULL; the window's reference */
+	uint64_t guest_memfd_offset;
 	uint32_t id;
 	bool held; /* the VM has it under @id, set or withdrawn */
 };
 
 /* An area to be mapped, or one that is. */
 struct pfnbuf_plan_area {
-	struct pfnbuf_buf *buf;
-	uint64_t offset;
+	struct pfnbuf_buf *buf; /* NULL: memory of this process */
+	uint64_t offset;	/* or its address */
 	uint64_t iova;
 	uint64_t length;
 };
@@ -446,8 +452,9 @@ struct pfnbuf_plan_owner {
 /* What a plan works on, and where its owner is to be afterwards. */
 struct pfnbuf_plan_goal {
 	struct pfnbuf_plan_owner *owner; /* a reference, which the plan releases */
-	struct pfnbuf_ioas *ioas;	 /* or NULL */
-	struct pfnbuf_vm *vm;		 /* or NULL */
+	const struct pfnbuf_kernel *kernel;
+	struct pfnbuf_ioas *ioas; /* or NULL */
+	struct pfnbuf_vm *vm;	  /* or NULL */
 	unsigned map_flags;
 	unsigned slot_flags;
 	struct pfnbuf_layout *layout; /* the plan frees it */
@@ -475,13 +482,27 @@ int pfnbuf_plan_set_slot(struct pfnbuf_plan *plan, struct pfnbuf_window_slot *sl
 int pfnbuf_plan_move_slot(struct pfnbuf_plan *plan, struct pfnbuf_window_slot *slot, uint64_t gpa,
 			  uint64_t to, const char *reason);
 
+/* @from, @to: 0 or PFNBUF_ATTRIBUTE_PRIVATE. */
+int pfnbuf_plan_set_attributes(struct pfnbuf_plan *plan, const struct pfnbuf_range *range,
+			       uint64_t from, uint64_t to, const char *reason);
+/* Of a buffer, to which the plan takes a reference, or NULL: at an address of this process. */
+int pfnbuf_plan_discard(struct pfnbuf_plan *plan, struct pfnbuf_buf *buf,
+			const struct pfnbuf_range *range, const char *reason);
+
 /* What can be said of the steps without entering the kernel, but for the IOAS's addresses. */
 int pfnbuf_plan_check_steps(const struct pfnbuf_plan *plan);
 /*
- * Run it, or undo it. @withdrawn: slots are entered without telling KVM. Returns 0 or the first
- * failure, of which the last-error record speaks.
+ * Run it but for its discards, or undo it. @withdrawn: slots are entered without telling KVM.
+ * Returns 0 or the first failure, of which the last-error record speaks.
  */
 int pfnbuf_plan_run(struct pfnbuf_plan *plan, bool withdrawn);
+/* Undo a plan that has run. */
+void pfnbuf_plan_undo(struct pfnbuf_plan *plan, bool withdrawn);
+/*
+ * It has run, and that shall stand: forget what undoing takes, and discard. Returns 1 where some
+ * memory could not be given back, of which the last-error record speaks; else 0.
+ */
+int pfnbuf_plan_settle(struct pfnbuf_plan *plan);
 bool pfnbuf_plan_maps(const struct pfnbuf_plan *plan);
 bool pfnbuf_plan_has_run(const struct pfnbuf_plan *plan);
 /* The step that could not be undone, or NULL. */

@@ -2,10 +2,9 @@
 /*
  * A window: a BAR or a block of RAM, placed in a VM and an IOAS under a layout.
  *
- * What stands behind a layout are *pieces*: each shared run, cut where a sparse BAR is interrupted
- * and, for areas of RAM, at multiples of the granule. So the way from one layout to another is a
- * matter of two sets of pieces: those only the old one has go, those only the new one has come, and
- * where the layouts agree nobody looks.
+ * What stands behind a layout are *pieces*, see pieces.h: what goes and what comes is found in what
+ * two layouts differ in. RAM with a guest_memfd is shared and private memory behind one slot, and
+ * which of them the guest sees is a matter of attributes: so a conversion touches no slot.
  *
  * An area shows one range of one buffer. Linux 7.3 imports dma-bufs of one range only
  * (drivers/vfio/pci/vfio_pci_dmabuf.c), so each stretch of a sparse BAR is a buffer of its own; a
@@ -16,19 +15,24 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/mman.h>
 
 #include "pieces.h"
 #include "private.h"
+#include "uapi/kvm.h"
 
 #define ALL_SLOT_FLAGS (PFNBUF_SLOT_LOG_DIRTY | PFNBUF_SLOT_READONLY)
 
-/* A part of the window that is one range of one buffer, and one mapping. */
+/* A part of the window that is one range of one buffer, and one mapping. RAM has one. */
 struct stretch {
 	uint64_t offset; /* into the window */
 	uint64_t length;
-	struct pfnbuf_buf *buf; /* NULL: a BAR that is not for devices */
+	/* NULL: a BAR that is not for devices, or RAM that is mapped for them by its address */
+	struct pfnbuf_buf *buf;
 	uint64_t buf_offset;
-	void *addr;  /* NULL: not in a guest */
+	struct pfnbuf_buf *guest_memfd; /* private memory, or NULL */
+	uint64_t guest_memfd_offset;
+	void *addr;  /* of shared memory in this process; NULL: not in a guest */
 	bool mapped; /* here */
 };
 
@@ -47,6 +51,8 @@ struct pfnbuf_window {
 	uint64_t length;
 	uint64_t granule; /* 0: none */
 	bool withdraws;
+	bool in_place;		   /* the guest_memfd is shared memory, too */
+	bool has_private;	   /* attributes of the VM make memory private */
 	struct stretch *stretches; /* in order */
 	uint64_t *ends;		   /* of each of them: no piece crosses one */
 	size_t nr_stretches;
@@ -56,7 +62,8 @@ struct pfnbuf_window {
 	struct pfnbuf_layout *layout;
 	uint64_t gpa;
 	uint64_t iova;
-	uint64_t other_iova; /* where a move that could not be undone may have left areas */
+	uint64_t other_gpa; /* where a move that could not be undone may have left something */
+	uint64_t other_iova;
 	uint64_t version;
 	bool suspended;	  /* by the caller */
 	bool withdrawn;	  /* slots, because of a revocation */
@@ -290,10 +297,17 @@ static void release_by_plan(struct pfnbuf_plan_owner *owner)
 	unref(of_owner(owner));
 }
 
+static bool is_area_of(const struct stretch *s, const struct pfnbuf_area *area)
+{
+	if (s->buf)
+		return s->buf == area->buf;
+	return area->is_va && area->offset - (uintptr_t)s->addr < s->length;
+}
+
 static bool owns_area(const struct pfnbuf_window *w, const struct pfnbuf_area *area)
 {
 	for (size_t i = 0; i < w->nr_stretches; i++)
-		if (area->buf && w->stretches[i].buf == area->buf)
+		if (is_area_of(&w->stretches[i], area))
 			return true;
 	return false;
 }
@@ -344,10 +358,11 @@ static void release_stretch(const struct pfnbuf_window *w, struct stretch *s)
 	if (s->mapped && w->device && !w->dead)
 		r = pfnbuf_device_bar_unmap(w->device, s->addr);
 	else if (s->mapped && !w->device)
-		r = pfnbuf_buf_unmap(s->buf, s->addr, s->length);
+		r = pfnbuf_buf_unmap(s->buf ? s->buf : s->guest_memfd, s->addr, s->length);
 	if (r < 0)
 		log_last(w);
 	pfnbuf_buf_unref(s->buf);
+	pfnbuf_buf_unref(s->guest_memfd);
 }
 
 static void release_slots(struct pfnbuf_window *w)
@@ -362,6 +377,37 @@ static void release_slots(struct pfnbuf_window *w)
 	}
 }
 
+/* Guest memory is shared where nobody says otherwise. */
+static void reset_attributes(const struct pfnbuf_window *w, uint64_t gpa)
+{
+	const uint64_t end = gpa + w->length;
+	uint64_t attributes, length;
+
+	for (uint64_t at = gpa; at - gpa < w->length; at += length) {
+		pfnbuf_vm_get_attributes(w->vm, at, &attributes, &length);
+		length = min_u64(length, end - at);
+		if (attributes && pfnbuf_vm_set_attributes(w->vm, at, length, 0) < 0)
+			log_last(w);
+	}
+}
+
+static bool has_private_pages(const struct pfnbuf_window *w)
+{
+	struct pfnbuf_layout_count count;
+
+	pfnbuf_layout_count(w->layout, &count);
+	return count.frames[PFNBUF_PRIVATE];
+}
+
+static void end_attributes(const struct pfnbuf_window *w)
+{
+	if (!w->has_private || (!w->quarantined && !has_private_pages(w)))
+		return;
+	reset_attributes(w, w->gpa);
+	if (w->other_gpa != w->gpa)
+		reset_attributes(w, w->other_gpa);
+}
+
 static void end(struct pfnbuf_window *w)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
@@ -372,6 +418,7 @@ static void end(struct pfnbuf_window *w)
 		unmap_areas(w, w->other_iova);
 	if (w->vm)
 		delete_slots(w);
+	end_attributes(w);
 	release_slots(w);
 	w->layout = pfnbuf_layout_free(w->layout);
 	w->ended = true;
@@ -534,13 +581,20 @@ static struct pfnbuf_cutting area_cutting(const struct pfnbuf_window *w)
 	};
 }
 
-/* A guest sees it in slots. */
+/* A guest sees in slots what is shared and, with a guest_memfd, what is private. */
 static struct pfnbuf_cutting slot_cutting(const struct pfnbuf_window *w)
 {
 	return (struct pfnbuf_cutting){
-		.classes = { [PFNBUF_SHARED] = 1 },
+		.classes = { [PFNBUF_SHARED] = 1,
+			     [PFNBUF_PRIVATE] = w->stretches[0].guest_memfd != NULL },
 		.ends = w->ends,
 	};
+}
+
+/* Attributes know of private memory only. */
+static struct pfnbuf_cutting private_cutting(const struct pfnbuf_window *w)
+{
+	return (struct pfnbuf_cutting){ .classes = { [PFNBUF_PRIVATE] = 1 }, .ends = w->ends };
 }
 
 /* Whether the IOAS maps nothing of anybody else's between two areas of the window's. */
@@ -564,7 +618,7 @@ static struct pfnbuf_plan_area plan_area(const struct pfnbuf_window *w,
 
 	return (struct pfnbuf_plan_area){
 		.buf = s->buf,
-		.offset = s->buf_offset + piece->offset - s->offset,
+		.offset = (s->buf ? s->buf_offset : (uintptr_t)s->addr) + piece->offset - s->offset,
 		.iova = iova + piece->offset,
 		.length = piece->length,
 	};
@@ -602,13 +656,13 @@ static int plan_maps(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
 }
 
 static int plan_slot_deletes(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
-			     const struct pfnbuf_pieces *pieces)
+			     const struct pfnbuf_pieces *pieces, const char *reason)
 {
 	for (size_t i = 0; i < pieces->nr; i++) {
 		const struct pfnbuf_piece *p = &pieces->list[i];
 		int r = pfnbuf_plan_delete_slot(
 			plan, slot_from(w, p->range.offset), w->gpa + p->range.offset,
-			p->replaced ? "its run changes, and a slot cannot" : "not shared any more");
+			p->replaced ? "its run changes, and a slot cannot" : reason);
 
 		if (r < 0)
 			return r;
@@ -627,12 +681,16 @@ static struct pfnbuf_window_slot *new_slot(const struct pfnbuf_window *w,
 	slot->node.key = piece->offset;
 	slot->length = piece->length;
 	slot->addr = (char *)s->addr + (piece->offset - s->offset);
+	slot->guest_memfd = s->guest_memfd;
+	slot->guest_memfd_offset = s->guest_memfd_offset + (piece->offset - s->offset);
 	return slot;
 }
 
 static int plan_slot_sets(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
-			  const struct pfnbuf_pieces *pieces)
+			  const struct pfnbuf_pieces *pieces, const char *reason)
 {
+	const uint64_t gpa = pfnbuf_plan_goal(plan)->gpa;
+
 	for (size_t i = 0; i < pieces->nr; i++) {
 		const struct pfnbuf_piece *p = &pieces->list[i];
 		struct pfnbuf_window_slot *slot = new_slot(w, &p->range);
@@ -640,19 +698,93 @@ static int plan_slot_sets(const struct pfnbuf_window *w, struct pfnbuf_plan *pla
 
 		if (!slot)
 			return no_memory(w, "pfnbuf_window_plan");
-		r = pfnbuf_plan_set_slot(plan, slot, w->gpa + p->range.offset,
-					 p->replaced ? "the run as it is now"
-						     : "shared from now on");
+		r = pfnbuf_plan_set_slot(plan, slot, gpa + p->range.offset,
+					 p->replaced ? "the run as it is now" : reason);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
+static uint64_t attributes_of(enum pfnbuf_vis vis)
+{
+	return vis == PFNBUF_PRIVATE ? PFNBUF_ATTRIBUTE_PRIVATE : 0;
+}
+
+static int plan_attribute(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
+			  const struct pfnbuf_change *c)
+{
+	const uint64_t from = attributes_of(c->from), to = attributes_of(c->to);
+	const struct pfnbuf_range range = { w->gpa + c->offset, c->length };
+
+	if (from == to)
+		return 0;
+	return pfnbuf_plan_set_attributes(plan, &range, from, to,
+					  to ? "private from now on" : "not private any more");
+}
+
+static int plan_attributes(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
+			   const struct pfnbuf_layout *from, const struct pfnbuf_layout *to)
+{
+	struct pfnbuf_change changes[64];
+	uint64_t pos = 0;
+	int n, r = 0;
+
+	while (w->has_private && r >= 0 &&
+	       (n = pfnbuf_layout_diff(from, to, &pos, changes, 64)) > 0)
+		for (int i = 0; r >= 0 && i < n; i++)
+			r = plan_attribute(w, plan, &changes[i]);
+	return r;
+}
+
+/* Where memory is shared and private in two places, what it is not any more is given back. */
+static int plan_discard(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
+			const struct pfnbuf_change *c)
+{
+	const struct stretch *s = &w->stretches[0];
+	struct pfnbuf_range range = { c->offset, c->length };
+
+	if (c->from == PFNBUF_PRIVATE && c->to == PFNBUF_SHARED) {
+		range.offset += s->guest_memfd_offset;
+		return pfnbuf_plan_discard(plan, s->guest_memfd, &range,
+					   "what was private is shared now");
+	}
+	if (c->from != PFNBUF_SHARED || c->to != PFNBUF_PRIVATE)
+		return 0;
+	range.offset += s->buf ? s->buf_offset : (uintptr_t)s->addr;
+	return pfnbuf_plan_discard(plan, s->buf, &range, "what was shared is private now");
+}
+
+/* Of the layouts, whatever of them is placed. What becomes a hole keeps what it holds. */
+static int plan_discards(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+{
+	const struct pfnbuf_layout *to = pfnbuf_plan_goal(plan)->layout;
+	struct pfnbuf_change changes[64];
+	uint64_t pos = 0;
+	int n, r = 0;
+
+	while (w->has_private && !w->in_place && r >= 0 &&
+	       (n = pfnbuf_layout_diff(w->layout, to, &pos, changes, 64)) > 0)
+		for (int i = 0; r >= 0 && i < n; i++)
+			r = plan_discard(w, plan, &changes[i]);
+	return r;
+}
+
 #define cleanup_difference __attribute__((cleanup(pfnbuf_difference_free)))
 #define cleanup_pieces	   __attribute__((cleanup(pfnbuf_pieces_free)))
 
-/* Devices lose what goes before the guest does, and get what comes after the guest has it. */
+static const char *slot_reason(const struct pfnbuf_window *w, bool made)
+{
+	if (w->stretches[0].guest_memfd)
+		return made ? "no hole any more" : "a hole from now on";
+	return made ? "shared from now on" : "not shared any more";
+}
+
+/*
+ * Devices lose what goes before the guest does, and get what comes after the guest has it. What
+ * turns private is gone from the IOAS before its attribute is set, and what turns shared is not
+ * private any more when it comes there: at no instant is it both.
+ */
 static int plan_difference(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
 			   const struct pfnbuf_layout *from, const struct pfnbuf_layout *to)
 {
@@ -679,9 +811,11 @@ static int plan_difference(const struct pfnbuf_window *w, struct pfnbuf_plan *pl
 	r = plan_unmaps(w, plan, &areas.gone, "not shared any more",
 			"its run changes, and an area cannot");
 	if (r >= 0)
-		r = plan_slot_deletes(w, plan, &slots.gone);
+		r = plan_slot_deletes(w, plan, &slots.gone, slot_reason(w, false));
 	if (r >= 0)
-		r = plan_slot_sets(w, plan, &slots.made);
+		r = plan_attributes(w, plan, from, to);
+	if (r >= 0)
+		r = plan_slot_sets(w, plan, &slots.made, slot_reason(w, true));
 	if (r >= 0)
 		r = plan_maps(w, plan, &areas.made, "shared from now on", "the run as it is now");
 	return r;
@@ -701,6 +835,42 @@ static int plan_slot_moves(const struct pfnbuf_window *w, struct pfnbuf_plan *pl
 	return r;
 }
 
+static int plan_moved_attributes(struct pfnbuf_plan *plan, const struct pfnbuf_pieces *runs,
+				 uint64_t gpa, uint64_t to, const char *reason)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < runs->nr; i++) {
+		const struct pfnbuf_range range = { gpa + runs->list[i].range.offset,
+						    runs->list[i].range.length };
+
+		r = pfnbuf_plan_set_attributes(plan, &range, to ^ PFNBUF_ATTRIBUTE_PRIVATE, to,
+					       reason);
+	}
+	return r;
+}
+
+/* A slot with a guest_memfd cannot be moved: each is made anew, and its attributes go with it. */
+static int plan_slot_remakes(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+{
+	static const char reason[] = "the window moves";
+	const struct pfnbuf_cutting slot = slot_cutting(w), private = private_cutting(w);
+	const uint64_t gpa = pfnbuf_plan_goal(plan)->gpa;
+	cleanup_pieces struct pfnbuf_pieces slots = { 0 };
+	cleanup_pieces struct pfnbuf_pieces runs = { 0 };
+	int r;
+
+	if (pfnbuf_pieces_collect(&slot, w->layout, &slots) < 0 ||
+	    pfnbuf_pieces_collect(&private, w->layout, &runs) < 0)
+		return no_memory(w, "pfnbuf_window_plan");
+	r = plan_slot_deletes(w, plan, &slots, reason);
+	if (r >= 0)
+		r = plan_moved_attributes(plan, &runs, w->gpa, 0, reason);
+	if (r >= 0)
+		r = plan_moved_attributes(plan, &runs, gpa, PFNBUF_ATTRIBUTE_PRIVATE, reason);
+	return r < 0 ? r : plan_slot_sets(w, plan, &slots, reason);
+}
+
 static int plan_way(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 {
 	const struct pfnbuf_plan_goal *goal = pfnbuf_plan_goal(plan);
@@ -713,7 +883,8 @@ static int plan_way(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 		return no_memory(w, "pfnbuf_window_plan");
 	r = plan_unmaps(w, plan, &areas, "the window moves", "");
 	if (r >= 0 && w->vm && goal->gpa != w->gpa)
-		r = plan_slot_moves(w, plan);
+		r = w->stretches[0].guest_memfd ? plan_slot_remakes(w, plan)
+						: plan_slot_moves(w, plan);
 	if (r >= 0)
 		r = plan_maps(w, plan, &areas, "the window moves", "");
 	return r;
@@ -739,13 +910,15 @@ static int plan_steps(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 {
 	const struct pfnbuf_plan_goal *goal = pfnbuf_plan_goal(plan);
 	cleanup_layout struct pfnbuf_layout *from = NULL, *to = NULL;
+	int r;
 
 	if (goal->gpa != w->gpa || goal->iova != w->iova)
 		return w->suspended ? 0 : plan_way(w, plan);
 	if (copy_placed(w, w->suspended, w->layout, &from) < 0 ||
 	    copy_placed(w, goal->suspended, goal->layout, &to) < 0)
 		return no_memory(w, "pfnbuf_window_plan");
-	return plan_difference(w, plan, from, to);
+	r = plan_difference(w, plan, from, to);
+	return r < 0 ? r : plan_discards(w, plan);
 }
 
 static void cleanup_plan_free(struct pfnbuf_plan **plan)
@@ -759,6 +932,7 @@ static void cleanup_plan_free(struct pfnbuf_plan **plan)
 static struct pfnbuf_plan_goal goal_of(struct pfnbuf_window *w)
 {
 	return (struct pfnbuf_plan_goal){
+		.kernel = pfnbuf_ctx_get_kernel(w->ctx),
 		.ioas = w->ioas,
 		.vm = w->vm,
 		.map_flags = w->map_flags,
@@ -813,6 +987,7 @@ static void commit(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 	goal->layout = old;
 	w->gpa = goal->gpa;
 	w->iova = goal->iova;
+	w->other_gpa = goal->gpa;
 	w->other_iova = goal->iova;
 	w->suspended = goal->suspended;
 	w->version++;
@@ -853,13 +1028,15 @@ static void quarantine(struct pfnbuf_window *w, struct pfnbuf_plan *plan,
 		 stuck->range.offset, stuck->range.length, pfnbuf_errno_name(stuck->result),
 		 standing);
 	keep_strays(w, plan);
+	w->other_gpa = pfnbuf_plan_goal(plan)->gpa;
 	w->other_iova = pfnbuf_plan_goal(plan)->iova;
 	w->quarantined = true;
 	w->version++;
 	tell(w, PFNBUF_EVENT_QUARANTINED, (struct pfnbuf_range){ 0, w->length });
 }
 
-static int run_plan(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+/* Run a plan but for what cannot be undone. */
+static int try_plan(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 {
 	struct pfnbuf_step stuck;
 	int r = check_limits(w, plan);
@@ -867,11 +1044,29 @@ static int run_plan(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 	if (r < 0)
 		return r;
 	r = pfnbuf_plan_run(plan, w->withdrawn);
-	if (r >= 0)
-		commit(w, plan);
-	else if (pfnbuf_plan_get_stuck(plan, &stuck))
+	if (r < 0 && pfnbuf_plan_get_stuck(plan, &stuck))
 		quarantine(w, plan, &stuck);
 	return r;
+}
+
+/* What it led to shall stand. Returns 1 where some memory could not be given back. */
+static int settle(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+{
+	int r = pfnbuf_plan_settle(plan);
+
+	if (r > 0)
+		pfnbuf_ctx_log(w->ctx, PFNBUF_LOG_WARNING,
+			       "%s: memory that it does not need any more stays allocated: %s",
+			       w->name, pfnbuf_last_error());
+	commit(w, plan);
+	return r;
+}
+
+static int run_plan(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+{
+	int r = try_plan(w, plan);
+
+	return r < 0 ? r : settle(w, plan);
 }
 
 int pfnbuf_window_apply(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
@@ -911,6 +1106,33 @@ static int check_stretches(const struct pfnbuf_window *w, const struct pfnbuf_la
 	return 0;
 }
 
+static bool can_be_private(const struct pfnbuf_window *w)
+{
+	return w->has_private && !w->in_place;
+}
+
+static int refuse_private(const struct pfnbuf_window *w)
+{
+	static const char call[] = "pfnbuf_window_plan";
+
+	if (w->device)
+		return pfnbuf_refused(-EOPNOTSUPP, call, w->name, NULL,
+				      "bind the device to the confidential guest",
+				      "nothing private stands behind this window");
+	if (!w->stretches[0].guest_memfd)
+		return pfnbuf_refused(-EOPNOTSUPP, call, w->name, NULL,
+				      "put a guest_memfd behind the window",
+				      "nothing private stands behind this window");
+	if (w->in_place)
+		return pfnbuf_refused(-EOPNOTSUPP, call, w->name, NULL,
+				      "give it shared memory of its own beside the guest_memfd",
+				      "nothing converts this memory in place on this kernel");
+	return pfnbuf_refused(-EOPNOTSUPP, call, w->name, NULL,
+			      "make a VM of a type that has: PFNBUF_VM_SW_PROTECTED, or the "
+			      "platform's",
+			      "its VM has no private memory");
+}
+
 static int check_layout(const struct pfnbuf_window *w, const struct pfnbuf_layout *layout)
 {
 	static const char call[] = "pfnbuf_window_plan";
@@ -925,11 +1147,8 @@ static int check_layout(const struct pfnbuf_window *w, const struct pfnbuf_layou
 				      pfnbuf_layout_get_page_size(layout), w->length,
 				      pfnbuf_page_size());
 	pfnbuf_layout_count(layout, &count);
-	if (count.runs[PFNBUF_PRIVATE])
-		return pfnbuf_refused(-EOPNOTSUPP, call, w->name, NULL,
-				      w->device ? "bind the device to the confidential guest"
-						: "put a guest_memfd behind the window",
-				      "nothing private stands behind this window");
+	if (count.runs[PFNBUF_PRIVATE] && !can_be_private(w))
+		return refuse_private(w);
 	return check_stretches(w, layout);
 }
 
@@ -990,6 +1209,85 @@ int pfnbuf_window_set_range(struct pfnbuf_window *w, uint64_t offset, uint64_t l
 					      : "the range is empty or misaligned, or there is "
 						"no such visibility");
 	return set_layout(w, target);
+}
+
+static int check_conversion(const struct pfnbuf_window *w, const struct pfnbuf_conversion *c)
+{
+	static const char call[] = "pfnbuf_window_convert";
+	const struct pfnbuf_range range = { c->offset, c->length };
+
+	if (c->to != PFNBUF_SHARED && c->to != PFNBUF_PRIVATE)
+		return pfnbuf_refused(-EINVAL, call, w->name, &range,
+				      "pfnbuf_window_set_range() makes holes",
+				      "memory is converted to shared or private");
+	if (!c->length || (c->offset | c->length) % pfnbuf_page_size())
+		return pfnbuf_refused(-EINVAL, call, w->name, &range, "",
+				      "the range is empty or misaligned");
+	if (c->offset > w->length || c->length > w->length - c->offset)
+		return pfnbuf_refused(-ERANGE, call, w->name, &range, "",
+				      "the range leaves the window, which has 0x%" PRIx64 " bytes",
+				      w->length);
+	return 0;
+}
+
+/* Set a range but for its holes: a stretch between two of them with one call. */
+static int convert_range(struct pfnbuf_layout *layout, const struct pfnbuf_conversion *c)
+{
+	const uint64_t end = c->offset + c->length;
+	uint64_t start = c->offset, pos = c->offset;
+	struct pfnbuf_run run;
+	int r = 0;
+
+	while (r >= 0 && pos < end && pfnbuf_layout_next(layout, &pos, &run, 1) > 0) {
+		if (run.vis != PFNBUF_HOLE)
+			continue;
+		if (start < min_u64(run.offset, end))
+			r = pfnbuf_layout_set(layout, start, run.offset - start, c->to);
+		start = run.offset + run.length;
+	}
+	if (r >= 0 && start < end)
+		r = pfnbuf_layout_set(layout, start, end - start, c->to);
+	return r;
+}
+
+/* The layout after conversions that are in order. */
+static int convert_layout(const struct pfnbuf_window *w, const struct pfnbuf_conversion *list,
+			  size_t n, struct pfnbuf_layout **layoutp)
+{
+	cleanup_layout struct pfnbuf_layout *layout = NULL;
+	int r = pfnbuf_layout_copy(w->layout, &layout);
+
+	for (size_t i = 0; r >= 0 && i < n; i++)
+		r = convert_range(layout, &list[i]);
+	if (r < 0)
+		return no_memory(w, "pfnbuf_window_convert");
+	*layoutp = layout;
+	layout = NULL;
+	return 0;
+}
+
+int pfnbuf_window_convert_batch(struct pfnbuf_window *w, const struct pfnbuf_conversion *list,
+				size_t n)
+{
+	cleanup_layout struct pfnbuf_layout *target = NULL;
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+	int r = check_usable(w, "pfnbuf_window_convert");
+
+	for (size_t i = 0; r >= 0 && i < n; i++)
+		r = check_conversion(w, &list[i]);
+	if (r >= 0)
+		r = convert_layout(w, list, n, &target);
+	if (r < 0)
+		return r;
+	return pfnbuf_layout_equal(w->layout, target) ? 0 : set_layout(w, target);
+}
+
+int pfnbuf_window_convert(struct pfnbuf_window *w, uint64_t offset, uint64_t length,
+			  enum pfnbuf_vis to)
+{
+	const struct pfnbuf_conversion conversion = { offset, length, to };
+
+	return pfnbuf_window_convert_batch(w, &conversion, 1);
 }
 
 int pfnbuf_window_get_layout(struct pfnbuf_window *w, struct pfnbuf_layout **layoutp)
@@ -1173,6 +1471,7 @@ static struct pfnbuf_window *allocate(struct pfnbuf_ctx *ctx, const struct pfnbu
 	w->gpa = place->vm ? place->gpa : 0;
 	w->ioas = place->ioas;
 	w->iova = place->ioas ? place->iova : 0;
+	w->other_gpa = w->gpa;
 	w->other_iova = w->iova;
 	w->map_flags = place->map_flags ? place->map_flags : both;
 	w->slot_flags = place->slot_flags;
@@ -1372,29 +1671,133 @@ int pfnbuf_window_new_bar(struct pfnbuf_device *device, unsigned bar,
 	return 0;
 }
 
-static int check_ram(const struct pfnbuf_ctx *ctx, const struct pfnbuf_ram *ram)
+/* Whether a range is one of pages of @buf. */
+static int check_range(const struct pfnbuf_ctx *ctx, struct pfnbuf_buf *buf, uint64_t offset,
+		       uint64_t length)
 {
 	static const char call[] = "pfnbuf_window_new_ram";
-	const struct pfnbuf_range range = { ram->offset, ram->length };
-	const uint64_t page = pfnbuf_page_size();
-	const char *name;
-	uint64_t size;
+	const struct pfnbuf_range range = { offset, length };
+	const uint64_t size = pfnbuf_buf_get_length(buf);
+	const char *name = pfnbuf_buf_name(buf);
 
-	if (!ram->memfd || pfnbuf_buf_get_kind(ram->memfd) != PFNBUF_MEMFD)
-		return pfnbuf_refused(-EINVAL, call, "RAM", NULL, "", "the buffer is not a memfd");
-	name = pfnbuf_buf_name(ram->memfd);
-	if (pfnbuf_buf_ctx(ram->memfd) != ctx)
+	if (pfnbuf_buf_ctx(buf) != ctx)
 		return pfnbuf_refused(-EINVAL, call, name, NULL, "",
-				      "the memfd is another context's");
-	size = pfnbuf_buf_get_length(ram->memfd);
-	if (!ram->length || (ram->offset | ram->length | (uintptr_t)ram->addr) % page ||
-	    ram->offset > size || ram->length > size - ram->offset)
-		return pfnbuf_refused(
-			-EINVAL, call, name, &range, "",
-			"the range is empty, misaligned or leaves the memfd, which has "
-			"0x%" PRIx64 " bytes",
-			size);
+				      "the memory is another context's");
+	if (!length || (offset | length) % pfnbuf_page_size() || offset > size ||
+	    length > size - offset)
+		return pfnbuf_refused(-EINVAL, call, name, &range, "",
+				      "the range is empty, misaligned or leaves the memory, which "
+				      "has 0x%" PRIx64 " bytes",
+				      size);
 	return 0;
+}
+
+static const char *ram_name(const struct pfnbuf_ram *ram)
+{
+	if (ram->memfd)
+		return pfnbuf_buf_name(ram->memfd);
+	if (ram->guest_memfd && !ram->addr)
+		return pfnbuf_buf_name(ram->guest_memfd);
+	return "anonymous memory";
+}
+
+static int check_ram(const struct pfnbuf_ctx *ctx, const struct pfnbuf_ram *ram)
+{
+	const char *wrong = NULL;
+	int r = 0;
+
+	if (!ram->memfd && !ram->addr && !ram->guest_memfd)
+		wrong = "there is no memory: neither memfd, addr nor guest_memfd";
+	else if (ram->memfd && pfnbuf_buf_get_kind(ram->memfd) != PFNBUF_MEMFD)
+		wrong = "the buffer is not a memfd";
+	else if (ram->guest_memfd && pfnbuf_buf_get_kind(ram->guest_memfd) != PFNBUF_GUEST_MEMFD)
+		wrong = "the buffer is not a guest_memfd";
+	else if (!ram->memfd && ram->offset)
+		wrong = "an offset into no memfd";
+	else if (!ram->length || (ram->length | (uintptr_t)ram->addr) % pfnbuf_page_size())
+		wrong = "the length is 0, or it or the address misaligned";
+	if (wrong)
+		return pfnbuf_refused(-EINVAL, "pfnbuf_window_new_ram", "RAM", NULL, "", "%s",
+				      wrong);
+	if (ram->memfd)
+		r = check_range(ctx, ram->memfd, ram->offset, ram->length);
+	if (r >= 0 && ram->guest_memfd)
+		r = check_range(ctx, ram->guest_memfd, ram->guest_memfd_offset, ram->length);
+	return r;
+}
+
+static int check_private(const struct pfnbuf_ram *ram, const struct pfnbuf_place *place)
+{
+	static const char call[] = "pfnbuf_window_new_ram";
+
+	if (!ram->guest_memfd)
+		return 0;
+	if (!place->vm)
+		return pfnbuf_refused(-EINVAL, call, ram_name(ram), NULL,
+				      "put the window into the VM that the guest_memfd was made of",
+				      "a guest_memfd is memory of a guest's, and there is no VM");
+	if (place->slot_flags)
+		return pfnbuf_refused(-EINVAL, call, ram_name(ram), NULL, "",
+				      "a slot with a guest_memfd takes no flags");
+	return 0;
+}
+
+/*
+ * A guest_memfd that can be mapped is all that the guest sees, shared or private
+ * (include/linux/kvm_host.h:kvm_memslot_is_gmem_only): shared memory beside it would be for devices
+ * only. Only mmap tells whether it is one.
+ */
+static int check_not_mappable(const struct pfnbuf_window *w, const struct stretch *s)
+{
+	const struct pfnbuf_kernel *k = pfnbuf_ctx_get_kernel(w->ctx);
+	const char *name = pfnbuf_buf_name(s->guest_memfd);
+	void *addr;
+	int r = k_mmap(k, pfnbuf_page_size(), PROT_READ, MAP_SHARED,
+		       pfnbuf_buf_get_fd(s->guest_memfd), 0, &addr);
+
+	if (r == -ENODEV)
+		return 0;
+	if (r < 0)
+		return pfnbuf_failed(r, "mmap of a buffer", name, NULL);
+	if (k_munmap(k, addr, pfnbuf_page_size()) < 0)
+		pfnbuf_ctx_log(w->ctx, PFNBUF_LOG_WARNING, "%s: a page stays mapped", name);
+	return pfnbuf_refused(
+		-EINVAL, "pfnbuf_window_new_ram", name, NULL,
+		"make it without PFNBUF_GUEST_MEMFD_MMAP, or leave out memfd and addr",
+		"it can be mapped, so that the guest would never see the memory "
+		"beside it");
+}
+
+static int open_memory(struct pfnbuf_window *w, struct stretch *s)
+{
+	struct pfnbuf_buf *from = w->in_place ? s->guest_memfd : s->buf;
+	const uint64_t offset = w->in_place ? s->guest_memfd_offset : s->buf_offset;
+	int r;
+
+	if (s->addr || !from || (!w->vm && !w->in_place))
+		return 0;
+	r = pfnbuf_buf_map(from, offset, s->length, &s->addr);
+	s->mapped = r >= 0;
+	return r;
+}
+
+static int open_private(struct pfnbuf_window *w, const struct stretch *s)
+{
+	int attributes = 0, r;
+
+	if (!s->guest_memfd)
+		return 0;
+	r = pfnbuf_vm_check_extension(w->vm, KVM_CAP_MEMORY_ATTRIBUTES, &attributes);
+	w->has_private = attributes & PFNBUF_ATTRIBUTE_PRIVATE;
+	return r < 0 || w->in_place ? r : check_not_mappable(w, s);
+}
+
+static void name_ram(struct pfnbuf_window *w, const struct pfnbuf_ram *ram)
+{
+	if (ram->memfd || w->in_place)
+		snprintf(w->name, sizeof(w->name), "window of %.40s", ram_name(ram));
+	else
+		snprintf(w->name, sizeof(w->name), "window of memory at %p", ram->addr);
 }
 
 int pfnbuf_window_new_ram(struct pfnbuf_ctx *ctx, const struct pfnbuf_ram *ram,
@@ -1405,28 +1808,31 @@ int pfnbuf_window_new_ram(struct pfnbuf_ctx *ctx, const struct pfnbuf_ram *ram,
 	int r = check_ram(ctx, ram);
 
 	if (r >= 0)
-		r = check_place(place, ram->length, pfnbuf_buf_name(ram->memfd));
+		r = check_place(place, ram->length, ram_name(ram));
+	if (r >= 0)
+		r = check_private(ram, place);
 	if (r < 0)
 		return r;
 	w = allocate(ctx, place, ram->length, 1);
 	if (!w)
-		return pfnbuf_failed(-ENOMEM, "pfnbuf_window_new_ram", pfnbuf_buf_name(ram->memfd),
-				     NULL);
-	snprintf(w->name, sizeof(w->name), "window of %.40s", pfnbuf_buf_name(ram->memfd));
+		return pfnbuf_failed(-ENOMEM, "pfnbuf_window_new_ram", ram_name(ram), NULL);
+	w->in_place = !ram->memfd && !ram->addr;
+	name_ram(w, ram);
 	s = &w->stretches[w->nr_stretches++];
 	*s = (struct stretch){
 		.length = ram->length,
-		.buf = pfnbuf_buf_ref(ram->memfd),
+		.buf = ram->memfd ? pfnbuf_buf_ref(ram->memfd) : NULL,
 		.buf_offset = ram->offset,
+		.guest_memfd = ram->guest_memfd ? pfnbuf_buf_ref(ram->guest_memfd) : NULL,
+		.guest_memfd_offset = ram->guest_memfd_offset,
 		.addr = ram->addr,
 	};
 	note_ends(w);
-	if (w->vm && !s->addr) {
-		r = pfnbuf_buf_map(s->buf, s->buf_offset, s->length, &s->addr);
-		if (r < 0)
-			return r;
-		s->mapped = true;
-	}
+	r = open_private(w, s);
+	if (r >= 0)
+		r = open_memory(w, s);
+	if (r < 0)
+		return r;
 	*windowp = w;
 	w = NULL;
 	return 0;

@@ -86,7 +86,7 @@ void rig_open(struct rig *rig)
 	add_engine(rig);
 	REQUIRE(pfnbuf_ctx_new(&rig->ctx, &opts) == 0);
 	REQUIRE(pfnbuf_ioas_new(rig->ctx, &rig->ioas) == 0);
-	REQUIRE(pfnbuf_vm_new(rig->ctx, PFNBUF_VM_DEFAULT, &rig->vm) == 0);
+	REQUIRE(pfnbuf_vm_new(rig->ctx, rig->vm_type, &rig->vm) == 0);
 	rig_open_devices(rig);
 }
 
@@ -117,6 +117,21 @@ int64_t rig_guest(struct rig *rig, uint64_t gpa)
 				      sizeof(tag));
 
 	return r < 0 ? r : (int64_t)tag;
+}
+
+int64_t rig_guest_private(struct rig *rig, uint64_t gpa)
+{
+	uint64_t tag = 0;
+	int r = pfnbuf_sim_guest_read(rig->sim, pfnbuf_vm_get_fd(rig->vm), gpa, true, &tag,
+				      sizeof(tag));
+
+	return r < 0 ? r : (int64_t)tag;
+}
+
+int rig_guest_write_private(struct rig *rig, uint64_t gpa, uint64_t tag)
+{
+	return pfnbuf_sim_guest_write(rig->sim, pfnbuf_vm_get_fd(rig->vm), gpa, true, &tag,
+				      sizeof(tag));
 }
 
 char *rig_dump(struct rig *rig)

@@ -45,7 +45,8 @@ struct rig {
 	struct pfnbuf_device *engine;
 	struct pfnbuf_ioas *ioas;
 	struct pfnbuf_vm *vm;
-	unsigned bar; /* the card's and the other function's: RIG_BAR, or what a real one has */
+	uint64_t vm_type; /* for rig_open(): enum pfnbuf_vm_type */
+	unsigned bar;	  /* the card's and the other function's: RIG_BAR, or what a real one has */
 
 	/* Calls since rig_count(), those that can fail; and which of them shall. */
 	uint64_t calls;
@@ -104,6 +105,9 @@ uint64_t rig_tag(uint64_t what, uint64_t page);
 /* What a device, or the guest, finds there: the tag, or a negative errno. */
 int64_t rig_dma(struct rig *rig, uint64_t iova);
 int64_t rig_guest(struct rig *rig, uint64_t gpa);
+/* The same for the guest's private memory; and write a tag there. Simulated machines only. */
+int64_t rig_guest_private(struct rig *rig, uint64_t gpa);
+int rig_guest_write_private(struct rig *rig, uint64_t gpa, uint64_t tag);
 
 /* The kernel's state as text; the caller frees it. */
 char *rig_dump(struct rig *rig);
