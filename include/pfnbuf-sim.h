@@ -67,6 +67,8 @@ enum {
 	PFNBUF_SIM_NO_DMABUF = 1 << 8, /**< a variant driver that exports no dma-bufs */
 	/** can be reset, it seems; VFIO_DEVICE_RESET revokes and then fails with ENOTTY */
 	PFNBUF_SIM_RESET_FAILS = 1 << 9,
+	/** PCI Express capability with TDISP: the platform's TSM can connect to it, and bind it */
+	PFNBUF_SIM_TEE = 1 << 10,
 };
 
 struct pfnbuf_sim_bar {
@@ -144,10 +146,51 @@ PFNBUF_API void pfnbuf_sim_set_selftest(struct pfnbuf_sim *sim, unsigned flags);
 enum {
 	/** an IOAS maps dma-bufs of several ranges, which Linux 7.3 refuses with EOPNOTSUPP */
 	PFNBUF_SIM_IMPORT_RANGES = 1 << 0,
+	/**
+	 * memory slots on dma-bufs, KVM_MEM_VFIO_DMABUF, in VMs with private memory: private where
+	 * the VM's attributes say so (RFC v2 of May 2025, patch 7)
+	 */
+	PFNBUF_SIM_DMABUF_SLOTS = 1 << 1,
+	/** VFIO_DEVICE_TSM_BIND and _UNBIND, VMs of type TDX (the same RFC, patches 19 and 20) */
+	PFNBUF_SIM_VFIO_TSM = 1 << 2,
+	/**
+	 * IOMMU_VDEVICE_TSM_OP, at the number of IOMMU_IOAS_NOIOMMU_GET_PA; private memory of
+	 * devices is not faulted in, KVM_PRE_FAULT_MEMORY brings it (v5 of May 2026)
+	 */
+	PFNBUF_SIM_VDEVICE_OP = 1 << 3,
+	/**
+	 * IOMMU_VDEVICE_ALLOC binds and destroying the vDEVICE unbinds; IOMMU_VDEVICE_TSM_REQ
+	 * validates memory of the device at guest addresses, locks and starts (Arm CCA, September
+	 * 2026)
+	 */
+	PFNBUF_SIM_VDEVICE_BINDS = 1 << 4,
+	/**
+	 * KVM_SET_MEMORY_ATTRIBUTES2 on guest_memfds, whose pages are shared or private each for
+	 * itself, and no KVM_SET_MEMORY_ATTRIBUTES on VMs (ENOTTY); holds for VMs made from now on
+	 * (v8 of June 2026)
+	 */
+	PFNBUF_SIM_GMEM_ATTRIBUTES = 1 << 5,
 };
 
-/** Add interfaces that are proposed for Linux and not in 7.3, or none (at first). */
+/**
+ * Add interfaces that are proposed for Linux and not in 7.3, or none (at first). The calls of one
+ * that is not there fail as on Linux 7.3.
+ */
 PFNBUF_API void pfnbuf_sim_set_proposed(struct pfnbuf_sim *sim, unsigned flags);
+
+/**
+ * The same by the name of one of the library's profiles, and the TSM that it takes: "mainline-7.3",
+ * "tdx-rfc2", "iommufd-tsm5", "cca7" or "gmem-inplace8"; besides, "proposed" for
+ * PFNBUF_SIM_IMPORT_RANGES alone. -EINVAL: none of these.
+ */
+PFNBUF_API int pfnbuf_sim_set_profile(struct pfnbuf_sim *sim, const char *name);
+
+/**
+ * Whether the platform has a TEE security manager, tsm0 (at first: no). Where it has, function 0 of
+ * a device with PFNBUF_SIM_TEE has the tsm/ folder and `authenticated` in sysfs, on Linux 7.3 as
+ * well; nothing in Linux 7.3 binds a device. Taking it away disconnects all devices.
+ */
+PFNBUF_API void pfnbuf_sim_set_tsm(struct pfnbuf_sim *sim, bool present);
 
 /* --------------------------------------------------- what it would really reach -- */
 
@@ -177,6 +220,17 @@ PFNBUF_API int pfnbuf_sim_guest_read(struct pfnbuf_sim *sim, int vm_fd, uint64_t
 				     bool as_private, void *data, size_t length);
 PFNBUF_API int pfnbuf_sim_guest_write(struct pfnbuf_sim *sim, int vm_fd, uint64_t gpa,
 				      bool as_private, const void *data, size_t length);
+
+/**
+ * Let somebody else hold the page at @offset of a guest_memfd, or let it go: a device of a mediated
+ * driver, another process, I/O that is under way. While it is held KVM_SET_MEMORY_ATTRIBUTES2 does
+ * not make it private (PFNBUF_SIM_GMEM_ATTRIBUTES).
+ *
+ * -EBADF  not a guest_memfd of this kernel
+ * -EINVAL @offset is behind its end
+ * -ENOMEM
+ */
+PFNBUF_API int pfnbuf_sim_gmem_pin(struct pfnbuf_sim *sim, int fd, uint64_t offset, bool on);
 
 /**
  * The bytes behind a BAR, whatever its state: what the device itself sees. -ENODEV; -EINVAL:
@@ -221,6 +275,73 @@ PFNBUF_API int pfnbuf_sim_raise_error(struct pfnbuf_sim *sim, const char *bdf);
  */
 PFNBUF_API int pfnbuf_sim_foreign_reset(struct pfnbuf_sim *sim, const char *bdf);
 PFNBUF_API int pfnbuf_sim_foreign_decode(struct pfnbuf_sim *sim, const char *bdf, bool on);
+
+/* --------------------------------------------------- TEE device interfaces ------ */
+
+/**
+ * What the device at @bdf reports when it is locked, as bytes (PCI Express 7.0, 11.3.11); NULL: a
+ * report made from its BARs (at first), by bus address with a reporting offset of 0 and the number
+ * of the BAR as range id: everything is for the guest alone, but for the pages that hold the MSI-X
+ * table and the pending bits. The report is the truth, too: while the device is locked, memory that
+ * it names for the guest alone is refused to everybody else. A range is taken for bus addresses
+ * where these are in the BAR, and else for relative to the lowest address that is named of the BAR.
+ *
+ * -ENODEV  no such device
+ * -ENOMEM
+ */
+PFNBUF_API int pfnbuf_sim_tdi_set_report(struct pfnbuf_sim *sim, const char *bdf,
+					 const void *report, size_t size);
+
+/**
+ * The report, as the guest or the VMM would get it from the TSM, with the state and the number of
+ * times that the device was locked (either may be NULL).
+ *
+ * -ENODEV  no such device
+ * -ENXIO   it is not bound, or neither CONFIG_LOCKED nor RUN
+ * -EAGAIN  not ready yet (PFNBUF_SIM_TDI_REPORT_LATE)
+ * -ENOSPC  longer than @size
+ * -ENOMEM
+ */
+PFNBUF_API int pfnbuf_sim_tdi_get_report(struct pfnbuf_sim *sim, const char *bdf, void *buf,
+					 size_t size, size_t *len, enum pfnbuf_tdi_state *state,
+					 uint64_t *generation);
+
+/**
+ * Whether it is bound: 1, or 0; and as above. -ENODEV.
+ */
+PFNBUF_API int pfnbuf_sim_tdi_state(struct pfnbuf_sim *sim, const char *bdf,
+				    enum pfnbuf_tdi_state *state, uint64_t *generation);
+
+/**
+ * What a guest asks its TSM for: CONFIG_UNLOCKED to CONFIG_LOCKED, where binding has not locked the
+ * device (PFNBUF_SIM_VDEVICE_BINDS), and CONFIG_LOCKED to RUN. With PFNBUF_SIM_VDEVICE_BINDS
+ * starting locks first where that is to be done.
+ *
+ * -ENODEV  no such device
+ * -ENXIO   it is not bound, or in another state
+ */
+PFNBUF_API int pfnbuf_sim_tdi_lock(struct pfnbuf_sim *sim, const char *bdf);
+PFNBUF_API int pfnbuf_sim_tdi_start(struct pfnbuf_sim *sim, const char *bdf);
+
+/** What can go wrong with a device or its TSM. */
+enum pfnbuf_sim_tdi_fault {
+	PFNBUF_SIM_TDI_NO_FAULT, /**< nothing more, whatever was injected before */
+	/** from now on: the first range of the report goes on beyond the end of its BAR */
+	PFNBUF_SIM_TDI_REPORT_LIES,
+	/** from now on: every other time the first range is shared where it was for the guest */
+	PFNBUF_SIM_TDI_REPORT_CHANGES,
+	PFNBUF_SIM_TDI_REPORT_LATE,	  /**< the next reading fails with -EAGAIN */
+	PFNBUF_SIM_TDI_BIND_FAILS_BEFORE, /**< the next bind fails with -EBUSY and did nothing */
+	/** the next bind fails with -EIO, and the device is bound */
+	PFNBUF_SIM_TDI_BIND_FAILS_AFTER_COMMIT,
+	PFNBUF_SIM_TDI_UNBIND_FAILS, /**< the next unbind that is asked for: -EIO, still bound */
+	/** at once: it goes to ERROR, and signals the ERR eventfd. -ENXIO: not bound */
+	PFNBUF_SIM_TDI_ERROR_STATE,
+};
+
+/** -ENODEV: no such device; -ENXIO as above. */
+PFNBUF_API int pfnbuf_sim_tdi_inject(struct pfnbuf_sim *sim, const char *bdf,
+				     enum pfnbuf_sim_tdi_fault fault);
 
 /** Rules that the simulated kernel can be made to break, to see that a test would notice. */
 enum pfnbuf_sim_error {

@@ -8,8 +8,7 @@
 
 #include "sim.h"
 
-__attribute__((format(printf, 2, 3))) static void violated(struct pfnbuf_sim *sim,
-							   const char *format, ...)
+void sim_violated(struct pfnbuf_sim *sim, const char *format, ...)
 {
 	va_list args;
 
@@ -51,7 +50,7 @@ static void check_twin_area(struct pfnbuf_sim *sim, const struct twin *twin,
 	uint64_t gpa = twin->slot->gpa + (twin->va - twin->slot->va);
 
 	if (area->filled && maps_twin(area, twin))
-		violated(
+		sim_violated(
 			sim,
 			"guest memory 0x%llx+0x%llx is private, its twin in area 0x%llx of IOAS %u",
 			(unsigned long long)gpa, (unsigned long long)twin->length,
@@ -117,7 +116,7 @@ void sim_alias_check_private(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t
 {
 	const struct sim_vec *slots = &vm->by_gpa[0];
 
-	if (!vm->nr_attributes)
+	if (!vm->attributes.n)
 		return;
 	for (size_t i = sim_slot_index(slots, gpa); i < slots->n && !sim->alias; i++) {
 		const struct sim_slot *slot = slots->v[i];
@@ -133,12 +132,112 @@ void sim_alias_check_private(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t
 void sim_alias_check_area(struct pfnbuf_sim *sim, const struct sim_area *area)
 {
 	for (struct sim_vm *vm = sim->vms; vm && !sim->alias; vm = vm->next)
-		for (size_t i = 0; vm->nr_attributes && i < vm->by_gpa[0].n; i++) {
+		for (size_t i = 0; vm->attributes.n && i < vm->by_gpa[0].n; i++) {
 			const struct sim_slot *slot = vm->by_gpa[0].v[i];
 
 			if (has_twin(slot))
 				check_slot(sim, vm, slot, slot->gpa, slot->gpa + slot->size, area);
 		}
+}
+
+/* ------------------------------------------------------------------ device memory */
+
+/* The parts of a dma-buf's [offset, offset + length) that are of the run: the first one's place. */
+static bool shows(const struct sim_dmabuf *dmabuf, uint64_t offset, uint64_t length,
+		  const struct sim_bar_run *run)
+{
+	if (dmabuf->bytes != run->vdev || dmabuf->bar != run->bar)
+		return false;
+	for (uint64_t end = offset + length, room; offset < end; offset += room) {
+		uint64_t at = sim_dmabuf_at(dmabuf, offset, &room);
+
+		room = MIN(room, end - offset);
+		if (overlap(at, room, run->offset, run->length))
+			return true;
+	}
+	return false;
+}
+
+static void bar_violated(struct pfnbuf_sim *sim, const struct sim_bar_run *run, const char *where,
+			 uint64_t at)
+{
+	sim_violated(
+		sim,
+		"0x%llx+0x%llx of BAR %u of %s is private in a guest at 0x%llx, and %s at 0x%llx",
+		(unsigned long long)run->offset, (unsigned long long)run->length, run->bar,
+		run->vdev->bdf, (unsigned long long)run->gpa, where, (unsigned long long)at);
+}
+
+static void check_bar_area(struct pfnbuf_sim *sim, const struct sim_bar_run *run,
+			   const struct sim_area *area)
+{
+	const struct sim_pages *pages = area->pages;
+
+	if (area->filled && pages->kind == SIM_PAGES_DMABUF && !pages->dead &&
+	    shows(pages->dmabuf, pages->base + area->start_byte, area->last - area->iova + 1, run))
+		bar_violated(sim, run, "in an IOAS", area->iova);
+}
+
+static void check_bar_areas(struct pfnbuf_sim *sim, const struct sim_bar_run *run)
+{
+	for (struct sim_ictx *ictx = sim->ictxs; ictx; ictx = ictx->next)
+		for (uint32_t id = 1; id < ictx->nr_objects; id++) {
+			struct sim_ioas *ioas = sim_ioas_get(ictx, id);
+
+			for (size_t i = 0; ioas && i < ioas->areas.n; i++)
+				check_bar_area(sim, run, ioas->areas.v[i]);
+		}
+}
+
+static void check_bar_mappings(struct pfnbuf_sim *sim, const struct sim_bar_run *run)
+{
+	for (size_t i = 0; i < sim->mappings.n; i++) {
+		const struct sim_mapping *m = sim->mappings.v[i];
+
+		if (m->vdev == run->vdev && m->bar == run->bar &&
+		    overlap(m->offset, m->length, run->offset, run->length))
+			bar_violated(sim, run, "mapped in the process", m->addr);
+	}
+}
+
+/* The shared runs of slots on dma-bufs; a slot on a mapping of the BAR needs that mapping. */
+static void check_bar_slot(struct pfnbuf_sim *sim, const struct sim_bar_run *run,
+			   const struct sim_vm *vm, const struct sim_slot *slot)
+{
+	uint64_t end = slot->gpa + slot->size;
+
+	for (uint64_t gpa = slot->gpa, next; gpa < end; gpa = next) {
+		next = MIN(sim_vm_run_end(vm, gpa), end);
+		if (!sim_vm_is_private(vm, gpa) &&
+		    shows(slot->dmabuf, gpa - slot->gpa, next - gpa, run))
+			bar_violated(sim, run, "shared in a guest", gpa);
+	}
+}
+
+static void check_bar_run(struct pfnbuf_sim *sim, const struct sim_bar_run *run, void *data)
+{
+	const struct sim_area *only = data;
+
+	if (sim->alias)
+		return;
+	if (only) {
+		check_bar_area(sim, run, only);
+		return;
+	}
+	check_bar_areas(sim, run);
+	check_bar_mappings(sim, run);
+	for (const struct sim_vm *vm = sim->vms; vm; vm = vm->next)
+		for (size_t i = 0; i < vm->by_gpa[0].n; i++) {
+			const struct sim_slot *slot = vm->by_gpa[0].v[i];
+
+			if (slot->dmabuf)
+				check_bar_slot(sim, run, vm, slot);
+		}
+}
+
+void sim_alias_check_bars(struct pfnbuf_sim *sim, const struct sim_area *only)
+{
+	sim_mmio_each_private(sim, check_bar_run, (void *)(uintptr_t)only);
 }
 
 int pfnbuf_sim_alias(struct pfnbuf_sim *sim, const char **what)

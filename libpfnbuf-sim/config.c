@@ -82,7 +82,8 @@ static void init_bars(struct sim_vdev *vdev)
 
 static void init_exp(struct sim_vdev *vdev)
 {
-	uint32_t devcap = vdev->flags & PFNBUF_SIM_FLR ? PCI_EXP_DEVCAP_FLR : 0;
+	uint32_t devcap = (vdev->flags & PFNBUF_SIM_FLR ? PCI_EXP_DEVCAP_FLR : 0U) |
+			  (vdev->flags & PFNBUF_SIM_TEE ? PCI_EXP_DEVCAP_TEE : 0U);
 
 	put16(vdev->config, vdev->exp + PCI_EXP_FLAGS, 2); /* version 2, endpoint */
 	put32(vdev->config, vdev->exp + PCI_EXP_DEVCAP, devcap);
@@ -119,7 +120,7 @@ void sim_config_init(struct sim_vdev *vdev, const struct pfnbuf_sim_device *spec
 		 */
 		put16(vdev->config, vdev->pm + PCI_PM_CTRL, PCI_PM_CTRL_NO_SOFT_RESET);
 	}
-	if (spec->flags & PFNBUF_SIM_FLR) {
+	if (spec->flags & (PFNBUF_SIM_FLR | PFNBUF_SIM_TEE)) {
 		vdev->exp = add_cap(vdev, &last, EXP_OFFSET, PCI_CAP_ID_EXP, EXP_SIZE);
 		vdev->config_size = PCI_CFG_SPACE_EXP_SIZE;
 		init_exp(vdev);
@@ -169,8 +170,10 @@ static void store(struct sim_vdev *vdev, unsigned pos, unsigned count, uint32_t 
 
 static void write_command(struct sim_vdev *vdev, unsigned pos, unsigned count, uint32_t value)
 {
-	if (!(value & PCI_COMMAND_MEMORY))
+	if (!(value & PCI_COMMAND_MEMORY)) {
+		sim_tdi_revoke(vdev, "memory decode off");
 		sim_vdev_move_dmabufs(vdev, true);
+	}
 	store(vdev, pos, count, value);
 	if (sim_vdev_enabled(vdev))
 		sim_vdev_move_dmabufs(vdev, false);
@@ -182,8 +185,10 @@ static void write_power(struct sim_vdev *vdev, unsigned pos, unsigned count, uin
 	unsigned state = value & PCI_PM_CTRL_STATE_MASK;
 
 	store(vdev, pos, count, value);
-	if (state == 3)
+	if (state == 3) {
+		sim_tdi_revoke(vdev, "D3hot");
 		sim_vdev_move_dmabufs(vdev, true);
+	}
 	/* The device has neither D1 nor D2: asked for one it stays what it is. */
 	if (state == 0 || state == 3)
 		vdev->power = state;
@@ -197,6 +202,7 @@ static void write_power(struct sim_vdev *vdev, unsigned pos, unsigned count, uin
 
 static void function_reset(struct sim_vdev *vdev)
 {
+	sim_tdi_revoke(vdev, "function level reset");
 	sim_vdev_move_dmabufs(vdev, true);
 	sim_vdev_reset(vdev);
 	if (sim_vdev_enabled(vdev))
@@ -213,7 +219,8 @@ static void write_exp(struct sim_vdev *vdev, unsigned pos, unsigned count, uint3
 	if (!(get16(vdev->config, at) & PCI_EXP_DEVCTL_BCR_FLR))
 		return;
 	put16(vdev->config, at, get16(vdev->config, at) & ~(unsigned)PCI_EXP_DEVCTL_BCR_FLR);
-	function_reset(vdev);
+	if (vdev->flags & PFNBUF_SIM_FLR)
+		function_reset(vdev);
 }
 
 static void write_af(struct sim_vdev *vdev, unsigned pos, unsigned count, uint32_t value)

@@ -154,6 +154,7 @@ static void release(struct pfnbuf_sim *sim, struct sim_file *file)
 
 	(void)sim;
 	unlink_dmabuf(dmabuf);
+	sim_vec_free(&dmabuf->slots);
 	free(dmabuf->ranges);
 	free(dmabuf);
 }

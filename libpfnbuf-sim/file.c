@@ -18,6 +18,7 @@ static const struct sim_file_ops *const all_ops[SIM_NR_KINDS] = {
 	[SIM_KVM_VFIO] = &sim_kvm_vfio_ops,
 	[SIM_FAULT_QUEUE] = &sim_fault_queue_ops,
 	[SIM_ACCESS] = &sim_access_ops,
+	[SIM_TSM_ATTR] = &sim_tsm_attr_ops,
 };
 
 const struct sim_file_ops *sim_file_ops(const struct sim_file *file)

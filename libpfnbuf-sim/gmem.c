@@ -16,7 +16,7 @@ int sim_gmem_create(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t arg)
 
 	if (sim_copy_in(&create, arg, sizeof(create)))
 		return -EFAULT;
-	if (create.flags & ~sim_gmem_flags(vm))
+	if (create.flags & ~sim_gmem_flags(sim, vm))
 		return -EINVAL;
 	if (!create.size || create.size > INT64_MAX || !page_aligned(create.size))
 		return -EINVAL;
@@ -25,9 +25,15 @@ int sim_gmem_create(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t arg)
 		return -ENOMEM;
 	gmem->flags = create.flags;
 	gmem->size = create.size;
+	if (vm->gmem_attributes && !(create.flags & GUEST_MEMFD_FLAG_INIT_SHARED) &&
+	    sim_runs_add(&gmem->private, 0, create.size)) {
+		free(gmem);
+		return -ENOMEM;
+	}
 	/* Unlike all others it stays open across an exec. */
 	fd = sim_file_new(sim, SIM_GMEM, "kvm-gmem", create.size, O_RDWR, gmem, &gmem->file);
 	if (fd < 0) {
+		sim_runs_free(&gmem->private);
 		free(gmem);
 		return fd;
 	}
@@ -47,6 +53,8 @@ static void release(struct pfnbuf_sim *sim, struct sim_file *file)
 	for (size_t i = 0; i < gmem->slots.n; i++)
 		((struct sim_slot *)gmem->slots.v[i])->gmem = NULL;
 	sim_vec_free(&gmem->slots);
+	sim_runs_free(&gmem->private);
+	sim_runs_free(&gmem->pinned);
 	while (*p != gmem)
 		p = &(*p)->next;
 	*p = gmem->next;
@@ -83,11 +91,18 @@ static int gmem_mmap(struct pfnbuf_sim *sim, struct sim_file *file, void *addr, 
 		     int prot, int flags, uint64_t offset, void **out)
 {
 	const struct sim_gmem *gmem = file->object;
+	int ret;
 
 	if (!(gmem->flags & GUEST_MEMFD_FLAG_MMAP))
 		return -ENODEV;
 	if (!(flags & MAP_SHARED))
 		return -EINVAL;
+	if (gmem->vm->gmem_attributes) {
+		ret = map_at(sim, file->anchor, addr, length, prot, flags, offset, out);
+		if (!ret)
+			sim_mapping_update_gmem(sim, gmem, offset, page_up(length));
+		return ret;
+	}
 	/* Memory that the host may not see is there, but touching it is SIGBUS. */
 	if (!(gmem->flags & GUEST_MEMFD_FLAG_INIT_SHARED))
 		return map_at(sim, sim->empty_fd, addr, length, prot, flags, offset, out);
@@ -109,6 +124,164 @@ static int gmem_fallocate(struct pfnbuf_sim *sim, struct sim_file *file, int mod
 	return fallocate(file->anchor, mode, (off_t)offset, (off_t)length) ? -errno : 0;
 }
 
+/* ------------------------------------------------------------------------ attributes */
+
+/* The lowest page of [start, end) that a set of runs has; @end: none. */
+static uint64_t first_in(const struct sim_runs *runs, uint64_t start, uint64_t end)
+{
+	if (sim_runs_has(runs, start))
+		return start;
+	return MIN(sim_runs_end(runs, start), end);
+}
+
+/* The lowest page of [start, end) that the area pins through a mapping of the file. */
+static uint64_t first_pinned(struct pfnbuf_sim *sim, const struct sim_file *file,
+			     const struct sim_area *area, uint64_t start, uint64_t end)
+{
+	uint64_t va = page_down(area->pages->base + area->start_byte);
+	uint64_t va_end = area->pages->base + area->start_byte + (area->last - area->iova) + 1;
+	uint64_t found = end;
+
+	if (!area->filled || area->pages->kind != SIM_PAGES_USER || area->pages->mm)
+		return end;
+	for (const struct sim_mapping *m = sim_mapping_next(sim, va); m && m->addr < va_end;
+	     m = sim_mapping_next(sim, m->addr + m->length)) {
+		uint64_t from = MAX(m->addr, va) - m->addr + m->offset;
+		uint64_t to = MIN(m->addr + m->length, va_end) - m->addr + m->offset;
+
+		if (m->ino == file->ino && m->dev == file->dev && from < end && to > start)
+			found = MIN(found, page_down(MAX(from, start)));
+	}
+	return found;
+}
+
+/* Whoever else refers to a page: IOMMUs that map it by address, and what tests let hold one. */
+static uint64_t first_held(struct pfnbuf_sim *sim, const struct sim_gmem *gmem, uint64_t start,
+			   uint64_t end)
+{
+	uint64_t found = first_in(&gmem->pinned, start, end);
+
+	for (struct sim_ictx *ictx = sim->ictxs; ictx; ictx = ictx->next)
+		for (uint32_t id = 1; id < ictx->nr_objects; id++) {
+			const struct sim_ioas *ioas = sim_ioas_get(ictx, id);
+
+			for (size_t i = 0; ioas && i < ioas->areas.n; i++)
+				found = MIN(found, first_pinned(sim, gmem->file, ioas->areas.v[i],
+								start, end));
+		}
+	return found;
+}
+
+/*
+ * What was in a page that changes sides is undefined unless the caller says what it wants: here it
+ * is gone, as with TDX, so that nobody comes to rely on it.
+ */
+static int clear_changed(const struct sim_gmem *gmem, uint64_t start, uint64_t end, bool to_private)
+{
+	for (uint64_t at = start, next; at < end; at = next) {
+		next = MIN(sim_runs_end(&gmem->private, at), end);
+		if (sim_runs_has(&gmem->private, at) == to_private)
+			continue;
+		if (fallocate(gmem->file->anchor, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
+			      (off_t)at, (off_t)(next - at)))
+			return -errno;
+	}
+	return 0;
+}
+
+static int check_attributes(const struct sim_gmem *gmem, const struct kvm_memory_attributes2 *cmd)
+{
+	const uint64_t flags =
+		KVM_SET_MEMORY_ATTRIBUTES2_ZERO | KVM_SET_MEMORY_ATTRIBUTES2_PRESERVE;
+	uint64_t supported = sim_vm_has_private(gmem->vm) ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0;
+	uint64_t end;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cmd->reserved); i++)
+		if (cmd->reserved[i])
+			return -EINVAL;
+	if (cmd->flags & ~flags || cmd->flags == flags || cmd->attributes & ~supported ||
+	    !cmd->size || __builtin_add_overflow(cmd->offset, cmd->size, &end) ||
+	    !page_aligned(cmd->offset) || !page_aligned(cmd->size) || end > gmem->size)
+		return -EINVAL;
+	return 0;
+}
+
+/* Where a private page becomes shared nobody can hold it: only the other way is looked at. */
+static int set_attributes(struct pfnbuf_sim *sim, struct sim_gmem *gmem,
+			  struct kvm_memory_attributes2 *cmd)
+{
+	bool to_private = cmd->attributes & KVM_MEMORY_ATTRIBUTE_PRIVATE;
+	uint64_t end = cmd->offset + cmd->size;
+	int ret = 0;
+
+	if (to_private) {
+		uint64_t held = first_held(sim, gmem, cmd->offset, end);
+
+		if (held < end) {
+			cmd->error_offset = held;
+			return -EAGAIN;
+		}
+	}
+	if (!(cmd->flags & KVM_SET_MEMORY_ATTRIBUTES2_PRESERVE))
+		ret = clear_changed(gmem, cmd->offset, end, to_private);
+	if (!ret)
+		ret = (to_private ? sim_runs_add : sim_runs_remove)(&gmem->private, cmd->offset,
+								    end);
+	sim_mapping_update_gmem(sim, gmem, cmd->offset, cmd->size);
+	return ret;
+}
+
+static int gmem_ioctl(struct pfnbuf_sim *sim, struct sim_file *file, unsigned long request,
+		      uint64_t arg)
+{
+	struct sim_gmem *gmem = file->object;
+	struct kvm_memory_attributes2 cmd;
+	int ret;
+
+	if (request != KVM_SET_MEMORY_ATTRIBUTES2 || !gmem->vm->gmem_attributes)
+		return -ENOTTY;
+	if (sim_copy_in(&cmd, arg, sizeof(cmd)))
+		return -EFAULT;
+	ret = check_attributes(gmem, &cmd);
+	if (ret)
+		return ret;
+	ret = set_attributes(sim, gmem, &cmd);
+	if (ret == -EAGAIN && sim_copy_out(arg, &cmd, sizeof(cmd)))
+		return -EFAULT;
+	return ret;
+}
+
+bool sim_gmem_hides(struct pfnbuf_sim *sim, uint64_t va, uint64_t length)
+{
+	for (const struct sim_mapping *m = sim_mapping_next(sim, va); m && m->addr < va + length;
+	     m = sim_mapping_next(sim, m->addr + m->length)) {
+		uint64_t from = MAX(m->addr, va) - m->addr + m->offset;
+		uint64_t to = MIN(m->addr + m->length, va + length) - m->addr + m->offset;
+
+		for (const struct sim_gmem *gmem = sim->gmems; gmem; gmem = gmem->next)
+			if (m->ino == gmem->file->ino && m->dev == gmem->file->dev &&
+			    first_in(&gmem->private, from, to) < to)
+				return true;
+	}
+	return false;
+}
+
+int pfnbuf_sim_gmem_pin(struct pfnbuf_sim *sim, int fd, uint64_t offset, bool on)
+{
+	struct sim_file *file;
+	struct sim_gmem *gmem;
+	uint64_t page = page_down(offset);
+
+	SIM_LOCKED(sim);
+	file = sim_file_get(sim, fd);
+	if (!file || file->kind != SIM_GMEM)
+		return -EBADF;
+	gmem = file->object;
+	if (offset >= gmem->size)
+		return -EINVAL;
+	return (on ? sim_runs_add : sim_runs_remove)(&gmem->pinned, page, page + sim_page_size());
+}
+
 static void gmem_stat(struct sim_file *file, struct stat *st)
 {
 	(void)file;
@@ -117,6 +290,7 @@ static void gmem_stat(struct sim_file *file, struct stat *st)
 
 const struct sim_file_ops sim_gmem_ops = {
 	.release = release,
+	.ioctl = gmem_ioctl,
 	.mmap = gmem_mmap,
 	.fallocate = gmem_fallocate,
 	.stat = gmem_stat,

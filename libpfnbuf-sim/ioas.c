@@ -497,6 +497,7 @@ static int fill(struct pfnbuf_sim *sim, struct sim_area *area)
 		return 0;
 	if (pages->kind == SIM_PAGES_DMABUF) {
 		area->filled = true;
+		sim_alias_check_bars(sim, area);
 		return 0;
 	}
 	ret = sim_vec_insert(&pages->filled, pages->filled.n, area);
@@ -1102,6 +1103,40 @@ int sim_ioas_rw(struct pfnbuf_sim *sim, struct sim_ioas *ioas, uint64_t iova, ui
 	}
 }
 
+/*
+ * How many of @length bytes from @iova on the DMA may reach: memory of a device that is locked for a
+ * guest refuses it, and who let it try has made a mistake.
+ */
+static size_t reachable(struct pfnbuf_sim *sim, const char *bdf, const struct sim_area *area,
+			uint64_t iova, size_t length)
+{
+	const struct sim_pages *pages = area->pages;
+	const struct sim_dmabuf *dmabuf = pages->dmabuf;
+	uint64_t source = pages->base + area->start_byte + (iova - area->iova);
+	size_t done = 0;
+
+	if (pages->kind == SIM_PAGES_USER && !pages->mm && sim_gmem_hides(sim, source, length)) {
+		sim_violated(sim, "DMA by %s at 0x%llx, where memory is private to a guest", bdf,
+			     (unsigned long long)iova);
+		return 0;
+	}
+	if (pages->kind != SIM_PAGES_DMABUF || pages->dead || !dmabuf->bytes ||
+	    !dmabuf->bytes->tdi.vm)
+		return length;
+	while (done < length) {
+		uint64_t room, at = sim_dmabuf_at(dmabuf, source + done, &room);
+
+		room = MIN(MIN(room, sim_page_size() - at % sim_page_size()), length - done);
+		if (sim_tdi_protects(dmabuf->bytes, dmabuf->bar, at, room)) {
+			sim_violated(sim, "DMA by %s to 0x%llx of BAR %u of %s, which is private",
+				     bdf, (unsigned long long)at, dmabuf->bar, dmabuf->bytes->bdf);
+			break;
+		}
+		done += (size_t)room;
+	}
+	return done;
+}
+
 /* The device may have been closed without the table's knowing. */
 static void notice_close(struct pfnbuf_sim *sim, struct sim_vdev *vdev)
 {
@@ -1131,7 +1166,9 @@ static int dma(struct pfnbuf_sim *sim, const char *bdf, uint64_t iova, uint8_t *
 
 		if (area && area->pages->kind == SIM_PAGES_DMABUF && area->pages->dmabuf->vdev)
 			notice_close(sim, area->pages->dmabuf->vdev);
-		ret = !area || !(area->prot & right)
+		if (area && area->prot & right)
+			chunk = reachable(sim, bdf, area, iova + done, chunk);
+		ret = !area || !(area->prot & right) || !chunk
 			      ? -EFAULT
 			      : transfer(area, iova + done, data + done, chunk, write);
 		if (!ret)

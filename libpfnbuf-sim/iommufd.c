@@ -131,6 +131,13 @@ static void object_destroy(struct pfnbuf_sim *sim, struct sim_ictx *ictx, struct
 	case SIM_OBJ_SELFTEST:
 		sim_selftest_destroy(sim, ictx, obj);
 		break;
+	case SIM_OBJ_VIOMMU:
+		sim_viommu_destroy(sim, (struct sim_viommu *)obj);
+		break;
+	case SIM_OBJ_VDEVICE:
+		sim_vdevice_destroy((struct sim_vdevice *)obj);
+		break;
+	case SIM_OBJ_TOMBSTONE:
 	case SIM_OBJ_ACCESS:
 	case SIM_OBJ_IDEV:
 		sim_object_remove(ictx, obj);
@@ -177,6 +184,7 @@ static void leave(struct pfnbuf_sim *sim, struct sim_idev *idev);
 void sim_idev_free(struct pfnbuf_sim *sim, struct sim_idev *idev)
 {
 	leave(sim, idev);
+	sim_vdevice_bury(idev);
 	sim_object_remove(idev->ictx, &idev->obj);
 	free(idev);
 }
@@ -301,12 +309,20 @@ static int join(struct sim_idev *idev, struct sim_hwpt *hwpt)
 static int domain_init(const struct pfnbuf_sim *sim, const struct sim_idev *idev,
 		       const struct iommu_hwpt_alloc *cmd, struct sim_domain *domain)
 {
+	uint32_t flags = IOMMU_HWPT_FAULT_ID_VALID;
+
 	if (idev->mock)
 		return sim_mock_domain(idev->mock, cmd, domain);
-	/* One stage, no dirty tracking, no PASIDs: of the flags only the fault queue's. */
-	if (cmd && (cmd->flags & ~(uint32_t)IOMMU_HWPT_FAULT_ID_VALID || cmd->data_len))
+	/*
+	 * One stage, no dirty tracking, no PASIDs: of the flags only the fault queue's. What binds
+	 * devices has vIOMMUs, and these stand on a HWPT that a second stage would go on.
+	 */
+	if (sim_binds(sim))
+		flags |= IOMMU_HWPT_ALLOC_NEST_PARENT;
+	if (cmd && (cmd->flags & ~flags || cmd->data_len))
 		return -EOPNOTSUPP;
 	*domain = (struct sim_domain){
+		.nest_parent = cmd && cmd->flags & IOMMU_HWPT_ALLOC_NEST_PARENT,
 		.alignment = sim_page_size(),
 		.last = sim->aperture_bits < 64 ? (1ULL << sim->aperture_bits) - 1 : UINT64_MAX,
 	};
@@ -552,6 +568,8 @@ struct call {
 		struct iommu_option option;
 		struct iommu_test_cmd test;
 		struct iommu_vdevice_alloc vdevice;
+		struct iommu_vdevice_tsm_op tsm_op;
+		struct iommu_vdevice_tsm_req tsm_req;
 		struct iommu_veventq_alloc veventq;
 		struct iommu_vfio_ioas vfio_ioas;
 		struct iommu_viommu_alloc viommu;
@@ -567,10 +585,16 @@ static int call_destroy(struct call *c)
 {
 	struct sim_object *obj = sim_object_get(c->ictx, c->destroy.id, 0);
 
-	if (!obj)
+	int ret = 0;
+
+	if (!obj || obj->type == SIM_OBJ_TOMBSTONE)
 		return -ENOENT;
 	if (obj->users)
 		return -EBUSY;
+	if (obj->type == SIM_OBJ_VDEVICE)
+		ret = sim_vdevice_release((struct sim_vdevice *)obj);
+	if (ret)
+		return ret;
 	object_destroy(c->sim, c->ictx, obj);
 	return 0;
 }
@@ -1110,15 +1134,42 @@ static int call_fault_alloc(struct call *c)
 
 static int call_viommu(struct call *c)
 {
-	if (c->viommu.flags || !c->viommu.type)
-		return -EOPNOTSUPP;
-	return sim_object_get(c->ictx, c->viommu.dev_id, SIM_OBJ_IDEV) ? -EOPNOTSUPP : -ENOENT;
+	int ret = sim_viommu_alloc(c->sim, c->ictx, &c->viommu);
+
+	if (!ret && respond(c, sizeof(c->viommu))) {
+		object_destroy(c->sim, c->ictx,
+			       sim_object_get(c->ictx, c->viommu.out_viommu_id, 0));
+		ret = -EFAULT;
+	}
+	return ret;
 }
 
 static int call_vdevice(struct call *c)
 {
-	(void)c; /* there is no vIOMMU that it could name */
-	return -ENOENT;
+	int ret = sim_vdevice_alloc(c->ictx, &c->vdevice);
+
+	if (!ret && respond(c, sizeof(c->vdevice))) {
+		struct sim_object *obj = sim_object_get(c->ictx, c->vdevice.out_vdevice_id, 0);
+
+		sim_vdevice_release((struct sim_vdevice *)obj);
+		object_destroy(c->sim, c->ictx, obj);
+		ret = -EFAULT;
+	}
+	return ret;
+}
+
+static int call_tsm_op(struct call *c)
+{
+	int ret = sim_vdevice_op(c->ictx, &c->tsm_op);
+
+	return ret ? ret : respond(c, sizeof(c->tsm_op));
+}
+
+static int call_tsm_req(struct call *c)
+{
+	int ret = sim_vdevice_request(c->ictx, &c->tsm_req);
+
+	return respond(c, sizeof(c->tsm_req)) ? -EFAULT : ret;
 }
 
 static int call_veventq(struct call *c)
@@ -1211,12 +1262,32 @@ static const struct entry entries[] = {
 	  call_test },
 };
 
+/* Numbers that proposals have, of which one is taken by what is in Linux 7.3. */
+static const struct entry proposed[] = {
+	{ IOMMU_VDEVICE_TSM_OP, sizeof(struct iommu_vdevice_tsm_op), 16, call_tsm_op },
+	{ IOMMU_VDEVICE_TSM_REQ, sizeof(struct iommu_vdevice_tsm_req), 48, call_tsm_req },
+};
+
+static const struct entry *find_entry(const struct pfnbuf_sim *sim, unsigned long request)
+{
+	if (sim->proposed & PFNBUF_SIM_VDEVICE_OP && request == proposed[0].request)
+		return &proposed[0];
+	if (sim->proposed & PFNBUF_SIM_VDEVICE_BINDS && request == proposed[1].request)
+		return &proposed[1];
+	for (size_t i = 0; i < ARRAY_SIZE(entries); i++)
+		if (entries[i].request == request)
+			return &entries[i];
+	return NULL;
+}
+
 static bool is_iommufd(const struct pfnbuf_sim *sim, unsigned long request)
 {
 	unsigned nr = (unsigned)(request & 0xff);
 
 	if (nr == (IOMMU_TEST_CMD & 0xff))
 		return sim->selftest & PFNBUF_SIM_SELFTEST;
+	if (nr == IOMMUFD_CMD_VDEVICE_TSM_REQ)
+		return sim->proposed & PFNBUF_SIM_VDEVICE_BINDS;
 	return nr >= IOMMUFD_CMD_BASE && nr <= IOMMUFD_CMD_IOAS_NOIOMMU_GET_PA;
 }
 
@@ -1224,16 +1295,15 @@ static int iommufd_ioctl(struct pfnbuf_sim *sim, struct sim_file *file, unsigned
 			 uint64_t arg)
 {
 	struct call c = { .sim = sim, .ictx = file->object, .user = arg };
-	const struct entry *entry = entries;
+	const struct entry *entry;
 	int ret;
 
 	if (!is_iommufd(sim, request))
 		return sim_iommufd_compat_ioctl(sim, c.ictx, request, arg);
 	if (sim_copy_in(&c.user_size, arg, sizeof(c.user_size)))
 		return -EFAULT;
-	while (entry < entries + ARRAY_SIZE(entries) && entry->request != request)
-		entry++;
-	if (entry == entries + ARRAY_SIZE(entries))
+	entry = find_entry(sim, request);
+	if (!entry)
 		return -ENOTTY;
 	if (c.user_size < entry->minimum)
 		return -EINVAL;

@@ -9,21 +9,27 @@
 
 #include "sim.h"
 
-#define USER_END	0x7ffffffff000ULL
-#define MAX_SLOT_PAGES	((1ULL << 31) - 1)
-#define MAX_VCPU_ID	4096
-#define VCPU_MAP_PAGES	3
-#define SUPPORTED_TYPES (1U << KVM_X86_DEFAULT_VM | 1U << KVM_X86_SW_PROTECTED_VM)
-#define V1_FLAGS	(KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY)
+#define USER_END       0x7ffffffff000ULL
+#define MAX_SLOT_PAGES ((1ULL << 31) - 1)
+#define MAX_VCPU_ID    4096
+#define VCPU_MAP_PAGES 3
+#define V1_FLAGS       (KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY)
 
-static bool has_private_memory(const struct sim_vm *vm)
+static unsigned supported_types(const struct pfnbuf_sim *sim)
 {
-	return vm->type == KVM_X86_SW_PROTECTED_VM;
+	unsigned types = 1U << KVM_X86_DEFAULT_VM | 1U << KVM_X86_SW_PROTECTED_VM;
+
+	return sim->proposed & PFNBUF_SIM_VFIO_TSM ? types | 1U << KVM_X86_TDX_VM : types;
+}
+
+bool sim_vm_has_private(const struct sim_vm *vm)
+{
+	return vm->type == KVM_X86_SW_PROTECTED_VM || vm->type == KVM_X86_TDX_VM;
 }
 
 static unsigned nr_address_spaces(const struct sim_vm *vm)
 {
-	return has_private_memory(vm) ? 1 : SIM_ADDRESS_SPACES;
+	return sim_vm_has_private(vm) ? 1 : SIM_ADDRESS_SPACES;
 }
 
 /* --------------------------------------------------------------------------- slots */
@@ -99,30 +105,37 @@ static void unbind_gmem(struct sim_slot *slot)
 	slot->gmem = NULL;
 }
 
-static void delete_slot(struct sim_vm *vm, unsigned as_id, struct sim_slot *slot)
+static void delete_slot(struct pfnbuf_sim *sim, struct sim_vm *vm, unsigned as_id,
+			struct sim_slot *slot)
 {
 	unbind_gmem(slot);
 	sim_vec_remove(&vm->by_gpa[as_id], sim_slot_index(&vm->by_gpa[as_id], slot->gpa), 1);
 	vm->by_id[as_id][slot->id] = NULL;
 	vm->nr_pages -= slot->size / sim_page_size();
+	sim_mmio_free_slot(sim, slot);
 	free(slot->dirty);
 	free(slot);
 }
 
-static int check_flags(const struct kvm_userspace_memory_region2 *mem)
+static int check_flags(const struct pfnbuf_sim *sim, const struct sim_vm *vm,
+		       const struct kvm_userspace_memory_region2 *mem)
 {
-	uint32_t valid = mem->flags & KVM_MEM_GUEST_MEMFD
-				 ? KVM_MEM_GUEST_MEMFD
-				 : KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY;
+	uint32_t valid = KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY;
 
+	if (mem->flags & KVM_MEM_GUEST_MEMFD)
+		valid = KVM_MEM_GUEST_MEMFD;
+	else if (mem->flags & KVM_MEM_VFIO_DMABUF && sim_vm_has_private(vm) &&
+		 sim->proposed & PFNBUF_SIM_DMABUF_SLOTS)
+		valid = KVM_MEM_VFIO_DMABUF;
 	return mem->flags & ~valid ? -EINVAL : 0;
 }
 
-static int check_region(const struct sim_vm *vm, const struct kvm_userspace_memory_region2 *mem)
+static int check_region(const struct pfnbuf_sim *sim, const struct sim_vm *vm,
+			const struct kvm_userspace_memory_region2 *mem)
 {
 	uint64_t end;
 
-	if ((mem->slot & 0xffff) >= SIM_MEM_SLOTS || check_flags(mem))
+	if ((mem->slot & 0xffff) >= SIM_MEM_SLOTS || check_flags(sim, vm, mem))
 		return -EINVAL;
 	if (!page_aligned(mem->memory_size) || !page_aligned(mem->guest_phys_addr) ||
 	    !page_aligned(mem->userspace_addr))
@@ -132,6 +145,8 @@ static int check_region(const struct sim_vm *vm, const struct kvm_userspace_memo
 	if (mem->flags & KVM_MEM_GUEST_MEMFD &&
 	    (!page_aligned(mem->guest_memfd_offset) ||
 	     __builtin_add_overflow(mem->guest_memfd_offset, mem->memory_size, &end)))
+		return -EINVAL;
+	if (mem->flags & KVM_MEM_VFIO_DMABUF && mem->guest_memfd_offset)
 		return -EINVAL;
 	if (mem->slot >> 16 >= nr_address_spaces(vm) ||
 	    __builtin_add_overflow(mem->guest_phys_addr, mem->memory_size, &end) ||
@@ -195,6 +210,7 @@ static int create_slot(struct pfnbuf_sim *sim, struct sim_vm *vm,
 		       const struct kvm_userspace_memory_region2 *mem)
 {
 	unsigned as_id = mem->slot >> 16;
+	struct sim_dmabuf *dmabuf = NULL;
 	struct sim_gmem *gmem = NULL;
 	struct sim_slot *slot;
 	int ret;
@@ -202,6 +218,8 @@ static int create_slot(struct pfnbuf_sim *sim, struct sim_vm *vm,
 	if (overlaps(vm, as_id, NULL, mem->guest_phys_addr, mem->memory_size))
 		return sim->planted == PFNBUF_SIM_ERROR_SLOT_OVERLAP ? -EINVAL : -EEXIST;
 	ret = mem->flags & KVM_MEM_GUEST_MEMFD ? find_gmem(sim, vm, mem, &gmem) : 0;
+	if (!ret && mem->flags & KVM_MEM_VFIO_DMABUF)
+		ret = sim_mmio_find_dmabuf(sim, (int)mem->guest_memfd, mem->memory_size, &dmabuf);
 	if (ret)
 		return ret;
 	if (too_high(mem))
@@ -220,15 +238,20 @@ static int create_slot(struct pfnbuf_sim *sim, struct sim_vm *vm,
 	slot->gmem_offset = gmem ? mem->guest_memfd_offset : 0;
 	slot->gmem_only = gmem && gmem->flags & GUEST_MEMFD_FLAG_MMAP;
 	ret = set_logging(slot, mem->flags & KVM_MEM_LOG_DIRTY_PAGES);
+	if (!ret && dmabuf)
+		ret = sim_mmio_init_slot(slot, dmabuf);
 	if (!ret)
 		ret = install_slot(vm, as_id, slot);
 	if (ret) {
+		sim_mmio_free_slot(sim, slot);
 		free(slot->dirty);
 		free(slot);
 		return ret;
 	}
 	if (gmem)
 		sim_alias_check_private(sim, vm, slot->gpa, slot->size);
+	if (dmabuf)
+		sim_alias_check_bars(sim, NULL);
 	return 0;
 }
 
@@ -255,9 +278,11 @@ static int move_slot(struct sim_vm *vm, unsigned as_id, struct sim_slot *slot,
 static int change_slot(struct sim_vm *vm, unsigned as_id, struct sim_slot *slot,
 		       const struct kvm_userspace_memory_region2 *mem)
 {
-	if (mem->flags & KVM_MEM_GUEST_MEMFD || mem->userspace_addr != slot->va ||
+	const uint32_t fixed = KVM_MEM_GUEST_MEMFD | KVM_MEM_VFIO_DMABUF;
+
+	if (mem->flags & fixed || mem->userspace_addr != slot->va ||
 	    mem->memory_size != slot->size ||
-	    (mem->flags ^ slot->flags) & (KVM_MEM_READONLY | KVM_MEM_GUEST_MEMFD))
+	    (mem->flags ^ slot->flags) & (KVM_MEM_READONLY | fixed))
 		return -EINVAL;
 	if (mem->guest_phys_addr != slot->gpa)
 		return move_slot(vm, as_id, slot, mem);
@@ -270,7 +295,7 @@ static int set_region(struct pfnbuf_sim *sim, struct sim_vm *vm,
 {
 	unsigned as_id = mem->slot >> 16;
 	struct sim_slot *old;
-	int ret = check_region(vm, mem);
+	int ret = check_region(sim, vm, mem);
 
 	if (ret)
 		return ret;
@@ -278,7 +303,7 @@ static int set_region(struct pfnbuf_sim *sim, struct sim_vm *vm,
 	if (!mem->memory_size) {
 		if (!old)
 			return -EINVAL;
-		delete_slot(vm, as_id, old);
+		delete_slot(sim, vm, as_id, old);
 		return 0;
 	}
 	return old ? change_slot(vm, as_id, old, mem) : create_slot(sim, vm, mem);
@@ -298,112 +323,73 @@ static int ioctl_set_region(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t 
 
 /* ---------------------------------------------------------------------- attributes */
 
-/* The first private run that ends above @gpa (or at it, with @touching): its index. */
-static size_t run_index(const struct sim_vm *vm, uint64_t gpa, bool touching)
+/*
+ * Whether pages of a guest_memfd say it, each for itself, or the VM does for all that is at a guest
+ * address.
+ */
+static const struct sim_slot *gmem_slot_at(const struct sim_vm *vm, uint64_t gpa)
 {
-	size_t low = 0, high = vm->nr_attributes;
+	const struct sim_slot *slot = sim_slot_at(vm, 0, gpa);
 
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-		uint64_t end = vm->attributes[mid].last + 1;
-
-		if (touching ? end < gpa : end <= gpa)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
+	return slot && slot->gmem ? slot : NULL;
 }
 
 bool sim_vm_is_private(const struct sim_vm *vm, uint64_t gpa)
 {
-	size_t at = run_index(vm, gpa, false);
+	const struct sim_slot *slot;
 
-	return at < vm->nr_attributes && vm->attributes[at].start <= gpa;
+	if (!vm->gmem_attributes)
+		return sim_runs_has(&vm->attributes, gpa);
+	slot = gmem_slot_at(vm, gpa);
+	return slot && sim_runs_has(&slot->gmem->private, slot->gmem_offset + (gpa - slot->gpa));
 }
 
 uint64_t sim_vm_run_end(const struct sim_vm *vm, uint64_t gpa)
 {
-	size_t at = run_index(vm, gpa, false);
+	const struct sim_slot *slot;
+	uint64_t offset, end;
 
-	if (at == vm->nr_attributes)
-		return UINT64_MAX;
-	return vm->attributes[at].start <= gpa ? vm->attributes[at].last + 1
-					       : vm->attributes[at].start;
-}
+	if (!vm->gmem_attributes)
+		return sim_runs_end(&vm->attributes, gpa);
+	slot = gmem_slot_at(vm, gpa);
+	if (!slot) {
+		size_t at = sim_slot_index(&vm->by_gpa[0], gpa);
 
-/* Replace runs [from, to) by @n others. */
-static int replace_runs(struct sim_vm *vm, size_t from, size_t to, const struct sim_range *runs,
-			size_t n)
-{
-	size_t need = vm->nr_attributes - (to - from) + n;
-
-	if (from == to && !n)
-		return 0;
-	if (need > vm->cap_attributes) {
-		size_t cap = need * 2;
-		struct sim_range *grown = realloc(vm->attributes, cap * sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		vm->attributes = grown;
-		vm->cap_attributes = cap;
+		slot = at < vm->by_gpa[0].n ? vm->by_gpa[0].v[at] : NULL;
+		if (!slot)
+			return UINT64_MAX;
+		return slot->gpa > gpa ? slot->gpa : slot->gpa + slot->size;
 	}
-	memmove(vm->attributes + from + n, vm->attributes + to,
-		(vm->nr_attributes - to) * sizeof(*runs));
-	memcpy(vm->attributes + from, runs, n * sizeof(*runs));
-	vm->nr_attributes = need;
-	return 0;
-}
-
-static int set_private(struct sim_vm *vm, uint64_t start, uint64_t end)
-{
-	size_t from = run_index(vm, start, true), to = from;
-	struct sim_range run = { start, end - 1, NULL };
-
-	for (; to < vm->nr_attributes && vm->attributes[to].start <= end; to++) {
-		run.start = MIN(run.start, vm->attributes[to].start);
-		run.last = MAX(run.last, vm->attributes[to].last);
-	}
-	return replace_runs(vm, from, to, &run, 1);
-}
-
-static int set_shared(struct sim_vm *vm, uint64_t start, uint64_t end)
-{
-	size_t from = run_index(vm, start, false), to = from;
-	struct sim_range rest[2];
-	size_t n = 0;
-
-	for (; to < vm->nr_attributes && vm->attributes[to].start < end; to++) {
-		const struct sim_range *run = &vm->attributes[to];
-
-		if (run->start < start)
-			rest[n++] = (struct sim_range){ run->start, start - 1, NULL };
-		if (run->last >= end)
-			rest[n++] = (struct sim_range){ end, run->last, NULL };
-	}
-	return replace_runs(vm, from, to, rest, n);
+	offset = slot->gmem_offset + (gpa - slot->gpa);
+	end = sim_runs_end(&slot->gmem->private, offset);
+	return MIN(gpa + (end - offset), slot->gpa + slot->size);
 }
 
 static int ioctl_set_attributes(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t arg)
 {
-	uint64_t supported = has_private_memory(vm) ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0;
+	uint64_t supported = sim_vm_has_private(vm) ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0;
 	struct kvm_memory_attributes attributes;
 	uint64_t end;
 	int ret;
 
+	if (vm->gmem_attributes)
+		return -ENOTTY;
 	if (sim_copy_in(&attributes, arg, sizeof(attributes)))
 		return -EFAULT;
 	if (attributes.flags || attributes.attributes & ~supported || !attributes.size ||
 	    __builtin_add_overflow(attributes.address, attributes.size, &end) ||
 	    !page_aligned(attributes.address) || !page_aligned(attributes.size))
 		return -EINVAL;
-	if (!attributes.attributes)
-		return set_shared(vm, attributes.address, end);
-	ret = set_private(vm, attributes.address, end);
-	if (!ret)
-		sim_alias_check_private(sim, vm, attributes.address, attributes.size);
-	return ret;
+	if (!attributes.attributes) {
+		sim_mmio_zap(vm, attributes.address, end);
+		return sim_runs_remove(&vm->attributes, attributes.address, end);
+	}
+	ret = sim_runs_add(&vm->attributes, attributes.address, end);
+	if (ret)
+		return ret;
+	sim_alias_check_private(sim, vm, attributes.address, attributes.size);
+	sim_alias_check_bars(sim, NULL);
+	return 0;
 }
 
 /* ---------------------------------------------------------------------- dirty logs */
@@ -484,12 +470,14 @@ static int access_file(int fd, uint64_t offset, uint8_t *data, size_t length, bo
 }
 
 /* An access within one slot and one run of attributes. */
-static int access_slot(struct pfnbuf_sim *sim, struct sim_slot *slot, uint64_t gpa, bool as_private,
-		       uint8_t *data, size_t length, bool write)
+static int access_slot(struct pfnbuf_sim *sim, const struct sim_vm *vm, struct sim_slot *slot,
+		       uint64_t gpa, bool as_private, uint8_t *data, size_t length, bool write)
 {
 	uint64_t offset = gpa - slot->gpa;
 	int ret;
 
+	if (slot->dmabuf)
+		return sim_mmio_slot_access(sim, vm, slot, gpa, as_private, data, length, write);
 	if (write && slot->flags & KVM_MEM_READONLY)
 		return -EROFS;
 	/* The guest_memfd may have been closed without the table's knowing. */
@@ -507,6 +495,30 @@ static int access_slot(struct pfnbuf_sim *sim, struct sim_slot *slot, uint64_t g
 	return ret;
 }
 
+/* As far as possible from @gpa in one go: how many bytes that was, or an error. */
+static ssize_t access_some(struct pfnbuf_sim *sim, const struct sim_vm *vm, uint64_t gpa,
+			   bool as_private, uint8_t *data, size_t length, bool write)
+{
+	const struct sim_mmio *mmio = sim_mmio_at(vm, gpa);
+	struct sim_slot *slot = sim_slot_at(vm, 0, gpa);
+	uint64_t end = sim_vm_run_end(vm, gpa);
+	int ret;
+
+	if (mmio) {
+		length = (size_t)MIN(mmio->gpa + mmio->length - gpa, (uint64_t)length);
+		ret = as_private ? sim_mmio_access(vm, mmio, gpa, data, length, write) : -EFAULT;
+		return ret ? ret : (ssize_t)length;
+	}
+	if (sim_vm_is_private(vm, gpa) != as_private)
+		return -EFAULT;
+	if (!slot)
+		return as_private ? -EFAULT : -ENXIO;
+	end = MIN(end, slot->gpa + slot->size);
+	length = (size_t)MIN(end - gpa, (uint64_t)length);
+	ret = access_slot(sim, vm, slot, gpa, as_private, data, length, write);
+	return ret ? ret : (ssize_t)length;
+}
+
 static int guest_access(struct pfnbuf_sim *sim, int vm_fd, uint64_t gpa, bool as_private,
 			uint8_t *data, size_t length, bool write)
 {
@@ -517,23 +529,13 @@ static int guest_access(struct pfnbuf_sim *sim, int vm_fd, uint64_t gpa, bool as
 	if (!vm)
 		return -EBADF;
 	while (length) {
-		struct sim_slot *slot = sim_slot_at(vm, 0, gpa);
-		uint64_t end = sim_vm_run_end(vm, gpa);
-		size_t chunk;
-		int ret;
+		ssize_t done = access_some(sim, vm, gpa, as_private, data, length, write);
 
-		if (sim_vm_is_private(vm, gpa) != as_private)
-			return -EFAULT;
-		if (!slot)
-			return as_private ? -EFAULT : -ENXIO;
-		end = MIN(end, slot->gpa + slot->size);
-		chunk = (size_t)MIN(end - gpa, (uint64_t)length);
-		ret = access_slot(sim, slot, gpa, as_private, data, chunk, write);
-		if (ret)
-			return ret;
-		gpa += chunk;
-		data += chunk;
-		length -= chunk;
+		if (done < 0)
+			return (int)done;
+		gpa += (size_t)done;
+		data += done;
+		length -= (size_t)done;
 	}
 	return 0;
 }
@@ -601,6 +603,8 @@ static int pre_fault_page(struct sim_vm *vm, uint64_t gpa)
 
 	if (!slot)
 		return -ENOENT;
+	if (slot->dmabuf)
+		return sim_vm_is_private(vm, gpa) ? sim_mmio_pre_fault(vm, slot, gpa) : 0;
 	if (sim_vm_is_private(vm, gpa) || slot->gmem_only)
 		return slot->gmem ? 0 : -EFAULT;
 	return sim_populate(slot->va + (gpa - slot->gpa), sim_page_size(),
@@ -668,9 +672,10 @@ const struct sim_file_ops sim_vcpu_ops = {
 /* ------------------------------------------------------------------------------ VM */
 
 /* What a VM, or /dev/kvm for VMs in general (@vm is NULL), says of a capability. */
-static int check_extension(const struct sim_vm *vm, uint64_t cap)
+static int check_extension(const struct pfnbuf_sim *sim, const struct sim_vm *vm, uint64_t cap)
 {
-	bool private = !vm || has_private_memory(vm);
+	bool in_gmem = vm ? vm->gmem_attributes : sim->proposed & PFNBUF_SIM_GMEM_ATTRIBUTES;
+	bool private = !vm || sim_vm_has_private(vm);
 
 	switch (cap) {
 	case KVM_CAP_USER_MEMORY:
@@ -692,21 +697,23 @@ static int check_extension(const struct sim_vm *vm, uint64_t cap)
 	case KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2:
 		return KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET;
 	case KVM_CAP_MEMORY_ATTRIBUTES:
-		return private ? (int)KVM_MEMORY_ATTRIBUTE_PRIVATE : 0;
+		return private && !in_gmem ? (int)KVM_MEMORY_ATTRIBUTE_PRIVATE : 0;
+	case KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES:
+		return private && in_gmem ? (int)KVM_MEMORY_ATTRIBUTE_PRIVATE : 0;
 	case KVM_CAP_VM_TYPES:
-		return (int)SUPPORTED_TYPES;
+		return (int)supported_types(sim);
 	case KVM_CAP_GUEST_MEMFD_FLAGS:
-		return (int)sim_gmem_flags(vm);
+		return (int)sim_gmem_flags(sim, vm);
 	default:
 		return 0;
 	}
 }
 
-uint64_t sim_gmem_flags(const struct sim_vm *vm)
+uint64_t sim_gmem_flags(const struct pfnbuf_sim *sim, const struct sim_vm *vm)
 {
 	uint64_t flags = GUEST_MEMFD_FLAG_MMAP;
 
-	if (!vm || !has_private_memory(vm))
+	if (!vm || !sim_vm_has_private(vm) || sim->proposed & PFNBUF_SIM_GMEM_ATTRIBUTES)
 		flags |= GUEST_MEMFD_FLAG_INIT_SHARED;
 	return flags;
 }
@@ -751,7 +758,7 @@ static int vm_ioctl(struct pfnbuf_sim *sim, struct sim_file *file, unsigned long
 	case KVM_CLEAR_DIRTY_LOG:
 		return ioctl_clear_dirty_log(vm, arg);
 	case KVM_CHECK_EXTENSION:
-		return check_extension(vm, arg);
+		return check_extension(sim, vm, arg);
 	case KVM_ENABLE_CAP:
 		return ioctl_enable_cap(vm, arg);
 	case KVM_CREATE_VCPU:
@@ -778,7 +785,7 @@ static void vm_release(struct pfnbuf_sim *sim, struct sim_file *file)
 
 	for (unsigned as_id = 0; as_id < SIM_ADDRESS_SPACES; as_id++) {
 		while (vm->by_gpa[as_id].n)
-			delete_slot(vm, as_id, vm->by_gpa[as_id].v[vm->by_gpa[as_id].n - 1]);
+			delete_slot(sim, vm, as_id, vm->by_gpa[as_id].v[vm->by_gpa[as_id].n - 1]);
 		sim_vec_free(&vm->by_gpa[as_id]);
 		free(vm->by_id[as_id]);
 	}
@@ -786,7 +793,9 @@ static void vm_release(struct pfnbuf_sim *sim, struct sim_file *file)
 		p = &(*p)->next;
 	*p = vm->next;
 	sim_vec_free(&vm->vcpus);
-	free(vm->attributes);
+	/* What was validated is of devices that are bound, and these hold the VM. */
+	sim_vec_free(&vm->mmio);
+	sim_runs_free(&vm->attributes);
 	free(vm);
 }
 
@@ -811,13 +820,14 @@ static int ioctl_create_vm(struct pfnbuf_sim *sim, uint64_t type)
 	struct sim_vm *vm;
 	int fd;
 
-	if (type >= 32 || !(SUPPORTED_TYPES >> type & 1))
+	if (type >= 32 || !(supported_types(sim) >> type & 1))
 		return -EINVAL;
 	vm = calloc(1, sizeof(*vm));
 	if (!vm)
 		return -ENOMEM;
 	vm->type = type;
 	vm->pid = getpid();
+	vm->gmem_attributes = sim->proposed & PFNBUF_SIM_GMEM_ATTRIBUTES;
 	fd = sim_file_new(sim, SIM_VM, "kvm-vm", 0, O_RDWR | O_CLOEXEC, vm, &vm->file);
 	if (fd < 0) {
 		free(vm);
@@ -838,7 +848,7 @@ static int kvm_ioctl(struct pfnbuf_sim *sim, struct sim_file *file, unsigned lon
 	case KVM_CREATE_VM:
 		return ioctl_create_vm(sim, arg);
 	case KVM_CHECK_EXTENSION:
-		return check_extension(NULL, arg);
+		return check_extension(sim, NULL, arg);
 	case KVM_GET_VCPU_MMAP_SIZE:
 		return arg ? -EINVAL : (int)(VCPU_MAP_PAGES * sim_page_size());
 	default:

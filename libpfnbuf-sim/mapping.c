@@ -149,6 +149,37 @@ static uint64_t inode(int fd)
 	return fstat(fd, &st) ? 0 : (uint64_t)st.st_ino;
 }
 
+/* The part of one mapping that shows [offset, end) of the file. */
+static void show_gmem(struct pfnbuf_sim *sim, const struct sim_gmem *gmem,
+		      const struct sim_mapping *m, uint64_t offset, uint64_t end)
+{
+	uint64_t at = MAX(offset, m->offset);
+
+	end = MIN(end, m->offset + m->length);
+	for (uint64_t next; at < end; at = next) {
+		bool absent = sim_runs_has(&gmem->private, at);
+
+		next = MIN(sim_runs_end(&gmem->private, at), end);
+		mmap((void *)(uintptr_t)(m->addr + (at - m->offset)), next - at, m->prot,
+		     MAP_SHARED | MAP_FIXED, absent ? sim->empty_fd : gmem->file->anchor,
+		     absent ? 0 : (off_t)at);
+	}
+}
+
+void sim_mapping_update_gmem(struct pfnbuf_sim *sim, const struct sim_gmem *gmem, uint64_t offset,
+			     uint64_t length)
+{
+	int saved = errno;
+
+	for (size_t i = 0; i < sim->mappings.n; i++) {
+		const struct sim_mapping *m = sim->mappings.v[i];
+
+		if (m->ino == gmem->file->ino && m->dev == gmem->file->dev)
+			show_gmem(sim, gmem, m, offset, offset + length);
+	}
+	errno = saved;
+}
+
 void sim_mapping_update(struct pfnbuf_sim *sim, struct sim_vdev *vdev)
 {
 	bool absent = !sim_vdev_enabled(vdev) || vdev->low_power;

@@ -21,6 +21,7 @@
 #include "libpfnbuf/uapi/iommufd.h"
 #include "libpfnbuf/uapi/kvm.h"
 #include "libpfnbuf/uapi/pci.h"
+#include "libpfnbuf/uapi/proposed.h"
 #include "libpfnbuf/uapi/vfio.h"
 
 #define MIN(a, b)	((a) < (b) ? (a) : (b))
@@ -62,6 +63,8 @@ struct sim_vm;
 struct sim_gmem;
 struct sim_access;
 struct sim_mock;
+struct sim_slot;
+struct sim_vdevice;
 
 /* A growing array of pointers; the order is the owner's business. */
 struct sim_vec {
@@ -72,6 +75,24 @@ struct sim_vec {
 int sim_vec_insert(struct sim_vec *vec, size_t at, void *item);
 void sim_vec_remove(struct sim_vec *vec, size_t at, size_t count);
 void sim_vec_free(struct sim_vec *vec);
+
+struct sim_range {
+	uint64_t start, last;
+	const void *owner;
+};
+
+/* A set of addresses as runs: sorted, disjoint, not touching. */
+struct sim_runs {
+	struct sim_range *v;
+	size_t n, cap;
+};
+
+bool sim_runs_has(const struct sim_runs *runs, uint64_t at);
+/* The end (exclusive) of the run that @at is in, whether that is of the set or of the rest. */
+uint64_t sim_runs_end(const struct sim_runs *runs, uint64_t at);
+int sim_runs_add(struct sim_runs *runs, uint64_t start, uint64_t end);
+int sim_runs_remove(struct sim_runs *runs, uint64_t start, uint64_t end);
+void sim_runs_free(struct sim_runs *runs);
 
 /* --------------------------------------------------------------------------- files */
 
@@ -86,6 +107,7 @@ enum sim_kind {
 	SIM_KVM_VFIO,
 	SIM_FAULT_QUEUE,
 	SIM_ACCESS,
+	SIM_TSM_ATTR,
 	SIM_NR_KINDS,
 };
 
@@ -126,7 +148,7 @@ struct sim_file_ops {
 
 extern const struct sim_file_ops sim_iommufd_ops, sim_kvm_ops, sim_vfio_ops, sim_dmabuf_ops,
 	sim_vm_ops, sim_vcpu_ops, sim_gmem_ops, sim_kvm_vfio_ops, sim_fault_queue_ops,
-	sim_access_ops;
+	sim_access_ops, sim_tsm_attr_ops;
 
 /*
  * Make a file and an fd for it. @flags: O_ACCMODE, O_CLOEXEC. @size: of the memfd. Returns the fd.
@@ -214,6 +236,9 @@ void sim_mapping_cut(struct pfnbuf_sim *sim, uint64_t addr, uint64_t length);
 struct sim_mapping *sim_mapping_next(struct pfnbuf_sim *sim, uint64_t addr);
 /* Make the BAR mappings of a device present or absent, as its state demands. */
 void sim_mapping_update(struct pfnbuf_sim *sim, struct sim_vdev *vdev);
+/* Let the mappings of a guest_memfd show what the host may see of [offset, offset + length). */
+void sim_mapping_update_gmem(struct pfnbuf_sim *sim, const struct sim_gmem *gmem, uint64_t offset,
+			     uint64_t length);
 bool sim_mapping_has_bar(struct pfnbuf_sim *sim, uint64_t addr, uint64_t length);
 
 /* ---------------------------------------------------------------------------- VFIO */
@@ -222,6 +247,22 @@ struct sim_bar {
 	uint64_t size, start;
 	unsigned flags;
 	int fd; /* its bytes */
+};
+
+/*
+ * A TEE device interface: what the platform's TSM knows of a device. It is bound while @vm is set,
+ * which it holds.
+ */
+struct sim_tdi {
+	bool connected;
+	struct sim_vm *vm;
+	enum pfnbuf_tdi_state state;
+	uint64_t generation; /* how often it was locked */
+	uint8_t *report;     /* as the caller wants it; NULL: made from the BARs */
+	size_t report_size;
+	struct sim_vdevice *vdevice; /* that VFIO bound it by */
+	unsigned injected;	     /* 1 << enum pfnbuf_sim_tdi_fault */
+	uint64_t reads;		     /* of the report since it was locked */
 };
 
 struct sim_vdev {
@@ -235,8 +276,9 @@ struct sim_vdev {
 	unsigned group;
 	unsigned shared_group; /* as the caller numbers them; 0: alone in it */
 	struct sim_bar bars[6];
-	unsigned msix_vectors, msix_bar;
-	uint32_t msix_table;
+	unsigned msix_vectors, msix_bar, msix_pba_bar;
+	uint32_t msix_table, msix_pba;
+	struct sim_tdi tdi;
 
 	uint8_t config[PCI_CFG_SPACE_EXP_SIZE]; /* as VFIO presents it */
 	uint8_t writable[PCI_CFG_SPACE_EXP_SIZE];
@@ -249,6 +291,7 @@ struct sim_vdev {
 	struct sim_ictx *ictx;
 	struct sim_idev *idev;
 	struct sim_vm *kvm;
+	bool kvm_held; /* by this device */
 	bool reset_works;
 	unsigned power; /* 0 to 3: D0 to D3hot */
 	bool low_power; /* the runtime power management feature is engaged */
@@ -300,6 +343,7 @@ struct sim_dmabuf {
 	bool revoked;
 	int access;		 /* O_ACCMODE of its fd */
 	struct sim_pages *pages; /* imports */
+	struct sim_vec slots;	 /* struct sim_slot that stand on it */
 	char name[DMA_BUF_NAME_LEN];
 };
 
@@ -320,6 +364,9 @@ enum sim_object_type {
 	SIM_OBJ_NESTED, /* a struct sim_hwpt, too */
 	SIM_OBJ_ACCESS,
 	SIM_OBJ_SELFTEST,
+	SIM_OBJ_VIOMMU,
+	SIM_OBJ_VDEVICE,
+	SIM_OBJ_TOMBSTONE, /* of a vDEVICE whose device was closed: the id stays taken */
 };
 
 struct sim_object {
@@ -337,11 +384,6 @@ struct sim_ictx {
 	uint32_t live;
 	struct sim_ioas *compat;
 	bool rlimit_mm;
-};
-
-struct sim_range {
-	uint64_t start, last;
-	const void *owner;
 };
 
 struct sim_ioas {
@@ -432,6 +474,7 @@ struct sim_idev {
 	struct sim_mock *mock;
 	struct sim_hwpt *hwpt; /* attached to; NULL: DMA is blocked */
 	bool as_pasid;	       /* and this as PASID 0 */
+	struct sim_vdevice *vdevice;
 };
 
 struct sim_fault_queue {
@@ -514,6 +557,77 @@ void sim_ioas_release(struct pfnbuf_sim *sim, struct sim_ioas *ioas, uint64_t io
 int sim_ioas_rw(struct pfnbuf_sim *sim, struct sim_ioas *ioas, uint64_t iova, uint64_t length,
 		uint8_t *data, bool write);
 
+/* ------------------------------------------------------------------- vIOMMUs, TSM */
+
+/* What a guest sees of an IOMMU. */
+struct sim_viommu {
+	struct sim_object obj;
+	struct sim_ictx *ictx;
+	struct sim_hwpt *hwpt;
+	struct sim_vm *vm; /* that of the device it was made by, held; NULL: none */
+};
+
+/* A device as its guest sees it. */
+struct sim_vdevice {
+	struct sim_object obj;
+	struct sim_viommu *viommu;
+	struct sim_idev *idev; /* NULL: a tombstone */
+	uint64_t virt_id;
+};
+
+/* Whether the kernel is one that binds devices. */
+bool sim_binds(const struct pfnbuf_sim *sim);
+/* All four may write to @cmd what is to be copied out, where they succeed. */
+int sim_viommu_alloc(struct pfnbuf_sim *sim, struct sim_ictx *ictx, struct iommu_viommu_alloc *cmd);
+int sim_vdevice_alloc(struct sim_ictx *ictx, struct iommu_vdevice_alloc *cmd);
+int sim_vdevice_op(struct sim_ictx *ictx, const struct iommu_vdevice_tsm_op *cmd);
+/* What is left over of the request; tsm_code is to be copied out in any case. */
+int sim_vdevice_request(struct sim_ictx *ictx, struct iommu_vdevice_tsm_req *cmd);
+/* Whether userspace may destroy it: where it is bound by being there, it is unbound first. */
+int sim_vdevice_release(struct sim_vdevice *vdevice);
+void sim_vdevice_destroy(struct sim_vdevice *vdevice);
+void sim_viommu_destroy(struct pfnbuf_sim *sim, struct sim_viommu *viommu);
+/* The device goes, its vDEVICE becomes a tombstone. */
+void sim_vdevice_bury(struct sim_idev *idev);
+
+/* The contract of pci_tsm_bind (drivers/pci/tsm.c). */
+int sim_tdi_bind(struct sim_vdev *vdev, struct sim_vm *vm);
+/* 0, also where it is not bound; -EIO where it was told to fail: nothing happened. */
+int sim_tdi_unbind(struct sim_vdev *vdev);
+/* Unbind whatever happens. @event: what takes the device away. */
+void sim_tdi_drop(struct sim_vdev *vdev, const char *event);
+int sim_tdi_lock(struct sim_vdev *vdev);
+int sim_tdi_run(struct sim_vdev *vdev);
+/* Before the memory of the device goes away: a bound device should have been unbound. */
+void sim_tdi_revoke(struct sim_vdev *vdev, const char *event);
+/* Something happened to it that a locked interface does not survive. */
+void sim_tdi_fail(struct sim_vdev *vdev);
+/* Whether the guest's private accesses are taken. */
+bool sim_tdi_serves(const struct sim_vdev *vdev, const struct sim_vm *vm);
+/* Whether it is locked and a page of the range is for the guest alone. */
+bool sim_tdi_protects(const struct sim_vdev *vdev, unsigned bar, uint64_t offset, uint64_t length);
+/* Whether every page of the range is for the guest alone once it is locked. */
+bool sim_tdi_all_tee(const struct sim_vdev *vdev, unsigned bar, uint64_t offset, uint64_t length);
+
+enum sim_tsm_attr {
+	SIM_TSM_CONNECT,
+	SIM_TSM_DISCONNECT,
+	SIM_TSM_BOUND,
+	SIM_TSM_DSM,
+	SIM_TSM_NR_ATTRS, /* in tsm/; beside it there is */
+	SIM_TSM_AUTHENTICATED = SIM_TSM_NR_ATTRS,
+	SIM_TSM_NR_FILES,
+};
+
+/* Whether the file is there now. */
+bool sim_tsm_has(const struct sim_vdev *vdev, enum sim_tsm_attr attr);
+const char *sim_tsm_name(enum sim_tsm_attr attr);
+/* What reading it gives, without the newline. */
+const char *sim_tsm_show(const struct sim_vdev *vdev, enum sim_tsm_attr attr);
+/* An fd to write to it by. */
+int sim_tsm_open(struct sim_vdev *vdev, enum sim_tsm_attr attr, int flags);
+void sim_tsm_path(const struct sim_file *file, char *buf, size_t size);
+
 /* ------------------------------------------------------------------------ selftest */
 
 /* A user of an IOAS that is no device: a mediated device of the tests (selftest.c). */
@@ -556,7 +670,9 @@ struct sim_slot {
 	uint64_t va;
 	struct sim_gmem *gmem; /* NULL with KVM_MEM_GUEST_MEMFD: its file was closed */
 	uint64_t gmem_offset;
-	bool gmem_only; /* shared memory comes from it, too */
+	bool gmem_only;		   /* shared memory comes from it, too */
+	struct sim_dmabuf *dmabuf; /* with KVM_MEM_VFIO_DMABUF, held */
+	uint64_t *entries;	   /* a bit for each page that is in the guest's private tables */
 	uint64_t *dirty;
 	uint64_t *dirty_buffer;
 };
@@ -568,8 +684,9 @@ struct sim_vm {
 	pid_t pid; /* whose memory the guest has: no other process may ask */
 	struct sim_slot **by_id[SIM_ADDRESS_SPACES];
 	struct sim_vec by_gpa[SIM_ADDRESS_SPACES];
-	struct sim_range *attributes; /* private runs, sorted, disjoint, not touching */
-	size_t nr_attributes, cap_attributes;
+	bool gmem_attributes;	    /* guest_memfds say what is private, not @attributes */
+	struct sim_runs attributes; /* what is private */
+	struct sim_vec mmio;	    /* struct sim_mmio */
 	struct sim_file *kvm_vfio;
 	bool manual_protect;
 	struct sim_vec vcpus; /* ids, in use for as long as the VM lives */
@@ -581,14 +698,58 @@ struct sim_gmem {
 	struct sim_file *file;
 	struct sim_vm *vm;
 	uint64_t flags, size;
-	struct sim_vec slots; /* bound to it */
+	struct sim_vec slots;	 /* bound to it */
+	struct sim_runs private; /* pages, where the kernel keeps attributes in here */
+	struct sim_runs pinned;	 /* pages that someone else holds */
 };
 
+/* Private memory of a device that was validated at a guest address. */
+struct sim_mmio {
+	uint64_t gpa, length;
+	struct sim_vdev *vdev;
+	unsigned bar;
+	uint64_t offset;
+};
+
+bool sim_vm_has_private(const struct sim_vm *vm);
+/* What a slot shall stand on, held. */
+int sim_mmio_find_dmabuf(struct pfnbuf_sim *sim, int fd, uint64_t size,
+			 struct sim_dmabuf **dmabufp);
+int sim_mmio_init_slot(struct sim_slot *slot, struct sim_dmabuf *dmabuf);
+void sim_mmio_free_slot(struct pfnbuf_sim *sim, struct sim_slot *slot);
+/* An access to a slot on a dma-buf, within one run of attributes. */
+int sim_mmio_slot_access(struct pfnbuf_sim *sim, const struct sim_vm *vm, struct sim_slot *slot,
+			 uint64_t gpa, bool as_private, uint8_t *data, size_t length, bool write);
+int sim_mmio_pre_fault(const struct sim_vm *vm, struct sim_slot *slot, uint64_t gpa);
+/* Pages of [gpa, end) leave the guest's private tables. */
+void sim_mmio_zap(struct sim_vm *vm, uint64_t gpa, uint64_t end);
+/* All that stand on the dma-buf. */
+void sim_mmio_zap_dmabuf(struct sim_dmabuf *dmabuf);
+struct sim_mmio *sim_mmio_at(const struct sim_vm *vm, uint64_t gpa);
+int sim_mmio_access(const struct sim_vm *vm, const struct sim_mmio *mmio, uint64_t gpa,
+		    uint8_t *data, size_t length, bool write);
+int sim_mmio_validate(struct sim_vdev *vdev, uint64_t gpa, uint64_t end, uint64_t pa);
+/* What was validated of the device's memory is gone. */
+void sim_mmio_invalidate(struct sim_vm *vm, const struct sim_vdev *vdev);
+
+/* Memory of a device that a guest reaches as private. */
+struct sim_bar_run {
+	const struct sim_vm *vm;
+	const struct sim_vdev *vdev;
+	unsigned bar;
+	uint64_t gpa, offset, length;
+};
+
+typedef void sim_bar_run_fn(struct pfnbuf_sim *sim, const struct sim_bar_run *run, void *data);
+void sim_mmio_each_private(struct pfnbuf_sim *sim, sim_bar_run_fn *visit, void *data);
+
 /* The guest_memfd flags that a VM (NULL: any) takes. */
-uint64_t sim_gmem_flags(const struct sim_vm *vm);
+uint64_t sim_gmem_flags(const struct pfnbuf_sim *sim, const struct sim_vm *vm);
 int sim_gmem_create(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t arg);
 int sim_kvm_create_device(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t arg);
 int sim_kvm_open(struct pfnbuf_sim *sim, int flags);
+/* Whether a page of the process's memory is one that a guest_memfd keeps for its guest alone. */
+bool sim_gmem_hides(struct pfnbuf_sim *sim, uint64_t va, uint64_t length);
 struct sim_vm *sim_vm_get(struct pfnbuf_sim *sim, int fd);
 bool sim_vm_is_private(const struct sim_vm *vm, uint64_t gpa);
 /* The end (exclusive) of the run that @gpa is in, all private or all shared. */
@@ -614,6 +775,11 @@ int sim_proc_open(struct pfnbuf_sim *sim, const char *path);
 void sim_alias_check_private(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t gpa,
 			     uint64_t size);
 void sim_alias_check_area(struct pfnbuf_sim *sim, const struct sim_area *area);
+/* Memory of devices that is private in a guest: against one area, or against all there is. */
+void sim_alias_check_bars(struct pfnbuf_sim *sim, const struct sim_area *only);
+/* Keep the first rule that was broken. */
+__attribute__((format(printf, 2, 3))) void sim_violated(struct pfnbuf_sim *sim, const char *format,
+							...);
 
 /* -------------------------------------------------------------------------- faults */
 
@@ -652,6 +818,8 @@ struct pfnbuf_sim {
 	unsigned aperture_bits;
 	unsigned selftest; /* PFNBUF_SIM_SELFTEST, ... */
 	unsigned proposed; /* PFNBUF_SIM_IMPORT_RANGES, ... */
+	bool tsm;	   /* tsm0 is there */
+	uint64_t nr_mmio;  /* slots on dma-bufs, and validated ranges */
 	uint64_t walks;
 
 	struct sim_vm *vms;

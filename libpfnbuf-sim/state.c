@@ -127,9 +127,9 @@ static void dump_vm(FILE *out, const struct sim_vm *vm)
 				: slot->gmem			     ? " guest_memfd"
 								     : " guest_memfd closed");
 		}
-	for (size_t i = 0; i < vm->nr_attributes; i++) {
-		unsigned long long start = vm->attributes[i].start;
-		unsigned long long length = vm->attributes[i].last - start + 1;
+	for (size_t i = 0; i < vm->attributes.n; i++) {
+		unsigned long long start = vm->attributes.v[i].start;
+		unsigned long long length = vm->attributes.v[i].last - start + 1;
 
 		fprintf(out, "  private 0x%llx+0x%llx\n", start, length);
 	}

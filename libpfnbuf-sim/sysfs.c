@@ -19,6 +19,8 @@ struct node {
 	enum node_kind kind;
 	size_t size;
 	bool full;
+	struct sim_vdev *vdev; /* a file of the TSM, which may be one to write to */
+	enum sim_tsm_attr attr;
 	char text[TEXT_MAX];
 };
 
@@ -169,8 +171,39 @@ static void pci_attribute(const struct sim_vdev *vdev, const char *rest, struct 
 		node->kind = NOTHING;
 }
 
-static void pci_device(const struct sim_vdev *vdev, const char *rest, struct node *node)
+/* The file of the TSM that @rest names below the device's folder; SIM_TSM_NR_FILES: none. */
+static enum sim_tsm_attr tsm_attr(const char *rest)
 {
+	const char *sub = below(rest, "tsm");
+	enum sim_tsm_attr attr = SIM_TSM_CONNECT;
+
+	if (!strcmp(rest, sim_tsm_name(SIM_TSM_AUTHENTICATED)))
+		return SIM_TSM_AUTHENTICATED;
+	while (attr < SIM_TSM_NR_ATTRS && (!sub || strcmp(sub, sim_tsm_name(attr))))
+		attr++;
+	return attr < SIM_TSM_NR_ATTRS ? attr : SIM_TSM_NR_FILES;
+}
+
+static void tsm_dir(const struct sim_vdev *vdev, struct node *node)
+{
+	for (enum sim_tsm_attr attr = 0; attr < SIM_TSM_NR_ATTRS; attr++)
+		if (sim_tsm_has(vdev, attr))
+			name(node, sim_tsm_name(attr));
+}
+
+static void tsm_file(struct sim_vdev *vdev, enum sim_tsm_attr attr, struct node *node)
+{
+	if (!sim_tsm_has(vdev, attr))
+		return;
+	node->kind = ATTRIBUTE;
+	node->vdev = vdev;
+	node->attr = attr;
+	print(node, "%s\n", sim_tsm_show(vdev, attr));
+}
+
+static void pci_device(struct sim_vdev *vdev, const char *rest, struct node *node)
+{
+	enum sim_tsm_attr attr = tsm_attr(rest);
 	char own[32];
 	const char *sub;
 
@@ -187,6 +220,12 @@ static void pci_device(const struct sim_vdev *vdev, const char *rest, struct nod
 			name(node, "physfn");
 		if (has_driver(vdev))
 			names(node, (const char *const[]){ "driver", "vfio-dev", NULL });
+		if (sim_tsm_has(vdev, SIM_TSM_DSM))
+			names(node, (const char *const[]){ "tsm", "authenticated", NULL });
+	} else if (!strcmp(rest, "tsm")) {
+		tsm_dir(vdev, node);
+	} else if (attr != SIM_TSM_NR_FILES) {
+		tsm_file(vdev, attr, node);
 	} else if (has_driver(vdev) && !strcmp(rest, "vfio-dev")) {
 		name(node, own + strlen("vfio-dev/"));
 	} else if (has_driver(vdev) && sub) {
@@ -353,6 +392,29 @@ static void dev_vfio(struct pfnbuf_sim *sim, const char *path, struct node *node
 	}
 }
 
+/* The TSM that there is, as a class of devices and as a device. */
+static void tsm_class(const struct pfnbuf_sim *sim, const char *path, bool as_class,
+		      struct node *node)
+{
+	const char *rest = below(path, "tsm0");
+
+	if (!sim->tsm)
+		return;
+	if (!*path) {
+		name(node, "tsm0");
+	} else if (rest && !*rest && as_class) {
+		node->kind = LINK;
+		print(node, "../../devices/virtual/tsm/tsm0");
+	} else if (rest && !*rest) {
+		names(node, (const char *const[]){ "power", "subsystem", "uevent", NULL });
+	} else if (rest && !strcmp(rest, "subsystem")) {
+		node->kind = LINK;
+		print(node, "../../../../class/tsm");
+	} else if (rest && !strcmp(rest, "uevent")) {
+		node->kind = ATTRIBUTE;
+	}
+}
+
 static void resolve(struct pfnbuf_sim *sim, const char *path, struct node *node)
 {
 	const char *rest;
@@ -367,6 +429,10 @@ static void resolve(struct pfnbuf_sim *sim, const char *path, struct node *node)
 		iommu_groups(sim, rest, node);
 	else if ((rest = below(path, "/sys/dev/char")))
 		char_device(sim, rest, node);
+	else if ((rest = below(path, "/sys/class/tsm")))
+		tsm_class(sim, rest, true, node);
+	else if ((rest = below(path, "/sys/devices/virtual/tsm")))
+		tsm_class(sim, rest, false, node);
 	else if ((rest = below(path, "/sys/devices")))
 		root_bus(sim, rest, node);
 	else if ((rest = below(path, "/dev/vfio")))
@@ -398,8 +464,10 @@ static struct node *lookup(struct pfnbuf_sim *sim, const char *path)
 
 bool sim_sysfs_owns(const char *path)
 {
-	static const char *const roots[] = { "/sys/bus/pci", "/sys/class/vfio-dev",
-					     "/sys/kernel/iommu_groups", "/dev/vfio" };
+	static const char *const roots[] = {
+		"/sys/bus/pci",	  "/sys/class/vfio-dev",      "/sys/kernel/iommu_groups",
+		"/sys/class/tsm", "/sys/devices/virtual/tsm", "/dev/vfio"
+	};
 	char chars[32];
 
 	for (size_t i = 0; i < ARRAY_SIZE(roots); i++)
@@ -439,8 +507,12 @@ int sim_sysfs_open(struct pfnbuf_sim *sim, const char *path, int flags)
 
 	if (!node)
 		return -ENOMEM;
-	if (node->kind == ATTRIBUTE)
-		ret = (flags & O_ACCMODE) == O_RDONLY ? open_text(node->text, node->size) : -EACCES;
+	if (node->kind == ATTRIBUTE && (flags & O_ACCMODE) != O_RDONLY)
+		ret = node->vdev ? sim_tsm_open(node->vdev, node->attr, flags) : -EACCES;
+	else if (node->kind == ATTRIBUTE)
+		ret = node->vdev && node->attr == SIM_TSM_DISCONNECT
+			      ? -EACCES
+			      : open_text(node->text, node->size);
 	else
 		ret = node->kind == NOTHING ? -ENOENT : -EISDIR;
 	free(node);
@@ -521,6 +593,7 @@ ssize_t sim_proc_readlink(struct pfnbuf_sim *sim, const char *path, char *buf, s
 		[SIM_GMEM] = "anon_inode:[kvm-gmem]",
 		[SIM_KVM_VFIO] = "anon_inode:kvm-vfio",
 		[SIM_FAULT_QUEUE] = "anon_inode:[iommufd-pgfault]",
+		[SIM_ACCESS] = "anon_inode:[iommufd_test_staccess]",
 	};
 	const struct sim_file *file = proc_file(sim, path, "/proc/self/fd");
 	char text[64];
@@ -533,6 +606,8 @@ ssize_t sim_proc_readlink(struct pfnbuf_sim *sim, const char *path, char *buf, s
 	else if (file->kind == SIM_DMABUF)
 		snprintf(text, sizeof(text), "/dmabuf:%s",
 			 ((const struct sim_dmabuf *)file->object)->name);
+	else if (file->kind == SIM_TSM_ATTR)
+		sim_tsm_path(file, text, sizeof(text));
 	else
 		snprintf(text, sizeof(text), "%s", fixed[file->kind]);
 	return copy_text(text, strlen(text), buf, size);

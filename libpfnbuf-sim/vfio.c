@@ -27,6 +27,8 @@ void sim_vdev_move_dmabufs(struct sim_vdev *vdev, bool revoked)
 		if (dmabuf->revoked == revoked)
 			continue;
 		dmabuf->revoked = revoked;
+		if (revoked)
+			sim_mmio_zap_dmabuf(dmabuf);
 		for (struct sim_pages *pages = dmabuf->pages; revoked && pages; pages = pages->next)
 			sim_pages_kill(pages);
 	}
@@ -169,6 +171,10 @@ static int bind_checked(struct pfnbuf_sim *sim, struct sim_file *file, uint64_t 
 	sim_file_ref(iommufd);
 	vdev->bound_by = file;
 	vdev->kvm = vfile->kvm;
+	/* Only what can bind a device needs its VM to be there. */
+	vdev->kvm_held = vdev->kvm && sim_binds(sim);
+	if (vdev->kvm_held)
+		sim_file_ref(vdev->kvm->file);
 	vdev->reset_works = can_reset(vdev);
 	vfile->bound = true;
 	return 0;
@@ -508,6 +514,7 @@ static int ioctl_reset(struct sim_vdev *vdev)
 {
 	if (!vdev->reset_works)
 		return -EINVAL;
+	sim_tdi_revoke(vdev, "reset");
 	set_d0(vdev);
 	sim_vdev_move_dmabufs(vdev, true);
 	sim_vdev_reset(vdev);
@@ -593,6 +600,7 @@ static int ioctl_hot_reset(struct sim_vdev *vdev, uint64_t arg)
 			continue;
 		if (!owned(vdev, other))
 			break;
+		sim_tdi_revoke(other, "hot reset");
 		sim_vdev_move_dmabufs(other, true);
 	}
 	for (struct sim_vdev *done = sim->vdevs; done != other; done = done->next) {
@@ -624,6 +632,7 @@ int sim_vfio_check_feature(uint32_t flags, size_t argsz, uint32_t supported, siz
 
 static int low_power_entry(struct sim_vdev *vdev, int wake_fd)
 {
+	sim_tdi_revoke(vdev, "low power");
 	sim_vdev_move_dmabufs(vdev, true);
 	if (vdev->low_power) {
 		close_fd(&wake_fd);
@@ -699,6 +708,60 @@ static int ioctl_feature(struct sim_vdev *vdev, uint64_t arg)
 	}
 }
 
+/* ----------------------------------------------------------------------------- TSM */
+
+/* Whoever has a BAR of the device, and so keeps others from having all of it alone. */
+static bool bars_in_use(const struct sim_vdev *vdev)
+{
+	const struct sim_vec *mappings = &vdev->sim->mappings;
+
+	for (const struct sim_dmabuf *dmabuf = vdev->dmabufs; dmabuf; dmabuf = dmabuf->next)
+		if (dmabuf->pages || dmabuf->slots.n)
+			return true;
+	for (size_t i = 0; i < mappings->n; i++)
+		if (((const struct sim_mapping *)mappings->v[i])->vdev == vdev)
+			return true;
+	return false;
+}
+
+static int ioctl_tsm_bind(struct sim_vdev *vdev, uint64_t arg)
+{
+	const size_t minimum = FIELD_END(vfio_pci_tsm_bind, vdevice_id);
+	struct vfio_pci_tsm_bind bind;
+	struct sim_vdevice *vdevice;
+	int ret;
+
+	if (sim_copy_in(&bind, arg, minimum))
+		return -EFAULT;
+	if (bind.argsz < minimum || bind.flags)
+		return -EINVAL;
+	if (vdev->tdi.vdevice || bars_in_use(vdev))
+		return -EBUSY;
+	vdevice =
+		(struct sim_vdevice *)sim_object_get(vdev->ictx, bind.vdevice_id, SIM_OBJ_VDEVICE);
+	if (!vdevice)
+		return -ENOENT;
+	if (vdevice->idev != vdev->idev)
+		return -EINVAL;
+	ret = sim_tdi_bind(vdev, vdevice->viommu->vm);
+	if (!vdev->tdi.vm)
+		return ret;
+	vdev->tdi.vdevice = vdevice;
+	vdevice->obj.users++;
+	return ret;
+}
+
+static int ioctl_tsm_unbind(struct sim_vdev *vdev, uint64_t arg)
+{
+	struct vfio_pci_tsm_unbind unbind;
+
+	if (sim_copy_in(&unbind, arg, sizeof(unbind)))
+		return -EFAULT;
+	if (unbind.argsz < sizeof(unbind) || unbind.flags)
+		return -EINVAL;
+	return sim_tdi_unbind(vdev);
+}
+
 /* ---------------------------------------------------------------------------- file */
 
 static int bound_ioctl(struct sim_vdev *vdev, unsigned long request, uint64_t arg)
@@ -724,6 +787,12 @@ static int bound_ioctl(struct sim_vdev *vdev, unsigned long request, uint64_t ar
 		return ioctl_hot_reset_info(vdev, arg);
 	case VFIO_DEVICE_PCI_HOT_RESET:
 		return ioctl_hot_reset(vdev, arg);
+	case VFIO_DEVICE_TSM_BIND:
+		return vdev->sim->proposed & PFNBUF_SIM_VFIO_TSM ? ioctl_tsm_bind(vdev, arg)
+								 : -ENOTTY;
+	case VFIO_DEVICE_TSM_UNBIND:
+		return vdev->sim->proposed & PFNBUF_SIM_VFIO_TSM ? ioctl_tsm_unbind(vdev, arg)
+								 : -ENOTTY;
 	default:
 		return -ENOTTY;
 	}
@@ -771,6 +840,19 @@ static ssize_t bar_chunk(struct sim_vdev *vdev, unsigned bar, uint64_t pos, uint
 	return pwrite(fd, bytes, count, (off_t)pos) == (ssize_t)count ? 0 : -EIO;
 }
 
+/* All ones, or nothing at all; the device takes it for an attack. */
+static ssize_t refused_rw(struct sim_vdev *vdev, uint64_t buf, size_t count, bool write)
+{
+	uint8_t ones[256];
+
+	sim_tdi_fail(vdev);
+	memset(ones, 0xff, sizeof(ones));
+	for (size_t done = 0; !write && done < count; done += sizeof(ones))
+		if (sim_copy_out(buf + done, ones, MIN(count - done, sizeof(ones))))
+			return -EFAULT;
+	return (ssize_t)count;
+}
+
 static ssize_t bar_rw(struct sim_vdev *vdev, unsigned index, uint64_t pos, uint64_t buf,
 		      size_t count, bool write)
 {
@@ -782,6 +864,8 @@ static ssize_t bar_rw(struct sim_vdev *vdev, unsigned index, uint64_t pos, uint6
 	count = MIN(count, bar->size - pos);
 	if (!(bar->flags & PFNBUF_SIM_BAR_IO) && !sim_vdev_enabled(vdev))
 		return -EIO;
+	if (sim_tdi_protects(vdev, index, pos, count))
+		return vdev->tdi.vdevice ? -EBUSY : refused_rw(vdev, buf, count, write);
 	while (done < count) {
 		size_t chunk = MIN(count - done, 4096U);
 		ssize_t ret = bar_chunk(vdev, index, pos + done, buf + done, chunk, write);
@@ -857,6 +941,7 @@ static int map_bar(struct pfnbuf_sim *sim, struct sim_file *file, void *addr, si
 		munmap(mem, length);
 		return ret;
 	}
+	sim_alias_check_bars(sim, NULL);
 	*out = mem;
 	return 0;
 }
@@ -875,6 +960,10 @@ static int vfio_mmap(struct pfnbuf_sim *sim, struct sim_file *file, void *addr, 
 	if (!bar_can_mmap(bar) || page_up(length) > page_up(bar->size) ||
 	    pos > page_up(bar->size) - page_up(length))
 		return -EINVAL;
+	/* The regions are requested for the guest alone. */
+	if (vfile->vdev->tdi.vdevice &&
+	    sim_tdi_protects(vfile->vdev, (unsigned)index, pos, page_up(length)))
+		return -EBUSY;
 	return map_bar(sim, file, addr, length, prot, flags, (unsigned)index, pos, out);
 }
 
@@ -892,7 +981,9 @@ static void vfio_stat(struct sim_file *file, struct stat *st)
 static void close_device(struct pfnbuf_sim *sim, struct sim_vdev *vdev)
 {
 	struct sim_file *iommufd = vdev->ictx->file;
+	struct sim_vm *held = vdev->kvm_held ? vdev->kvm : NULL;
 
+	sim_tdi_drop(vdev, "close");
 	sim_vdev_move_dmabufs(vdev, true);
 	while (vdev->dmabufs)
 		sim_dmabuf_disown(vdev->dmabufs);
@@ -903,9 +994,12 @@ static void close_device(struct pfnbuf_sim *sim, struct sim_vdev *vdev)
 	vdev->low_power = false;
 	vdev->bound_by = NULL;
 	vdev->kvm = NULL;
+	vdev->kvm_held = false;
 	set_d0(vdev);
 	sim_iommufd_unbind(sim, vdev);
 	sim_file_unref(sim, iommufd);
+	if (held)
+		sim_file_unref(sim, held->file);
 }
 
 static void release(struct pfnbuf_sim *sim, struct sim_file *file)
@@ -981,6 +1075,7 @@ void sim_vdev_free(struct sim_vdev *vdev)
 	close_fd(&vdev->req_fd);
 	close_fd(&vdev->err_fd);
 	close_fd(&vdev->wake_fd);
+	free(vdev->tdi.report);
 	free(vdev);
 }
 
@@ -1087,6 +1182,8 @@ static int make_vdev(struct pfnbuf_sim *sim, struct sim_vdev *vdev,
 	vdev->msix_vectors = spec->msix_vectors;
 	vdev->msix_bar = spec->msix_bar;
 	vdev->msix_table = spec->msix_table;
+	vdev->msix_pba_bar = spec->msix_pba_bar;
+	vdev->msix_pba = spec->msix_pba;
 	vdev->index = vdev->group = sim->nr_vdevs;
 	vdev->shared_group = spec->iommu_group;
 	for (const struct sim_vdev *other = sim->vdevs; vdev->shared_group && other;
@@ -1193,6 +1290,7 @@ int pfnbuf_sim_foreign_reset(struct pfnbuf_sim *sim, const char *bdf)
 	vdev = sim_vdev_find(sim, bdf);
 	if (!vdev)
 		return -ENODEV;
+	sim_tdi_fail(vdev);
 	sim_vdev_move_dmabufs(vdev, true);
 	sim_vdev_reset(vdev);
 	if (sim_vdev_enabled(vdev))
@@ -1209,8 +1307,10 @@ int pfnbuf_sim_foreign_decode(struct pfnbuf_sim *sim, const char *bdf, bool on)
 	vdev = sim_vdev_find(sim, bdf);
 	if (!vdev)
 		return -ENODEV;
-	if (!on)
+	if (!on) {
+		sim_tdi_fail(vdev);
 		sim_vdev_move_dmabufs(vdev, true);
+	}
 	sim_config_set_decode(vdev, on);
 	if (sim_vdev_enabled(vdev))
 		sim_vdev_move_dmabufs(vdev, false);
