@@ -213,6 +213,8 @@ PFNBUF_API int pfnbuf_sim_dma_write(struct pfnbuf_sim *sim, const char *bdf, uin
  * -ENXIO   no slot: an MMIO exit to the VMM
  * -EFAULT  KVM_EXIT_MEMORY_FAULT or a failed KVM_RUN: the attribute says otherwise, nothing is
  *          behind it, BAR memory off
+ * -EIO     memory of a device that is revoked, or not bound and locked for this guest, or of
+ *          which the device says the opposite (shared or private)
  * -EROFS   a write to a read-only slot
  * -EBADF   not a VM of this kernel
  */
@@ -371,6 +373,9 @@ struct pfnbuf_sim_counts {
 	uint64_t slots;
 	uint64_t bar_mappings;
 	uint64_t pinned; /**< bytes of user memory that IOASes pin */
+	uint64_t viommus;
+	uint64_t vdevices;
+	uint64_t tdis; /**< devices that are bound for a guest */
 };
 
 PFNBUF_API void pfnbuf_sim_get_counts(struct pfnbuf_sim *sim, struct pfnbuf_sim_counts *counts);
@@ -383,11 +388,19 @@ PFNBUF_API void pfnbuf_sim_get_counts(struct pfnbuf_sim *sim, struct pfnbuf_sim_
 PFNBUF_API int pfnbuf_sim_dump(struct pfnbuf_sim *sim, char **textp);
 
 /**
- * Invariant: while a guest's page is private, no IOMMU maps the shared memory behind the same guest
- * address. It is checked when memory becomes private, when a slot with a guest_memfd is made and
- * when an area comes into sight of a device; the first violation is kept. Memory counts as the same
- * by address, or by file where both the slot's memory and the area come from one and it was mapped
- * through the table. Returns 0, or 1 and a description in *what (may be NULL), owned by @sim.
+ * Invariant: while a guest's page is private, nobody else reaches it. For memory of the process no
+ * IOMMU maps the shared memory behind the same guest address. For memory of a device that is private
+ * in a guest no IOAS in sight of a device has it, no slot has it shared, and the process has not
+ * mapped it. It is checked when memory becomes private, when a slot with a guest_memfd or a dma-buf
+ * is made, when an area comes into sight of a device and when a BAR is mapped. Memory counts as the
+ * same by address, or by file where both the slot's memory and the area come from one and it was
+ * mapped through the table.
+ *
+ * Mistakes that come to the same are recorded, too: DMA to private memory, which does not land; and
+ * unbinding, closing or revoking a device while memory of it is private in its guest.
+ *
+ * The first violation is kept. Returns 0, or 1 and a description in *what (may be NULL), owned by
+ * @sim.
  */
 PFNBUF_API int pfnbuf_sim_alias(struct pfnbuf_sim *sim, const char **what);
 

@@ -134,25 +134,45 @@ static uint64_t first_in(const struct sim_runs *runs, uint64_t start, uint64_t e
 	return MIN(sim_runs_end(runs, start), end);
 }
 
-/* The lowest page of [start, end) that the area pins through a mapping of the file. */
-static uint64_t first_pinned(struct pfnbuf_sim *sim, const struct sim_file *file,
-			     const struct sim_area *area, uint64_t start, uint64_t end)
+/* A mapping of a guest_memfd that shows all of [va, va + length), or NULL. */
+static const struct sim_mapping *find_mapping(struct pfnbuf_sim *sim, uint64_t va, uint64_t length)
 {
-	uint64_t va = page_down(area->pages->base + area->start_byte);
-	uint64_t va_end = area->pages->base + area->start_byte + (area->last - area->iova) + 1;
-	uint64_t found = end;
+	const struct sim_mapping *m = sim_mapping_next(sim, va);
 
-	if (!area->filled || area->pages->kind != SIM_PAGES_USER || area->pages->mm)
+	if (!m || m->addr > va || m->length < length || va - m->addr > m->length - length)
+		return NULL;
+	for (const struct sim_gmem *gmem = sim->gmems; gmem; gmem = gmem->next)
+		if (m->ino == gmem->file->ino && m->dev == gmem->file->dev)
+			return m;
+	return NULL;
+}
+
+void sim_gmem_remember(struct pfnbuf_sim *sim, struct sim_pages *pages)
+{
+	const struct sim_mapping *m =
+		find_mapping(sim, pages->base, pages->npages * sim_page_size());
+
+	pages->gmem = (struct sim_page_id){ 0 };
+	if (m)
+		pages->gmem = (struct sim_page_id){
+			m->dev,
+			m->ino,
+			m->offset + (pages->base - m->addr),
+		};
+}
+
+/* The lowest page of [start, end) that the area pins; @end: none. */
+static uint64_t first_pinned(const struct sim_file *file, const struct sim_area *area,
+			     uint64_t start, uint64_t end)
+{
+	const struct sim_page_id *gmem = &area->pages->gmem;
+	uint64_t from = page_down(gmem->offset + area->start_byte);
+	uint64_t to = gmem->offset + area->start_byte + (area->last - area->iova) + 1;
+
+	if (!area->filled || !gmem->ino || gmem->ino != file->ino || gmem->dev != file->dev ||
+	    from >= end || to <= start)
 		return end;
-	for (const struct sim_mapping *m = sim_mapping_next(sim, va); m && m->addr < va_end;
-	     m = sim_mapping_next(sim, m->addr + m->length)) {
-		uint64_t from = MAX(m->addr, va) - m->addr + m->offset;
-		uint64_t to = MIN(m->addr + m->length, va_end) - m->addr + m->offset;
-
-		if (m->ino == file->ino && m->dev == file->dev && from < end && to > start)
-			found = MIN(found, page_down(MAX(from, start)));
-	}
-	return found;
+	return MAX(from, start);
 }
 
 /* Whoever else refers to a page: IOMMUs that map it by address, and what tests let hold one. */
@@ -166,8 +186,8 @@ static uint64_t first_held(struct pfnbuf_sim *sim, const struct sim_gmem *gmem, 
 			const struct sim_ioas *ioas = sim_ioas_get(ictx, id);
 
 			for (size_t i = 0; ioas && i < ioas->areas.n; i++)
-				found = MIN(found, first_pinned(sim, gmem->file, ioas->areas.v[i],
-								start, end));
+				found = MIN(found,
+					    first_pinned(gmem->file, ioas->areas.v[i], start, end));
 		}
 	return found;
 }

@@ -443,6 +443,7 @@ static int pin(struct pfnbuf_sim *sim, struct sim_pages *pages, uint64_t start_b
 	       uint64_t length)
 {
 	uint64_t start = pages->base + start_byte;
+	int ret;
 
 	if (pages->kind == SIM_PAGES_FILE)
 		return pin_file(sim, pages, page_down(start), length + start - page_down(start));
@@ -450,7 +451,10 @@ static int pin(struct pfnbuf_sim *sim, struct sim_pages *pages, uint64_t start_b
 		return pin_other(pages, start, length);
 	if (sim_mapping_has_bar(sim, start, length))
 		return -EFAULT;
-	return sim_populate(start, length, pages->writable);
+	ret = sim_populate(start, length, pages->writable);
+	if (!ret)
+		sim_gmem_remember(sim, pages);
+	return ret;
 }
 
 /* Pin what of the range is not pinned yet, now that one more user of it is listed. */

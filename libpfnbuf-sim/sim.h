@@ -431,7 +431,8 @@ struct sim_pages {
 	uint64_t pinned;		 /* pages */
 	uint64_t seen;			 /* by the walk with this number */
 	pid_t mm;			 /* whose memory it is; 0: this process's */
-	struct sim_vmas shape;		 /* of another process's memory, as it was pinned */
+	struct sim_page_id gmem; /* as it was pinned: where it begins in a guest_memfd; ino 0 */
+	struct sim_vmas shape;	 /* of another process's memory, as it was pinned */
 };
 
 /* Pages [first, last] of a struct sim_pages. */
@@ -748,6 +749,8 @@ uint64_t sim_gmem_flags(const struct pfnbuf_sim *sim, const struct sim_vm *vm);
 int sim_gmem_create(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t arg);
 int sim_kvm_create_device(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t arg);
 int sim_kvm_open(struct pfnbuf_sim *sim, int flags);
+/* What was pinned is held, wherever the process has it afterwards. */
+void sim_gmem_remember(struct pfnbuf_sim *sim, struct sim_pages *pages);
 /* Whether a page of the process's memory is one that a guest_memfd keeps for its guest alone. */
 bool sim_gmem_hides(struct pfnbuf_sim *sim, uint64_t va, uint64_t length);
 struct sim_vm *sim_vm_get(struct pfnbuf_sim *sim, int fd);

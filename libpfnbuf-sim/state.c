@@ -21,6 +21,8 @@ static void count_objects(const struct sim_ictx *ictx, struct pfnbuf_sim_counts 
 			count_ioas((const struct sim_ioas *)obj, counts);
 		counts->hwpts += obj->type == SIM_OBJ_HWPT || obj->type == SIM_OBJ_NESTED;
 		counts->devices += obj->type == SIM_OBJ_IDEV;
+		counts->viommus += obj->type == SIM_OBJ_VIOMMU;
+		counts->vdevices += obj->type == SIM_OBJ_VDEVICE;
 	}
 }
 
@@ -41,6 +43,8 @@ void pfnbuf_sim_get_counts(struct pfnbuf_sim *sim, struct pfnbuf_sim_counts *cou
 	for (size_t i = 0; i < SIM_BUCKETS; i++)
 		for (const struct sim_file *file = sim->files[i]; file; file = file->next)
 			counts->dma_bufs += file->kind == SIM_DMABUF;
+	for (const struct sim_vdev *vdev = sim->vdevs; vdev; vdev = vdev->next)
+		counts->tdis += vdev->tdi.vm != NULL;
 	for (size_t i = 0; i < sim->mappings.n; i++)
 		counts->bar_mappings +=
 			((const struct sim_mapping *)sim->mappings.v[i])->vdev != NULL;
@@ -86,6 +90,13 @@ static void dump_ioas(FILE *out, const struct sim_ioas *ioas)
 	}
 }
 
+static const char *const tdi_states[] = {
+	[PFNBUF_TDI_CONFIG_UNLOCKED] = "CONFIG_UNLOCKED",
+	[PFNBUF_TDI_CONFIG_LOCKED] = "CONFIG_LOCKED",
+	[PFNBUF_TDI_RUN] = "RUN",
+	[PFNBUF_TDI_ERROR] = "ERROR",
+};
+
 static void dump_vdev(FILE *out, const struct sim_vdev *vdev)
 {
 	unsigned n = 0;
@@ -98,6 +109,8 @@ static void dump_vdev(FILE *out, const struct sim_vdev *vdev)
 		vdev->config[PCI_COMMAND] & PCI_COMMAND_MASTER ? " master" : "", vdev->power,
 		vdev->low_power ? " low-power" : "", vdev->req_fd >= 0 ? " req" : "",
 		vdev->err_fd >= 0 ? " err" : "");
+	if (vdev->tdi.vm)
+		fprintf(out, "  tdi %s\n", tdi_states[vdev->tdi.state]);
 	for (const struct sim_dmabuf *dmabuf = vdev->dmabufs; dmabuf; dmabuf = dmabuf->next)
 		n++;
 	/* The list is by age, newest first; as text the oldest comes first. */
@@ -111,6 +124,22 @@ static void dump_vdev(FILE *out, const struct sim_vdev *vdev)
 	}
 }
 
+/* Of each slot by itself. */
+static void dump_gmem_attributes(FILE *out, const struct sim_vm *vm)
+{
+	for (size_t i = 0; i < vm->by_gpa[0].n; i++) {
+		const struct sim_slot *slot = vm->by_gpa[0].v[i];
+		uint64_t end = slot->gpa + slot->size;
+
+		for (uint64_t gpa = slot->gpa, next; gpa < end; gpa = next) {
+			next = MIN(sim_vm_run_end(vm, gpa), end);
+			if (sim_vm_is_private(vm, gpa))
+				fprintf(out, "  private 0x%llx+0x%llx\n", (unsigned long long)gpa,
+					(unsigned long long)(next - gpa));
+		}
+	}
+}
+
 static void dump_vm(FILE *out, const struct sim_vm *vm)
 {
 	fprintf(out, "vm type %lu\n", vm->type);
@@ -118,11 +147,12 @@ static void dump_vm(FILE *out, const struct sim_vm *vm)
 		for (size_t i = 0; i < vm->by_gpa[as_id].n; i++) {
 			const struct sim_slot *slot = vm->by_gpa[as_id].v[i];
 
-			fprintf(out, "  slot 0x%llx+0x%llx%s%s%s%s\n",
+			fprintf(out, "  slot 0x%llx+0x%llx%s%s%s%s%s\n",
 				(unsigned long long)slot->gpa, (unsigned long long)slot->size,
 				as_id ? " smm" : "",
 				slot->flags & KVM_MEM_LOG_DIRTY_PAGES ? " log" : "",
 				slot->flags & KVM_MEM_READONLY ? " readonly" : "",
+				slot->dmabuf ? " dma-buf" : "",
 				!(slot->flags & KVM_MEM_GUEST_MEMFD) ? ""
 				: slot->gmem			     ? " guest_memfd"
 								     : " guest_memfd closed");
@@ -132,6 +162,15 @@ static void dump_vm(FILE *out, const struct sim_vm *vm)
 		unsigned long long length = vm->attributes.v[i].last - start + 1;
 
 		fprintf(out, "  private 0x%llx+0x%llx\n", start, length);
+	}
+	if (vm->gmem_attributes)
+		dump_gmem_attributes(out, vm);
+	for (size_t i = 0; i < vm->mmio.n; i++) {
+		const struct sim_mmio *mmio = vm->mmio.v[i];
+
+		fprintf(out, "  validated 0x%llx+0x%llx %s BAR %u 0x%llx\n",
+			(unsigned long long)mmio->gpa, (unsigned long long)mmio->length,
+			mmio->vdev->bdf, mmio->bar, (unsigned long long)mmio->offset);
 	}
 }
 

@@ -700,11 +700,7 @@ static void alias_is_seen(void **state)
 		assert_int_equal(set_region(g.vm, &region), 0);
 		break;
 	}
-	case 2: /* in the process */
-		assert_int_equal(vfio_unbind(&g), 0);
-		assert_true(aliased());
-		return;
-	case 3: /* only beside it */
+	case 2: /* only beside it */
 		assert_int_equal(
 			conf_mmap(c, 2 * PAGE, PROT_READ, MAP_SHARED, g.dev, 14 * PAGE, &bar), 0);
 		dmabuf = conf_export(c, g.dev, 0, 14 * PAGE, 2 * PAGE);
@@ -912,6 +908,489 @@ static void faults_of_the_tsm(void **state)
 	assert_no_alias();
 }
 
+/* --------------------------------------------------------------------- iommufd-tsm5 */
+
+static int pre_fault(int vcpu, uint64_t gpa, uint64_t size)
+{
+	struct kvm_pre_fault_memory range = { .gpa = gpa, .size = size };
+	int ret = conf_ioctl(c, vcpu, KVM_PRE_FAULT_MEMORY, &range);
+
+	return ret ? ret : (int)(range.size / PAGE);
+}
+
+static int create_vcpu(int vm)
+{
+	return conf_keep(c, conf_ioctl_value(c, vm, KVM_CREATE_VCPU, 0));
+}
+
+static struct guest tsm5_guest(void)
+{
+	use_profile("iommufd-tsm5");
+	connect_tsm();
+	return guest_with_vdevice(IOMMU_VIOMMU_TYPE_ARM_SMMUV3);
+}
+
+static void vdevice_op(void **state)
+{
+	struct iommu_vdevice_tsm_op op = { .size = sizeof(op), .flags = 1 };
+	struct guest g = tsm5_guest();
+	uint32_t vdevice;
+
+	(void)state;
+	assert_int_equal(conf_ioctl(c, g.iommufd, IOMMU_VDEVICE_TSM_OP, &op), -EOPNOTSUPP);
+	op = (struct iommu_vdevice_tsm_op){ .size = 12 };
+	assert_int_equal(conf_ioctl(c, g.iommufd, IOMMU_VDEVICE_TSM_OP, &op), -EINVAL);
+	op = (struct iommu_vdevice_tsm_op){ .size = sizeof(op), .vdevice_id = g.viommu };
+	assert_int_equal(conf_ioctl(c, g.iommufd, IOMMU_VDEVICE_TSM_OP, &op), -ENOENT);
+	assert_int_equal(tsm_op(&g, 3), -EINVAL);
+	assert_int_equal(conf_ioctl(c, g.iommufd, IOMMU_VDEVICE_TSM_REQ, &op), -ENOTTY);
+	assert_int_equal(vfio_bind(&g), -ENOTTY);
+	assert_int_equal(tsm_op(&g, IOMMU_VDEVICE_TSM_UNBIND), 0);
+	assert_int_equal(tsm_op(&g, IOMMU_VDEVICE_TSM_BIND), 0);
+	assert_int_equal(tdi_state(), PFNBUF_TDI_CONFIG_LOCKED);
+	assert_int_equal(tsm_op(&g, IOMMU_VDEVICE_TSM_BIND), 0);
+	assert_int_equal(pfnbuf_sim_tdi_start(sim, TDI), 0);
+	assert_int_equal(tsm_op(&g, IOMMU_VDEVICE_TSM_UNBIND), 0);
+	assert_false(is_bound());
+	/* Destroying the vDEVICE unbinds, unless the TSM does not let it. */
+	assert_int_equal(tsm_op(&g, IOMMU_VDEVICE_TSM_BIND), 0);
+	assert_int_equal(pfnbuf_sim_tdi_inject(sim, TDI, PFNBUF_SIM_TDI_UNBIND_FAILS), 0);
+	assert_int_equal(conf_destroy(c, g.iommufd, g.vdevice), -EIO);
+	assert_int_equal(conf_destroy(c, g.iommufd, g.vdevice), 0);
+	assert_false(is_bound());
+	/* Closing the device does; the id stays taken, and is nobody's. */
+	assert_int_equal(vdevice_alloc(&g, 7, &g.vdevice), 0);
+	assert_int_equal(tsm_op(&g, IOMMU_VDEVICE_TSM_BIND), 0);
+	conf_close(c, g.kvm_vfio);
+	conf_close(c, g.dev);
+	assert_false(is_bound());
+	assert_int_equal(conf_destroy(c, g.iommufd, g.vdevice), -ENOENT);
+	vdevice = conf_ioas_new(c, g.iommufd);
+	assert_int_not_equal(vdevice, g.vdevice);
+	assert_int_equal(conf_destroy(c, g.iommufd, g.viommu), 0);
+	assert_no_alias();
+}
+
+static void two_devices_one_viommu(void **state)
+{
+	struct guest g = tsm5_guest(), other = g;
+
+	(void)state;
+	other.dev = conf_cdev(c, PEER);
+	assert_int_equal(conf_bind(c, other.dev, g.iommufd, &other.devid), 0);
+	assert_int_equal(vdevice_alloc(&other, 0x100, &other.vdevice), -EEXIST);
+	assert_int_equal(vdevice_alloc(&other, 0x101, &other.vdevice), 0);
+	/* It is bound for the guest of its vIOMMU. */
+	assert_int_equal(tsm_op(&other, IOMMU_VDEVICE_TSM_BIND), 0);
+	assert_int_equal(tsm_op(&g, IOMMU_VDEVICE_TSM_BIND), 0);
+	assert_int_equal(conf_destroy(c, g.iommufd, g.viommu), -EBUSY);
+	assert_int_equal(tsm_op(&other, IOMMU_VDEVICE_TSM_UNBIND), 0);
+	assert_int_equal(conf_destroy(c, g.iommufd, other.vdevice), 0);
+}
+
+static void without_a_vm(void **state)
+{
+	struct guest g = { 0 };
+
+	(void)state;
+	use_profile("iommufd-tsm5");
+	connect_tsm();
+	g.iommufd = conf_iommufd_open(c);
+	g.dev = conf_cdev(c, FLR);
+	assert_int_equal(conf_bind(c, g.dev, g.iommufd, &g.devid), 0);
+	g.ioas = conf_ioas_new(c, g.iommufd);
+	assert_int_equal(nest_parent(&g, &g.hwpt), 0);
+	assert_int_equal(viommu_alloc(&g, IOMMU_VIOMMU_TYPE_DEFAULT, &g.viommu), -EOPNOTSUPP);
+	assert_int_equal(viommu_alloc(&g, IOMMU_VIOMMU_TYPE_ARM_SMMUV3, &g.viommu), 0);
+	assert_int_equal(vdevice_alloc(&g, 1, &g.vdevice), 0);
+	assert_int_equal(tsm_op(&g, IOMMU_VDEVICE_TSM_BIND), -ENODEV);
+}
+
+static void pre_fault_brings_it_in(void **state)
+{
+	struct guest g = tsm5_guest();
+	int vcpu = create_vcpu(g.vm);
+
+	(void)state;
+	make_private(&g);
+	assert_int_equal(pre_fault(vcpu, GPA, PAGE), -EIO);
+	assert_int_equal(tsm_op(&g, IOMMU_VDEVICE_TSM_BIND), 0);
+	assert_int_equal(guest_byte(g.vm, GPA, true), -EFAULT);
+	assert_int_equal(pre_fault(vcpu, GPA, 2 * PAGE), 0);
+	assert_int_equal(guest_byte(g.vm, GPA + PAGE, true), 0);
+	assert_int_equal(guest_byte(g.vm, GPA + 2 * PAGE, true), -EFAULT);
+	/* Shared and back it is gone again, and so it is when the attribute stays but the slot goes. */
+	assert_int_equal(conf_attributes(c, g.vm, GPA, PAGE, 0), 0);
+	assert_int_equal(conf_attributes(c, g.vm, GPA, PAGE, PRIVATE), 0);
+	assert_int_equal(guest_byte(g.vm, GPA, true), -EFAULT);
+	assert_int_equal(guest_byte(g.vm, GPA + PAGE, true), 0);
+	assert_int_equal(pre_fault(vcpu, GPA, TEE_SIZE), 0);
+	assert_no_alias();
+	/* A reset does not unbind here: the device is in error, and had private memory. */
+	take_away(&g, 0);
+	assert_int_equal(tdi_state(), PFNBUF_TDI_ERROR);
+	assert_true(is_bound());
+	assert_int_equal(guest_byte(g.vm, GPA, true), -EFAULT);
+	assert_int_equal(pre_fault(vcpu, GPA, PAGE), -EIO);
+	assert_true(aliased());
+}
+
+static void host_access_is_an_attack(void **state)
+{
+	struct guest g = tsm5_guest();
+	const uint8_t mine = 7;
+	uint8_t bytes[2] = { 0 };
+
+	(void)state;
+	assert_int_equal(pfnbuf_sim_bar_poke(sim, TDI, 0, 0, &mine, 1), 0);
+	assert_int_equal(tsm_op(&g, IOMMU_VDEVICE_TSM_BIND), 0);
+	assert_int_equal(kernel->pread(kernel->data, g.dev, bytes, 2, 15 * PAGE), 2);
+	assert_int_equal(tdi_state(), PFNBUF_TDI_CONFIG_LOCKED);
+	assert_int_equal(kernel->pread(kernel->data, g.dev, bytes, 2, 0), 2);
+	assert_int_equal(bytes[0], 0xff);
+	assert_int_equal(tdi_state(), PFNBUF_TDI_ERROR);
+	assert_int_equal(tsm_op(&g, IOMMU_VDEVICE_TSM_UNBIND), 0);
+	assert_int_equal(tsm_op(&g, IOMMU_VDEVICE_TSM_BIND), 0);
+	bytes[0] = 0;
+	assert_int_equal(kernel->pwrite(kernel->data, g.dev, bytes, 1, 0), 1);
+	assert_int_equal(tdi_state(), PFNBUF_TDI_ERROR);
+	assert_int_equal(pfnbuf_sim_bar_peek(sim, TDI, 0, 0, bytes, 1), 0);
+	assert_int_equal(bytes[0], mine);
+	assert_no_alias();
+}
+
+/* Mapped before it is private, or after. */
+static void alias_with_a_mapping(void **state)
+{
+	bool before = (bool)(uintptr_t)*state;
+	struct guest g = tsm5_guest();
+	void *bar;
+
+	if (before)
+		assert_int_equal(conf_mmap(c, PAGE, PROT_READ, MAP_SHARED, g.dev, 0, &bar), 0);
+	assert_int_equal(tsm_op(&g, IOMMU_VDEVICE_TSM_BIND), 0);
+	assert_no_alias();
+	make_private(&g);
+	if (!before) {
+		assert_no_alias();
+		assert_int_equal(conf_mmap(c, PAGE, PROT_READ, MAP_SHARED, g.dev, 0, &bar), 0);
+	}
+	assert_true(aliased());
+}
+
+/* ----------------------------------------------------------------------------- cca7 */
+
+static int request(const struct guest *g, uint32_t op, const void *payload, uint32_t size,
+		   uint64_t *code)
+{
+	struct iommu_vdevice_tsm_req req = {
+		.size = sizeof(req),
+		.vdevice_id = g->vdevice,
+		.op = op,
+		.tvm_arch = IOMMU_VDEVICE_TSM_TVM_ARCH_CCA,
+		.req_len = size,
+		.req_uptr = (uintptr_t)payload,
+	};
+	int ret = conf_ioctl(c, g->iommufd, IOMMU_VDEVICE_TSM_REQ, &req);
+
+	if (code)
+		*code = req.tsm_code;
+	return ret;
+}
+
+static int validate(const struct guest *g, uint64_t gpa, uint64_t length, uint64_t offset)
+{
+	const struct arm64_vdev_validate_mmio_guest_req req = {
+		gpa,
+		gpa + length,
+		bar_address() + offset,
+	};
+
+	return request(g, TSM_REQ_VALIDATE_MMIO, &req, sizeof(req), NULL);
+}
+
+static int set_tdi_state(const struct guest *g, uint32_t to)
+{
+	const struct arm64_vdev_set_tdi_state_guest_req req = { to };
+
+	return request(g, TSM_REQ_SET_TDI_STATE, &req, sizeof(req), NULL);
+}
+
+static void allocation_binds(void **state)
+{
+	struct iommu_ioas_noiommu_get_pa get_pa = { .size = sizeof(get_pa) };
+	struct iommu_vdevice_tsm_req req = { .size = sizeof(req) };
+	struct guest g;
+
+	(void)state;
+	use_profile("cca7");
+	g = guest_new(IOMMU_VIOMMU_TYPE_ARM_REALM_SMMUV3);
+	assert_int_equal(vdevice_alloc(&g, 1, &g.vdevice), -EINVAL);
+	connect_tsm();
+	assert_int_equal(pfnbuf_sim_tdi_inject(sim, TDI, PFNBUF_SIM_TDI_BIND_FAILS_BEFORE), 0);
+	assert_int_equal(vdevice_alloc(&g, 1, &g.vdevice), -EBUSY);
+	assert_false(is_bound());
+	assert_int_equal(pfnbuf_sim_tdi_inject(sim, TDI, PFNBUF_SIM_TDI_BIND_FAILS_AFTER_COMMIT),
+			 0);
+	assert_int_equal(vdevice_alloc(&g, 1, &g.vdevice), -EIO);
+	assert_true(is_bound());
+	assert_int_equal(vdevice_alloc(&g, 1, &g.vdevice), 0);
+	assert_int_equal(tdi_state(), PFNBUF_TDI_CONFIG_UNLOCKED);
+	/* The number is what it is on Linux 7.3, and the VM keeps no attributes. */
+	assert_int_equal(conf_ioctl(c, g.iommufd, IOMMU_IOAS_NOIOMMU_GET_PA, &get_pa), -EOPNOTSUPP);
+	assert_int_equal(conf_attributes(c, g.vm, GPA, PAGE, PRIVATE), -ENOTTY);
+	/* Requests that are none. */
+	assert_int_equal(conf_ioctl(c, g.iommufd, IOMMU_VDEVICE_TSM_REQ, &req), -EINVAL);
+	req.tvm_arch = IOMMU_VDEVICE_TSM_TVM_ARCH_CCA;
+	req.op = TSM_REQ_READ_OBJECT;
+	assert_int_equal(conf_ioctl(c, g.iommufd, IOMMU_VDEVICE_TSM_REQ, &req), -EINVAL);
+	req.op = TSM_REQ_SET_TDI_STATE;
+	assert_int_equal(conf_ioctl(c, g.iommufd, IOMMU_VDEVICE_TSM_REQ, &req), -ENOENT);
+	req.vdevice_id = g.vdevice;
+	assert_int_equal(conf_ioctl(c, g.iommufd, IOMMU_VDEVICE_TSM_REQ, &req), -EINVAL);
+	req.req_len = 4;
+	assert_int_equal(conf_ioctl(c, g.iommufd, IOMMU_VDEVICE_TSM_REQ, &req), -EFAULT);
+	/* From state to state, in order. */
+	assert_int_equal(set_tdi_state(&g, RHI_DA_TDI_CONFIG_RUN), -ENXIO);
+	assert_int_equal(set_tdi_state(&g, RHI_DA_TDI_CONFIG_LOCKED), 0);
+	assert_int_equal(set_tdi_state(&g, RHI_DA_TDI_CONFIG_LOCKED), -ENXIO);
+	assert_int_equal(set_tdi_state(&g, RHI_DA_TDI_CONFIG_RUN), 0);
+	assert_int_equal(set_tdi_state(&g, 3), -EINVAL);
+	assert_int_equal(tdi_state(), PFNBUF_TDI_RUN);
+	assert_int_equal(conf_destroy(c, g.iommufd, g.vdevice), 0);
+	assert_false(is_bound());
+	/* Asked by its guest's own TSM it goes in one step. */
+	assert_int_equal(vdevice_alloc(&g, 1, &g.vdevice), 0);
+	assert_int_equal(pfnbuf_sim_tdi_start(sim, TDI), 0);
+	assert_int_equal(tdi_state(), PFNBUF_TDI_RUN);
+	assert_no_alias();
+}
+
+static void validated_memory(void **state)
+{
+	struct arm64_vdev_validate_mmio_guest_req req = { GPA, GPA + PAGE, 0 };
+	const uint8_t secret = 0x5a;
+	uint64_t code = 99;
+	uint8_t byte = 0;
+	struct guest g;
+
+	(void)state;
+	use_profile("cca7");
+	connect_tsm();
+	g = guest_with_vdevice(IOMMU_VIOMMU_TYPE_ARM_REALM_SMMUV3);
+	assert_int_equal(validate(&g, GPA, PAGE, 0), -ENXIO);
+	assert_int_equal(pfnbuf_sim_tdi_lock(sim, TDI), 0);
+	assert_int_equal(validate(&g, GPA + 1, PAGE, 0), -EINVAL);
+	assert_int_equal(validate(&g, GPA, 0, 0), -EINVAL);
+	assert_int_equal(request(&g, TSM_REQ_VALIDATE_MMIO, &req, 16, &code), -EINVAL);
+	assert_int_equal(code, 0);
+	/* Not its memory; not for the guest alone; beyond the end. */
+	assert_int_equal(request(&g, TSM_REQ_VALIDATE_MMIO, &req, sizeof(req), &code), -ENXIO);
+	assert_int_equal(code, 1);
+	assert_int_equal(validate(&g, GPA, 2 * PAGE, 13 * PAGE), -ENXIO);
+	assert_int_equal(validate(&g, GPA, 2 * PAGE, BAR_SIZE - PAGE), -ENXIO);
+	assert_int_equal(validate(&g, GPA, 4 * PAGE, PAGE), 0);
+	assert_int_equal(validate(&g, GPA + 3 * PAGE, PAGE, 9 * PAGE), -ENXIO);
+	assert_int_equal(validate(&g, GPA + 4 * PAGE, PAGE, 9 * PAGE), 0);
+	assert_int_equal(pfnbuf_sim_guest_write(sim, g.vm, GPA + 5, true, &secret, 1), 0);
+	assert_int_equal(pfnbuf_sim_bar_peek(sim, TDI, 0, PAGE + 5, &byte, 1), 0);
+	assert_int_equal(byte, secret);
+	assert_int_equal(guest_byte(g.vm, GPA, false), -EFAULT);
+	assert_int_equal(guest_byte(g.vm, GPA + 5 * PAGE, true), -EFAULT);
+	assert_int_equal(guest_byte(g.vm, GPA + 5 * PAGE, false), -ENXIO);
+	assert_int_equal(pfnbuf_sim_tdi_start(sim, TDI), 0);
+	assert_int_equal(guest_byte(g.vm, GPA + 5, true), secret);
+	assert_no_alias();
+	/* Destroying the vDEVICE takes it along. */
+	assert_int_equal(conf_destroy(c, g.iommufd, g.vdevice), 0);
+	assert_int_equal(guest_byte(g.vm, GPA, true), -EFAULT);
+	assert_int_equal(guest_byte(g.vm, GPA, false), -ENXIO);
+	assert_no_alias();
+}
+
+static void validated_and_elsewhere(void **state)
+{
+	unsigned where = (unsigned)(uintptr_t)*state;
+	struct guest g;
+	int dmabuf;
+	void *bar;
+
+	use_profile("cca7");
+	connect_tsm();
+	g = guest_with_vdevice(IOMMU_VIOMMU_TYPE_ARM_REALM_SMMUV3);
+	assert_int_equal(pfnbuf_sim_tdi_start(sim, TDI), 0);
+	dmabuf = conf_export(c, g.dev, 0, 0, BAR_SIZE);
+	/* The nest parent makes it a matter of the IOMMU. */
+	if (where == 0)
+		assert_int_equal(conf_map_file(c, g.iommufd, g.ioas, dmabuf, 2 * PAGE, PAGE, IOVA),
+				 0);
+	if (where == 1)
+		assert_int_equal(conf_mmap(c, BAR_SIZE, PROT_READ, MAP_SHARED, g.dev, 0, &bar), 0);
+	assert_no_alias();
+	assert_int_equal(validate(&g, GPA, PAGE, 2 * PAGE), 0);
+	if (where == 2) {
+		assert_no_alias();
+		take_away(&g, 0);
+	}
+	if (where == 3) {
+		assert_no_alias();
+		conf_close(c, g.kvm_vfio);
+		conf_close(c, g.dev);
+		assert_int_equal(guest_byte(g.vm, GPA, true), -EFAULT);
+	}
+	assert_true(aliased());
+}
+
+/* -------------------------------------------------------------------- gmem-inplace8 */
+
+static int gmem_set(int gmem, uint64_t offset, uint64_t size, uint64_t attributes, uint64_t flags,
+		    uint64_t *error_offset)
+{
+	struct kvm_memory_attributes2 cmd = {
+		.offset = offset,
+		.size = size,
+		.attributes = attributes,
+		.flags = flags,
+		.error_offset = 1,
+	};
+	int ret = conf_ioctl(c, gmem, KVM_SET_MEMORY_ATTRIBUTES2, &cmd);
+
+	if (error_offset)
+		*error_offset = cmd.error_offset;
+	return ret;
+}
+
+#define IN_PLACE (GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
+
+static void gmem_attributes(void **state)
+{
+	struct kvm_memory_attributes2 cmd = { .size = PAGE, .reserved = { [10] = 1 } };
+	int vm, plain, gmem;
+	char *memory;
+	void *map;
+
+	(void)state;
+	use_profile("gmem-inplace8");
+	vm = conf_vm(c, KVM_X86_SW_PROTECTED_VM);
+	plain = conf_vm(c, KVM_X86_DEFAULT_VM);
+	assert_int_equal(conf_ioctl_value(c, vm, KVM_CHECK_EXTENSION, KVM_CAP_GUEST_MEMFD_FLAGS),
+			 IN_PLACE);
+	assert_int_equal(conf_ioctl_value(c, vm, KVM_CHECK_EXTENSION, KVM_CAP_MEMORY_ATTRIBUTES),
+			 0);
+	assert_int_equal(
+		conf_ioctl_value(c, vm, KVM_CHECK_EXTENSION, KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES),
+		PRIVATE);
+	assert_int_equal(conf_attributes(c, vm, GPA, PAGE, PRIVATE), -ENOTTY);
+	gmem = conf_gmem(c, plain, PAGE, IN_PLACE);
+	assert_int_equal(gmem_set(gmem, 0, PAGE, PRIVATE, 0, NULL), -EINVAL);
+	gmem = conf_gmem(c, vm, 8 * PAGE, IN_PLACE);
+	assert_int_equal(conf_mmap(c, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, gmem, 0, &map),
+			 0);
+	memory = map;
+	assert_int_equal(conf_slot2(c, vm, 0, GPA, 8 * PAGE, memory, gmem, 0), 0);
+	memset(memory, 0x11, 8 * PAGE);
+	/* Nonsense. */
+	assert_int_equal(conf_ioctl(c, gmem, KVM_SET_MEMORY_ATTRIBUTES2, NULL), -EFAULT);
+	assert_int_equal(conf_ioctl(c, gmem, KVM_SET_MEMORY_ATTRIBUTES2, &cmd), -EINVAL);
+	assert_int_equal(gmem_set(gmem, 0, 0, PRIVATE, 0, NULL), -EINVAL);
+	assert_int_equal(gmem_set(gmem, 1, PAGE, PRIVATE, 0, NULL), -EINVAL);
+	assert_int_equal(gmem_set(gmem, 0, 9 * PAGE, PRIVATE, 0, NULL), -EINVAL);
+	assert_int_equal(gmem_set(gmem, -PAGE, 2 * PAGE, PRIVATE, 0, NULL), -EINVAL);
+	assert_int_equal(gmem_set(gmem, 0, PAGE, 1, 0, NULL), -EINVAL);
+	assert_int_equal(gmem_set(gmem, 0, PAGE, PRIVATE, 3, NULL), -EINVAL);
+	assert_int_equal(gmem_set(gmem, 0, PAGE, PRIVATE, 4, NULL), -EINVAL);
+	/* Two pages change sides: what was in them is lost, and the host has them no more. */
+	assert_int_equal(gmem_set(gmem, 2 * PAGE, 2 * PAGE, PRIVATE, 0, NULL), 0);
+	assert_int_equal(guest_byte(vm, GPA + PAGE, false), 0x11);
+	assert_int_equal(guest_byte(vm, GPA + PAGE, true), -EFAULT);
+	assert_int_equal(guest_byte(vm, GPA + 2 * PAGE, false), -EFAULT);
+	assert_int_equal(guest_byte(vm, GPA + 3 * PAGE, true), 0);
+	assert_int_equal(conf_touch(memory + PAGE + 1, true), 0);
+	assert_int_equal(conf_touch(memory + 2 * PAGE, false), -EFAULT);
+	assert_int_equal(conf_touch(memory + 3 * PAGE, false), -EFAULT);
+	assert_int_equal(conf_touch(memory + 4 * PAGE, true), 0);
+	/* And kept, where that is asked for. */
+	assert_int_equal(
+		gmem_set(gmem, PAGE, 2 * PAGE, PRIVATE, KVM_SET_MEMORY_ATTRIBUTES2_PRESERVE, NULL),
+		0);
+	assert_int_equal(guest_byte(vm, GPA + PAGE, true), 0x11);
+	/* A mapping that is made now shows no more. */
+	assert_int_equal(conf_mmap(c, 4 * PAGE, PROT_READ, MAP_SHARED, gmem, 0, &map), 0);
+	assert_int_equal(conf_touch(map, false), 0);
+	assert_int_equal(conf_touch((char *)map + PAGE, false), -EFAULT);
+	assert_int_equal(gmem_set(gmem, 0, 8 * PAGE, 0, KVM_SET_MEMORY_ATTRIBUTES2_PRESERVE, NULL),
+			 0);
+	assert_int_equal(conf_touch((char *)map + PAGE, false), 0);
+	assert_int_equal(memory[PAGE], 0x11);
+	assert_int_equal(guest_byte(vm, GPA + PAGE, false), 0x11);
+}
+
+/* What no host maps is private from the start. */
+static void gmem_starts_private(void **state)
+{
+	int vm, gmem;
+
+	(void)state;
+	use_profile("gmem-inplace8");
+	vm = conf_vm(c, KVM_X86_SW_PROTECTED_VM);
+	gmem = conf_gmem(c, vm, 2 * PAGE, 0);
+	assert_int_equal(conf_slot2(c, vm, 0, GPA, 2 * PAGE, conf_memory(c, 2 * PAGE), gmem, 0), 0);
+	assert_int_equal(guest_byte(vm, GPA, true), 0);
+	assert_int_equal(guest_byte(vm, GPA, false), -EFAULT);
+	assert_int_equal(gmem_set(gmem, PAGE, PAGE, 0, 0, NULL), 0);
+	assert_int_equal(guest_byte(vm, GPA + PAGE, false), 0);
+	assert_int_equal(guest_byte(vm, GPA, true), 0);
+}
+
+static void gmem_pages_are_held(void **state)
+{
+	int iommufd, vm, gmem;
+	uint64_t where = 0;
+	uint32_t ioas;
+	void *memory;
+
+	(void)state;
+	use_profile("gmem-inplace8");
+	iommufd = conf_iommufd_open(c);
+	ioas = conf_ioas_new(c, iommufd);
+	conf_device_open(c, FLR, iommufd, ioas);
+	vm = conf_vm(c, KVM_X86_SW_PROTECTED_VM);
+	gmem = conf_gmem(c, vm, 8 * PAGE, IN_PLACE);
+	assert_int_equal(
+		conf_mmap(c, 6 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, gmem, 2 * PAGE, &memory),
+		0);
+	/* An area over pages 4 and 5. */
+	assert_int_equal(conf_map(c, iommufd, ioas, (char *)memory + 2 * PAGE, 2 * PAGE, IOVA), 0);
+	assert_int_equal(gmem_set(gmem, 0, 8 * PAGE, PRIVATE, 0, &where), -EAGAIN);
+	assert_int_equal(where, 4 * PAGE);
+	assert_int_equal(gmem_set(gmem, 5 * PAGE, PAGE, PRIVATE, 0, &where), -EAGAIN);
+	assert_int_equal(where, 5 * PAGE);
+	assert_int_equal(gmem_set(gmem, 0, 4 * PAGE, PRIVATE, 0, &where), 0);
+	assert_int_equal(where, 1);
+	assert_int_equal(gmem_set(gmem, 6 * PAGE, 2 * PAGE, PRIVATE, 0, NULL), 0);
+	/* The way back is always open. */
+	assert_int_equal(gmem_set(gmem, 0, 8 * PAGE, 0, 0, NULL), 0);
+	/* The process lets go of it, the IOMMU does not. */
+	conf_munmap(c, memory, 6 * PAGE);
+	assert_int_equal(gmem_set(gmem, 4 * PAGE, PAGE, PRIVATE, 0, NULL), -EAGAIN);
+	conf_unmap(c, iommufd, ioas, IOVA, 2 * PAGE, NULL);
+	assert_int_equal(gmem_set(gmem, 4 * PAGE, PAGE, PRIVATE, 0, NULL), 0);
+	/* Private pages are pinned by nobody. */
+	assert_int_equal(
+		conf_mmap(c, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, gmem, 0, &memory), 0);
+	assert_int_equal(conf_map(c, iommufd, ioas, memory, 8 * PAGE, IOVA), -EFAULT);
+	assert_int_equal(conf_map(c, iommufd, ioas, memory, 4 * PAGE, IOVA), 0);
+	/* Somebody else. */
+	assert_int_equal(pfnbuf_sim_gmem_pin(sim, gmem, 6 * PAGE + 5, true), 0);
+	assert_int_equal(gmem_set(gmem, 5 * PAGE, 3 * PAGE, PRIVATE, 0, &where), -EAGAIN);
+	assert_int_equal(where, 6 * PAGE);
+	assert_int_equal(pfnbuf_sim_gmem_pin(sim, gmem, 6 * PAGE, false), 0);
+	assert_int_equal(gmem_set(gmem, 5 * PAGE, 3 * PAGE, PRIVATE, 0, NULL), 0);
+	assert_int_equal(pfnbuf_sim_gmem_pin(sim, gmem, 8 * PAGE, true), -EINVAL);
+	assert_int_equal(pfnbuf_sim_gmem_pin(sim, vm, 0, true), -EBADF);
+	assert_no_alias();
+}
+
 #define TEST(name)	cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 #define CASE(name, way) cmocka_unit_test_prestate_setup_teardown(name, set_up, tear_down, WAY(way))
 #define WAY(way)	((void *)(uintptr_t)(way))
@@ -938,12 +1417,27 @@ int main(void)
 		CASE(alias_is_seen, 0),
 		CASE(alias_is_seen, 1),
 		CASE(alias_is_seen, 2),
-		CASE(alias_is_seen, 3),
 		TEST(alias_by_attribute),
 		TEST(dma_does_not_land),
 		TEST(reports),
 		TEST(own_report),
 		TEST(faults_of_the_tsm),
+		TEST(vdevice_op),
+		TEST(two_devices_one_viommu),
+		TEST(without_a_vm),
+		TEST(pre_fault_brings_it_in),
+		TEST(host_access_is_an_attack),
+		CASE(alias_with_a_mapping, true),
+		CASE(alias_with_a_mapping, false),
+		TEST(allocation_binds),
+		TEST(validated_memory),
+		CASE(validated_and_elsewhere, 0),
+		CASE(validated_and_elsewhere, 1),
+		CASE(validated_and_elsewhere, 2),
+		CASE(validated_and_elsewhere, 3),
+		TEST(gmem_attributes),
+		TEST(gmem_starts_private),
+		TEST(gmem_pages_are_held),
 	};
 
 	return cmocka_run_group_tests_name("proposed interfaces", tests, NULL, NULL);
