@@ -171,7 +171,7 @@ static const struct conf_case machine[] = {
 	{ "a cdev is a character device", "drivers/vfio/device_cdev.c:vfio_init_device_cdev",
 	  node_stat, DEV },
 	{ "sysfs vendor and device are those of configuration space",
-	  "drivers/pci/pci-sysfs.c:vendor_show", attributes, DEV },
+	  "drivers/pci/pci-sysfs.c:pci_config_attr", attributes, DEV },
 	{ "sysfs links: driver and IOMMU group", "drivers/base/dd.c:driver_sysfs_add", links, DEV },
 	{ "sysfs resource: where the BARs are", "drivers/pci/pci-sysfs.c:resource_show",
 	  resource_file, DEV },
