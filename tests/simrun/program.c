@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -224,8 +225,9 @@ static void check_dmabuf(int device)
 		 sizeof(struct vfio_region_dma_range)] = { 0 };
 	struct vfio_device_feature *feature = (void *)buf;
 	struct vfio_device_feature_dma_buf *get = (void *)feature->data;
+	struct epoll_event event = { .events = EPOLLIN, .data.fd = 4711 };
+	int epoll = epoll_create1(EPOLL_CLOEXEC), fd;
 	struct statfs fs;
-	int fd;
 
 	feature->argsz = sizeof(buf);
 	feature->flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF;
@@ -235,7 +237,10 @@ static void check_dmabuf(int device)
 	fd = ioctl(device, VFIO_DEVICE_FEATURE, buf);
 	CHECK(fd >= 0 && lseek(fd, 0, SEEK_END) == 4096);
 	CHECK(!fstatfs(fd, &fs) && fs.f_type == 0x444d4142);
-	CHECK(!close(fd));
+	CHECK(epoll >= 0 && !epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
+	CHECK(epoll_wait(epoll, &event, 1, 0) == 1 && event.data.fd == 4711);
+	FAILS(epoll_ctl(epoll, EPOLL_CTL_ADD, device, &event), EPERM);
+	CHECK(!close(fd) && epoll_wait(epoll, &event, 1, 0) == 0 && !close(epoll));
 }
 
 static void check_kvm(void)
