@@ -342,8 +342,62 @@ static void print_needs(unsigned needs)
 		}
 }
 
+/* Rules that were written down otherwise before Linux contradicted, and what is to be minded. */
+static const struct {
+	const char *rule, *note;
+} notes[] = {
+	{ "ATTACH as PASID 0 attaches the device, closing detaches it",
+	  "Expected was EINVAL, as for any PASID where the IOMMU has none. VFIO hands the number on, "
+	  "and to iommufd 0 (IOMMU_NO_PASID) is the device itself." },
+	{ "ATTACH of PASID -EINVAL replaces what is not there: EINVAL, or why it cannot be mapped",
+	  "Expected was ENOSPC, as for every PASID above INT_MAX. ida_exists() compares the number "
+	  "with what it is told of a negative one, -EINVAL, and takes it for there." },
+	{ "ATTACH as PASID 0 that cannot write pt_id back: EFAULT, and attached",
+	  "Expected was that a failed call changes nothing. What is undone is the plain attachment, "
+	  "whichever was made." },
+	{ "with a device: MAP_FILE at the end of the 64-bit range: EINVAL",
+	  "Expected was that the range is looked at like any other. Rounded up to pages its end is "
+	  "0, before its start." },
+	{ "low power with an eventfd: an access wakes the device, dma-bufs stay revoked",
+	  "The device falls asleep some time after the call. An access that comes sooner finds it "
+	  "awake, signals nothing and leaves it in low power; the simulated device sleeps at once." },
+};
+
+static const struct conf_case *find_rule(const char *rule, const struct conf_table **table,
+					 size_t *i)
+{
+	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
+		for (*i = 0; *i < tables[t]->n; (*i)++)
+			if (!strcmp(tables[t]->cases[*i].rule, rule)) {
+				*table = tables[t];
+				return &tables[t]->cases[*i];
+			}
+	return NULL;
+}
+
+/* A note on a rule that is not there any more does not get by unseen. */
+static int print_notes(void)
+{
+	printf("\n## Notes\n\n"
+	       "Rules that Linux contradicted when they were first written down, and what is to be\n"
+	       "minded with others.\n\n| Case | Rule | Note |\n| --- | --- | --- |\n");
+	for (size_t n = 0; n < sizeof(notes) / sizeof(notes[0]); n++) {
+		const struct conf_table *table;
+		char name[32];
+		size_t i;
+
+		if (!find_rule(notes[n].rule, &table, &i)) {
+			fprintf(stderr, "a note on no rule: %s\n", notes[n].rule);
+			return 1;
+		}
+		name_case(table, i, name, sizeof(name));
+		printf("| %s | %s | %s |\n", name, notes[n].rule, notes[n].note);
+	}
+	return 0;
+}
+
 /* The table of docs/conformance.md. */
-static void print_markdown(void)
+static int print_markdown(void)
 {
 	size_t total = 0;
 
@@ -372,6 +426,7 @@ static void print_markdown(void)
 			printf(" |\n");
 		}
 	}
+	return print_notes();
 }
 
 static int run_all(struct run *run, const char *kind, const char *const *named)
@@ -444,8 +499,7 @@ int main(int argc, char **argv)
 			list_cases();
 			return 0;
 		case 'm':
-			print_markdown();
-			return 0;
+			return print_markdown();
 		case 'o':
 			run.only = optarg;
 			break;
