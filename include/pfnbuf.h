@@ -2358,6 +2358,85 @@ PFNBUF_API void pfnbuf_window_get_info(struct pfnbuf_window *window,
 /** "live", ...; "?" for an unknown value. */
 PFNBUF_API const char *pfnbuf_window_state_name(enum pfnbuf_window_state state);
 
+/* ================================================================ conversion ================== */
+
+/**
+ * Convert ranges of a guest's memory, as it asks for it: by guest physical address, in all windows
+ * of RAM that the VM has. A range over holes, MMIO or nothing is nothing to do, which guests ask
+ * for legally. All of it is done or nothing: where a window fails, those before it are put back.
+ * Windows go in the order in which they were made. Where ranges overlap the later one counts.
+ *
+ * Returns 0 or 1 as pfnbuf_window_apply() does.
+ *
+ * Threads: it locks the windows that the ranges meet, and no others. While it runs no object of the
+ * context can be made or ended.
+ *
+ * -EINVAL  a range is misaligned, empty or wraps around, or is to be neither shared nor private
+ * -EOPNOTSUPP to be private, and there is shared memory in it without private memory behind it
+ * -ENOTRECOVERABLE  a window there is quarantined
+ * -ENOMEM
+ * and those of pfnbuf_window_apply()
+ */
+PFNBUF_API int pfnbuf_guest_convert(struct pfnbuf_vm *vm,
+				    const struct pfnbuf_conversion *conversions, size_t n);
+
+/** Why a vCPU left the guest; the numbers are those of struct kvm_run's exit_reason. */
+enum pfnbuf_exit_kind {
+	PFNBUF_EXIT_HYPERCALL = 3,     /**< KVM_EXIT_HYPERCALL */
+	PFNBUF_EXIT_MEMORY_FAULT = 39, /**< KVM_EXIT_MEMORY_FAULT: KVM_RUN failed with EFAULT */
+};
+
+/** An exit to be explained: what struct kvm_run says. */
+struct pfnbuf_exit {
+	enum pfnbuf_exit_kind kind;
+	uint64_t nr;	  /**< HYPERCALL: hypercall.nr */
+	uint64_t args[4]; /**< HYPERCALL: hypercall.args */
+	uint64_t flags;	  /**< MEMORY_FAULT: memory_fault.flags */
+	uint64_t gpa;	  /**< MEMORY_FAULT: memory_fault.gpa */
+	uint64_t length;  /**< MEMORY_FAULT: memory_fault.size */
+};
+
+enum pfnbuf_exit_action {
+	/** there is nothing to do: enter the guest again */
+	PFNBUF_EXIT_RESUME = 1,
+	/** call pfnbuf_guest_convert() with the conversion, then enter the guest again */
+	PFNBUF_EXIT_CONVERT,
+	/**
+	 * none of the library's memory is there, or its window is suspended: an access to a device,
+	 * or a mistake of the guest's
+	 */
+	PFNBUF_EXIT_NO_MEMORY,
+	PFNBUF_EXIT_NOT_OURS, /**< another hypercall */
+};
+
+/** What to do about an exit. */
+struct pfnbuf_exit_advice {
+	enum pfnbuf_exit_action action;
+	struct pfnbuf_conversion conversion; /**< CONVERT: in guest physical addresses */
+	/**
+	 * HYPERCALL: what to put into hypercall.ret, which the guest gets: 0 or a negative
+	 * KVM_E*. Where the conversion fails, put -EINVAL there instead
+	 */
+	uint64_t ret;
+	const char *reason; /**< static, in words */
+};
+
+/**
+ * Say what an exit asks for: a hypercall by which a guest converts memory (KVM_HC_MAP_GPA_RANGE; to
+ * get these, enable KVM_CAP_EXIT_HYPERCALL), or an access as private to what is shared, or the
+ * reverse. It changes nothing, and the vCPU stays the caller's. Of a fault for which KVM_RUN gives
+ * another errno than EFAULT it knows nothing: EHWPOISON is broken memory.
+ *
+ * -EINVAL  another kind of exit; a fault whose range is empty or wraps around
+ * Source: Documentation/virt/kvm/x86/hypercalls.rst, arch/x86/kvm/x86.c,
+ * include/linux/kvm_host.h:kvm_prepare_memory_fault_exit
+ */
+PFNBUF_API int pfnbuf_exit_explain(struct pfnbuf_vm *vm, const struct pfnbuf_exit *exit,
+				   struct pfnbuf_exit_advice *advice);
+
+/** "resume", "convert", "no-memory", "not-ours"; "?" for an unknown value. */
+PFNBUF_API const char *pfnbuf_exit_action_name(enum pfnbuf_exit_action action);
+
 #ifdef __cplusplus
 }
 #endif

@@ -3,8 +3,9 @@
  * What the rooms of the library say to each other. Beside kernel.h the only header they share; each
  * noun's struct stays in its own file.
  *
- * Locks, outermost first: topology (ctx), device, window, IOAS, VM, dispatch (ctx), queue (ctx). A
- * buffer has none: what of it changes is atomic. The log hook may run while an object's lock is
+ * Locks, outermost first: topology (ctx), device, window, IOAS, VM, dispatch (ctx), queue (ctx).
+ * Several windows are locked in the order of the context's list. A buffer has none: what of it
+ * changes is atomic. The log hook may run while an object's lock is
  * held, so it must not call the library on the same object.
  */
 #ifndef PFNBUF_PRIVATE_H
@@ -198,6 +199,7 @@ enum pfnbuf_ctx_list {
 	PFNBUF_LIST_DEVICES,
 	PFNBUF_LIST_IOASES,
 	PFNBUF_LIST_VMS,
+	PFNBUF_LIST_WINDOWS,
 	PFNBUF_NR_LISTS,
 };
 
@@ -512,5 +514,36 @@ bool pfnbuf_plan_get_stuck(const struct pfnbuf_plan *plan, struct pfnbuf_step *s
  * or to leave it. The plan forgets it.
  */
 struct pfnbuf_window_slot *pfnbuf_plan_take_slot(struct pfnbuf_plan *plan, size_t i, bool *enters);
+
+/* ---------------------------------------------------------------- window.c ------------------ */
+
+/* Whether it is RAM in this VM, and [gpa, gpa + length) meets it. Takes no lock: it may move. */
+bool pfnbuf_window_meets(struct pfnbuf_window *window, const struct pfnbuf_vm *vm, uint64_t gpa,
+			 uint64_t length);
+struct pfnbuf_window *pfnbuf_window_of_link(const struct pfnbuf_link *link);
+pthread_mutex_t *pfnbuf_window_lock(struct pfnbuf_window *window);
+
+/*
+ * With the window's lock held: plan conversions of guest physical addresses, as far as they meet the
+ * window; run the plan, or undo it; and then either undo what has run, or let it stand. Returns of
+ * try() and settle() are those of pfnbuf_window_apply(). *planp is NULL where nothing has to change.
+ */
+int pfnbuf_window_plan_conversions(struct pfnbuf_window *window,
+				   const struct pfnbuf_conversion *conversions, size_t n,
+				   struct pfnbuf_plan **planp);
+int pfnbuf_window_try(struct pfnbuf_window *window, struct pfnbuf_plan *plan);
+void pfnbuf_window_take_back(struct pfnbuf_window *window, struct pfnbuf_plan *plan);
+int pfnbuf_window_settle(struct pfnbuf_window *window, struct pfnbuf_plan *plan);
+
+/* What conversions of a part of guest memory would find there. */
+struct pfnbuf_window_view {
+	bool is_memory; /* some of it is no hole */
+	bool differs;	/* some of that is not as it shall be */
+	bool is_suspended;
+};
+
+/* Look at [gpa, gpa + length) as far as it meets the window. Takes its lock. */
+void pfnbuf_window_look(struct pfnbuf_window *window, const struct pfnbuf_conversion *conversion,
+			struct pfnbuf_window_view *view);
 
 #endif /* PFNBUF_PRIVATE_H */

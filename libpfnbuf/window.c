@@ -39,6 +39,7 @@ struct stretch {
 struct pfnbuf_window {
 	struct pfnbuf_plan_owner owner;
 	struct pfnbuf_revoke_hook hook;
+	struct pfnbuf_link link;
 	atomic_uint refs; /* plans hold one each */
 	struct pfnbuf_ctx *ctx;
 	struct pfnbuf_device *device; /* NULL: RAM */
@@ -60,7 +61,7 @@ struct pfnbuf_window {
 
 	pthread_mutex_t lock; /* what follows */
 	struct pfnbuf_layout *layout;
-	uint64_t gpa;
+	_Atomic uint64_t gpa; /* also read without the lock */
 	uint64_t iova;
 	uint64_t other_gpa; /* where a move that could not be undone may have left something */
 	uint64_t other_iova;
@@ -428,6 +429,7 @@ struct pfnbuf_window *pfnbuf_window_free(struct pfnbuf_window *w)
 {
 	if (!w)
 		return NULL;
+	pfnbuf_ctx_unlink(w->ctx, &w->link);
 	if (w->device)
 		pfnbuf_device_unhook(w->device, &w->hook);
 	end(w);
@@ -1290,6 +1292,104 @@ int pfnbuf_window_convert(struct pfnbuf_window *w, uint64_t offset, uint64_t len
 	return pfnbuf_window_convert_batch(w, &conversion, 1);
 }
 
+/* ---------------------------------------------------------------- as part of a guest -------- */
+
+struct pfnbuf_window *pfnbuf_window_of_link(const struct pfnbuf_link *link)
+{
+	return pfnbuf_container_of(link, struct pfnbuf_window, link);
+}
+
+pthread_mutex_t *pfnbuf_window_lock(struct pfnbuf_window *w)
+{
+	return pfnbuf_locked(&w->lock);
+}
+
+/* Of two ranges that do not wrap around. */
+static bool overlap(uint64_t a, uint64_t a_length, uint64_t b, uint64_t b_length)
+{
+	return b - a < a_length || a - b < b_length;
+}
+
+bool pfnbuf_window_meets(struct pfnbuf_window *w, const struct pfnbuf_vm *vm, uint64_t gpa,
+			 uint64_t length)
+{
+	return w->vm == vm && !w->device && overlap(w->gpa, w->length, gpa, length);
+}
+
+/* The part of a conversion of guest memory that is in the window, by its offset there. */
+static bool clip_conversion(const struct pfnbuf_window *w, const struct pfnbuf_conversion *c,
+			    struct pfnbuf_conversion *part)
+{
+	const uint64_t gpa = w->gpa, last = c->offset + c->length - 1;
+	const uint64_t from = c->offset > gpa ? c->offset : gpa;
+	const uint64_t to = min_u64(last, gpa + w->length - 1);
+
+	if (from > to)
+		return false;
+	*part = (struct pfnbuf_conversion){ from - gpa, to - from + 1, c->to };
+	return true;
+}
+
+int pfnbuf_window_plan_conversions(struct pfnbuf_window *w, const struct pfnbuf_conversion *list,
+				   size_t n, struct pfnbuf_plan **planp)
+{
+	cleanup_free struct pfnbuf_conversion *parts = calloc(n, sizeof(*parts));
+	cleanup_layout struct pfnbuf_layout *target = NULL;
+	size_t nr_parts = 0;
+	int r = check_usable(w, "pfnbuf_guest_convert");
+
+	if (!parts)
+		return no_memory(w, "pfnbuf_guest_convert");
+	for (size_t i = 0; i < n; i++)
+		nr_parts += clip_conversion(w, &list[i], &parts[nr_parts]);
+	if (r >= 0)
+		r = convert_layout(w, parts, nr_parts, &target);
+	if (r < 0)
+		return r;
+	*planp = NULL;
+	return pfnbuf_layout_equal(w->layout, target) ? 0 : plan_layout(w, target, planp);
+}
+
+int pfnbuf_window_try(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+{
+	return try_plan(w, plan);
+}
+
+void pfnbuf_window_take_back(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+{
+	struct pfnbuf_step stuck;
+
+	pfnbuf_plan_undo(plan, w->withdrawn);
+	if (pfnbuf_plan_get_stuck(plan, &stuck))
+		quarantine(w, plan, &stuck);
+}
+
+int pfnbuf_window_settle(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+{
+	return settle(w, plan);
+}
+
+void pfnbuf_window_look(struct pfnbuf_window *w, const struct pfnbuf_conversion *c,
+			struct pfnbuf_window_view *view)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+	struct pfnbuf_conversion part;
+	struct pfnbuf_run run;
+	uint64_t pos;
+
+	if (w->ended || !clip_conversion(w, c, &part))
+		return;
+	view->is_suspended |= w->suspended;
+	pos = part.offset;
+	while (pos < part.offset + part.length && !view->differs &&
+	       pfnbuf_layout_next(w->layout, &pos, &run, 1) > 0) {
+		if (run.vis == PFNBUF_HOLE)
+			continue;
+		view->is_memory = true;
+		view->differs = run.vis != part.to;
+	}
+}
+
 int pfnbuf_window_get_layout(struct pfnbuf_window *w, struct pfnbuf_layout **layoutp)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
@@ -1465,6 +1565,7 @@ static struct pfnbuf_window *allocate(struct pfnbuf_ctx *ctx, const struct pfnbu
 		.close = close_hook,
 	};
 	pfnbuf_list_init(&w->hook.link);
+	pfnbuf_list_init(&w->link);
 	w->refs = 1;
 	w->ctx = pfnbuf_ctx_ref(ctx);
 	w->vm = place->vm;
@@ -1666,6 +1767,7 @@ int pfnbuf_window_new_bar(struct pfnbuf_device *device, unsigned bar,
 		r = pfnbuf_device_hook(device, &w->hook);
 	if (r < 0)
 		return r;
+	pfnbuf_ctx_link(w->ctx, PFNBUF_LIST_WINDOWS, &w->link);
 	*windowp = w;
 	w = NULL;
 	return 0;
@@ -1833,6 +1935,7 @@ int pfnbuf_window_new_ram(struct pfnbuf_ctx *ctx, const struct pfnbuf_ram *ram,
 		r = open_memory(w, s);
 	if (r < 0)
 		return r;
+	pfnbuf_ctx_link(ctx, PFNBUF_LIST_WINDOWS, &w->link);
 	*windowp = w;
 	w = NULL;
 	return 0;

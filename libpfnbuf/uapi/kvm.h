@@ -415,6 +415,8 @@ UAPI_OFFSET(kvm_run, s.padding, 304);
 
 #define KVM_X86_QUIRK_SLOT_ZAP_ALL (1U << 7)
 
+#define KVM_ENOSYS 1000 /* what a hypercall returns that nobody knows, negative */
+
 /* The hypercall with which a guest asks for memory to become private or shared. */
 #define KVM_HC_MAP_GPA_RANGE	     12
 #define KVM_MAP_GPA_RANGE_PAGE_SZ_4K 0
