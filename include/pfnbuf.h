@@ -185,7 +185,7 @@ typedef void pfnbuf_log_fn(void *data, enum pfnbuf_log_level level, const char *
 enum pfnbuf_engine_kind {
 	PFNBUF_ENGINE_EPOLL,
 	/**
-	 * io_uring with multishot reads: Linux 6.7, and built with liburing. The kernel may
+	 * io_uring with multishot polls: Linux 6.0, and built with liburing. The kernel may
 	 * interrupt an epoll_wait(2) of a thread that bound a device, which then says EINTR without
 	 * a signal.
 	 */
@@ -213,7 +213,7 @@ struct pfnbuf_ctx_opts {
  *
  * -EINVAL  opts->size is smaller than any version knew, or the kernel's table lacks a call
  * -EMFILE, -ENFILE  no fd left for the engine or its eventfd
- * -EOPNOTSUPP  opts->engine is not built in, or this kernel's io_uring has no multishot read
+ * -EOPNOTSUPP  opts->engine is not built in, or this kernel has no io_uring of Linux 6.0
  * -EPERM   opts->engine is PFNBUF_ENGINE_URING, and the system forbids io_uring
  */
 PFNBUF_API int pfnbuf_ctx_new(struct pfnbuf_ctx **ctxp, const struct pfnbuf_ctx_opts *opts);
@@ -2146,8 +2146,10 @@ struct pfnbuf_ram {
 
 /**
  * Make a window of a BAR, or of @part of it (NULL: all). It is a hole from end to end: nothing is
- * placed. The BAR is exported as one dma-buf for each stretch that can be mapped, and mapped once
- * for each where a VM is given.
+ * placed. It is mapped once for each stretch that can be mapped where a VM is given, and exported as
+ * one dma-buf for each where an IOAS is; as one for all of them where the kernel imports dma-bufs of
+ * several ranges, which the first window of several stretches in a context tries with a scratch
+ * IOAS (Linux 7.3 does not: drivers/vfio/pci/vfio_pci_dmabuf.c:vfio_pci_dma_buf_iommufd_map).
  *
  * -EINVAL     not bound, no such BAR or an I/O port BAR; @part, an address or a flag is wrong;
  *             neither VM nor IOAS; a granule
@@ -2156,7 +2158,7 @@ struct pfnbuf_ram {
  *             drivers/vfio/pci/vfio_pci_dmabuf.c:validate_dmabuf_input)
  * -ERANGE     from its address on the window would wrap around
  * -ENODEV     the device is closed
- * and those of pfnbuf_device_export() and pfnbuf_device_bar_map()
+ * and those of pfnbuf_device_export(), pfnbuf_device_bar_map() and pfnbuf_buf_verify()
  */
 PFNBUF_API int pfnbuf_window_new_bar(struct pfnbuf_device *device, unsigned bar,
 				     const struct pfnbuf_range *part,

@@ -33,6 +33,7 @@ struct pfnbuf_ctx {
 	pthread_mutex_t queue;	    /* what follows */
 	struct pfnbuf_watch queued; /* an eventfd, signalled for events that no watch announced */
 	bool is_signalled;
+	bool is_held;		     /* signalled for events that a watch announced */
 	struct pfnbuf_event *events; /* a ring of max_events */
 	uint32_t max_events;
 	uint32_t first;
@@ -76,7 +77,8 @@ static int open_queue(struct pfnbuf_ctx *ctx)
 
 	if (r < 0)
 		return pfnbuf_failed(r, "eventfd", "context", NULL);
-	ctx->queued = (struct pfnbuf_watch){ .fd = r, .ready = events_are_queued };
+	ctx->queued =
+		(struct pfnbuf_watch){ .fd = r, .is_queue = true, .ready = events_are_queued };
 	r = ctx->engine->ops->add(ctx->engine, &ctx->queued);
 	if (r < 0)
 		k_close(ctx->kernel, ctx->queued.fd);
@@ -322,9 +324,9 @@ void pfnbuf_ctx_unwatch(struct pfnbuf_ctx *ctx, struct pfnbuf_watch *watch)
 /* ---------------------------------------------------------------- events -------------------- */
 
 /*
- * The context's fd is readable while events are queued: those that a watch announced are kept
- * readable by that watch, for the others the queue's own eventfd is signalled. Both fall silent
- * when the queue has been emptied.
+ * The context's fd is readable while events are queued: where the engine holds, what a watch
+ * announced keeps it so; for the others the queue's own eventfd is signalled. Both fall silent when
+ * the queue has been emptied.
  */
 static void signal_queued(struct pfnbuf_ctx *ctx)
 {
@@ -335,10 +337,11 @@ static void signal_queued(struct pfnbuf_ctx *ctx)
 			k_write(ctx->kernel, ctx->queued.fd, &one, sizeof(one)) == sizeof(one);
 }
 
-static bool is_empty(struct pfnbuf_ctx *ctx)
+static bool is_empty(struct pfnbuf_ctx *ctx, bool *held_readable)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->queue);
 
+	*held_readable = ctx->is_held;
 	return !ctx->nr_events;
 }
 
@@ -348,6 +351,7 @@ static void signal_rest(struct pfnbuf_ctx *ctx)
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->queue);
 
 	ctx->is_signalled = false;
+	ctx->is_held = false;
 	if (ctx->nr_events)
 		signal_queued(ctx);
 }
@@ -355,9 +359,11 @@ static void signal_rest(struct pfnbuf_ctx *ctx)
 /* With the dispatch lock held. */
 static void fall_silent(struct pfnbuf_ctx *ctx)
 {
-	if (!is_empty(ctx))
+	bool is_held;
+
+	if (!is_empty(ctx, &is_held))
 		return;
-	ctx->engine->ops->drained(ctx->engine);
+	ctx->engine->ops->drained(ctx->engine, is_held);
 	signal_rest(ctx);
 }
 
@@ -410,8 +416,10 @@ void pfnbuf_ctx_push_event(struct pfnbuf_ctx *ctx, const struct pfnbuf_event *ev
 	}
 	copy.seq = ++ctx->seq;
 	keep_event(ctx, &copy);
-	if (!announced)
-		signal_queued(ctx);
+	if (announced && ctx->engine->holds)
+		return;
+	ctx->is_held |= announced;
+	signal_queued(ctx);
 }
 
 /* Takes the oldest event; *last says whether it was the last. */

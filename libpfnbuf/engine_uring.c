@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The wait engine over io_uring: one multishot read for each eventfd, so that a signal arrives as a
- * completion with the eventfd read already, and a wake-up costs no system call at all.
+ * The wait engine over io_uring: one multishot poll for each eventfd, so that a signal arrives as a
+ * completion and a wake-up costs no system call at all. The eventfds are not read: each signal wakes
+ * the poll, and a counter that only grows has room for 2^64 of them.
  *
  * Completions that were announced are left in the ring until they are digested: they keep the
  * ring's fd readable. The ring is the one thing in the library that does not go through the door;
- * the fds it reads are real whatever kernel stands behind it.
+ * the fds it polls are real whatever kernel stands behind it.
+ *
+ * No IORING_SETUP_COOP_TASKRUN: the thread that armed a poll may be in a guest for long, and has to
+ * be interrupted for others to hear of the signal. No IORING_SETUP_DEFER_TASKRUN, which is for rings
+ * of one thread only: any thread may call.
  */
 #include "private.h"
 
 #ifdef PFNBUF_HAVE_URING
 #include <liburing.h>
+#include <poll.h>
 
-#define SQ_ENTRIES   16
-#define NR_BUFFERS   64 /* a power of two, and no more than there are completions */
-#define BUFFER_GROUP 0
-
-/* From include/uapi/linux/io_uring.h; liburing learned it after the version that Debian 12 has. */
-#define READ_MULTISHOT 49
+#define SQ_ENTRIES 16
+#define CQ_ENTRIES 512
 
 /* Tells a cancellation's own completion from those of watches. */
 #define CANCELLATION 0
@@ -25,8 +27,7 @@
 struct uring {
 	struct pfnbuf_engine engine;
 	struct io_uring ring;
-	struct io_uring_buf_ring *buffers;
-	uint64_t counts[NR_BUFFERS]; /* what the buffers are: eventfd counters */
+	struct pfnbuf_link unarmed; /* watches to be armed at the next dispatch */
 	unsigned announced; /* completions at the head of the ring that wait to be digested */
 };
 
@@ -51,76 +52,79 @@ static int arm(struct uring *u, struct pfnbuf_watch *watch)
 
 	if (!sqe)
 		return -EBUSY;
-	io_uring_prep_rw(READ_MULTISHOT, sqe, watch->fd, NULL, 0, 0);
-	sqe->flags |= IOSQE_BUFFER_SELECT;
-	sqe->buf_group = BUFFER_GROUP;
+	io_uring_prep_poll_multishot(sqe, watch->fd, POLLIN);
 	io_uring_sqe_set_data(sqe, watch);
 	return submit(u);
 }
 
 static int uring_add(struct pfnbuf_engine *engine, struct pfnbuf_watch *watch)
 {
-	int r = arm(uring_of(engine), watch);
+	int r;
 
+	watch->heard = 0;
+	r = arm(uring_of(engine), watch);
 	if (r < 0)
 		return pfnbuf_failed(r, "io_uring_submit", "context", NULL);
 	pfnbuf_list_init(&watch->link);
 	return 0;
 }
 
-static void give_back_buffer(struct uring *u, const struct io_uring_cqe *cqe)
+/*
+ * Polls a watch anew whose poll has ended, as it does when the thread that armed it ends. What was
+ * signalled meanwhile the counter knows; starting from 0 it is not said twice.
+ */
+static int rearm(struct uring *u, struct pfnbuf_watch *watch)
 {
-	unsigned id = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
+	uint64_t count = 0;
 
-	if (!(cqe->flags & IORING_CQE_F_BUFFER))
-		return;
-	io_uring_buf_ring_add(u->buffers, &u->counts[id], sizeof(u->counts[id]), (unsigned short)id,
-			      NR_BUFFERS - 1, 0);
-	io_uring_buf_ring_advance(u->buffers, 1);
+	if (k_read(u->engine.kernel, watch->fd, &count, sizeof(count)) < 0)
+		count = 0;
+	if (count > watch->heard)
+		watch->ready(watch);
+	watch->heard = 0;
+	return arm(u, watch);
 }
 
-/*
- * A read ends by itself when the buffers ran out, or at the first signal after the thread that
- * armed it ended; the signal is then still to be read. Where arming it anew fails it is tried again
- * at the next dispatch: such watches wait in the engine's list.
- */
-static void rearm_if_ended(struct uring *u, struct io_uring_cqe *cqe)
+/* Where it fails it is tried again at the next dispatch: such watches wait in a list. */
+static void rearm_or_wait(struct uring *u, struct pfnbuf_watch *watch)
 {
-	struct pfnbuf_watch *watch = io_uring_cqe_get_data(cqe);
-
-	if (!watch || (cqe->flags & IORING_CQE_F_MORE))
-		return;
-	cqe->flags |= IORING_CQE_F_MORE;
-	if (arm(u, watch) < 0)
-		pfnbuf_list_add_tail(&u->engine.signalled, &watch->link);
+	if (rearm(u, watch) < 0)
+		pfnbuf_list_add_tail(&u->unarmed, &watch->link);
 }
 
 static void rearm_waiting(struct uring *u)
 {
-	while (!pfnbuf_list_is_empty(&u->engine.signalled)) {
+	while (!pfnbuf_list_is_empty(&u->unarmed)) {
 		struct pfnbuf_watch *watch =
-			pfnbuf_container_of(u->engine.signalled.next, struct pfnbuf_watch, link);
+			pfnbuf_container_of(u->unarmed.next, struct pfnbuf_watch, link);
 
-		if (arm(u, watch) < 0)
+		if (rearm(u, watch) < 0)
 			return;
 		pfnbuf_list_del(&watch->link);
 	}
 }
 
-static void digest(struct uring *u, struct io_uring_cqe *cqe)
-{
-	give_back_buffer(u, cqe);
-	rearm_if_ended(u, cqe);
-	io_uring_cqe_seen(&u->ring, cqe);
-}
-
-static void uring_drained(struct pfnbuf_engine *engine)
+static void uring_drained(struct pfnbuf_engine *engine, bool signalled)
 {
 	struct uring *u = uring_of(engine);
-	struct io_uring_cqe *cqe;
 
-	for (; u->announced && !io_uring_peek_cqe(&u->ring, &cqe); u->announced--)
-		digest(u, cqe);
+	(void)signalled;
+	io_uring_cq_advance(&u->ring, u->announced);
+	u->announced = 0;
+}
+
+static void announce(struct uring *u, const struct io_uring_cqe *cqe)
+{
+	struct pfnbuf_watch *watch = io_uring_cqe_get_data(cqe);
+
+	if (!watch)
+		return;
+	if (cqe->res > 0) {
+		watch->heard++;
+		watch->ready(watch);
+	}
+	if (!(cqe->flags & IORING_CQE_F_MORE))
+		rearm_or_wait(u, watch);
 }
 
 static int uring_dispatch(struct pfnbuf_engine *engine)
@@ -138,16 +142,10 @@ static int uring_dispatch(struct pfnbuf_engine *engine)
 		io_uring_get_events(&u->ring);
 	io_uring_for_each_cqe(&u->ring, head, cqe)
 	{
-		struct pfnbuf_watch *watch = io_uring_cqe_get_data(cqe);
-
 		if (at++ < u->announced)
 			continue;
 		u->announced++;
-		if (watch && cqe->res > 0)
-			watch->ready(watch);
-		/* Without a buffer it would end again at once; digesting gives some back. */
-		if (cqe->res != -ENOBUFS)
-			rearm_if_ended(u, cqe);
+		announce(u, cqe);
 	}
 	return 0;
 }
@@ -165,20 +163,7 @@ static void forget(struct uring *u, const struct pfnbuf_watch *watch)
 	}
 }
 
-/* Whether the last completion of the watch's read is in the ring. */
-static bool has_ended(struct uring *u, const struct pfnbuf_watch *watch)
-{
-	struct io_uring_cqe *cqe;
-	unsigned head;
-
-	io_uring_for_each_cqe(&u->ring, head, cqe)
-	{
-		if (io_uring_cqe_get_data(cqe) == watch && !(cqe->flags & IORING_CQE_F_MORE))
-			return true;
-	}
-	return false;
-}
-
+/* Where its poll has ended, and its last completion waits to be digested, there is none: ENOENT. */
 static void cancel(struct uring *u, struct pfnbuf_watch *watch)
 {
 	struct io_uring_sync_cancel_reg arg = {
@@ -187,8 +172,7 @@ static void cancel(struct uring *u, struct pfnbuf_watch *watch)
 		.timeout = { .tv_sec = -1, .tv_nsec = -1 },
 	};
 
-	if (!has_ended(u, watch))
-		io_uring_register_sync_cancel(&u->ring, &arg);
+	io_uring_register_sync_cancel(&u->ring, &arg);
 }
 
 static void uring_del(struct pfnbuf_engine *engine, struct pfnbuf_watch *watch)
@@ -205,44 +189,21 @@ static void uring_free(struct pfnbuf_engine *engine)
 {
 	struct uring *u = uring_of(engine);
 
-	io_uring_unregister_buf_ring(&u->ring, BUFFER_GROUP);
 	io_uring_queue_exit(&u->ring);
-	free(u->buffers);
 	free(u);
 }
 
-/* The ring of buffers that reads pick from: page-aligned memory that both sides see. */
-static int register_buffers(struct uring *u)
+/* Linux 6.0 has it, and all else that is used here. */
+static int check_sync_cancel(struct uring *u)
 {
-	const size_t size = NR_BUFFERS * sizeof(struct io_uring_buf);
-	struct io_uring_buf_reg arg = { .ring_entries = NR_BUFFERS, .bgid = BUFFER_GROUP };
-	void *memory;
-	int r;
+	struct io_uring_sync_cancel_reg nothing = {
+		.addr = (uintptr_t)u,
+		.fd = -1,
+		.timeout = { .tv_sec = -1, .tv_nsec = -1 },
+	};
+	int r = io_uring_register_sync_cancel(&u->ring, &nothing);
 
-	if (posix_memalign(&memory, (size_t)pfnbuf_page_size(), size))
-		return -ENOMEM;
-	memset(memory, 0, size);
-	arg.ring_addr = (uintptr_t)memory;
-	r = io_uring_register_buf_ring(&u->ring, &arg, 0);
-	if (r < 0) {
-		free(memory);
-		return r;
-	}
-	u->buffers = memory;
-	for (unsigned i = 0; i < NR_BUFFERS; i++)
-		io_uring_buf_ring_add(u->buffers, &u->counts[i], sizeof(u->counts[i]),
-				      (unsigned short)i, NR_BUFFERS - 1, (int)i);
-	io_uring_buf_ring_advance(u->buffers, NR_BUFFERS);
-	return 0;
-}
-
-static bool has_multishot_read(struct uring *u)
-{
-	struct io_uring_probe *probe = io_uring_get_probe_ring(&u->ring);
-	bool has = probe && io_uring_opcode_supported(probe, READ_MULTISHOT);
-
-	io_uring_free_probe(probe);
-	return has;
+	return r == -ENOENT ? 0 : r == -EINVAL ? -EOPNOTSUPP : r;
 }
 
 static int refuse(int r)
@@ -250,10 +211,10 @@ static int refuse(int r)
 	if (r == -ENOSYS)
 		return pfnbuf_refused(-EOPNOTSUPP, "io_uring_setup", "context", NULL,
 				      "use PFNBUF_ENGINE_EPOLL", "this kernel has no io_uring");
-	return pfnbuf_refused(
-		r, "io_uring_setup", "context", NULL, "use PFNBUF_ENGINE_EPOLL",
-		r == -EOPNOTSUPP ? "this kernel's io_uring has no multishot read (Linux 6.7 has)"
-				 : "this kernel does not let the process have an io_uring");
+	return pfnbuf_refused(r, "io_uring_setup", "context", NULL, "use PFNBUF_ENGINE_EPOLL",
+			      r == -EOPNOTSUPP
+				      ? "this kernel's io_uring is older than that of Linux 6.0"
+				      : "this kernel does not let the process have an io_uring");
 }
 
 int pfnbuf_engine_new_uring(const struct pfnbuf_kernel *kernel, struct pfnbuf_engine **enginep)
@@ -265,21 +226,30 @@ int pfnbuf_engine_new_uring(const struct pfnbuf_kernel *kernel, struct pfnbuf_en
 		.drained = uring_drained,
 		.free = uring_free,
 	};
+	struct io_uring_params params = {
+		.flags = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE,
+		.cq_entries = CQ_ENTRIES,
+	};
 	cleanup_free struct uring *u = calloc(1, sizeof(*u));
 	int r;
 
 	if (!u)
 		return pfnbuf_failed(-ENOMEM, "io_uring_setup", "context", NULL);
-	r = io_uring_queue_init(SQ_ENTRIES, &u->ring, IORING_SETUP_CLAMP);
+	r = io_uring_queue_init_params(SQ_ENTRIES, &u->ring, &params);
 	if (r < 0)
 		return refuse(r);
-	r = has_multishot_read(u) ? register_buffers(u) : -EOPNOTSUPP;
+	r = check_sync_cancel(u);
 	if (r < 0) {
 		io_uring_queue_exit(&u->ring);
 		return refuse(r);
 	}
-	u->engine = (struct pfnbuf_engine){ .ops = &ops, .kernel = kernel, .fd = u->ring.ring_fd };
-	pfnbuf_list_init(&u->engine.signalled);
+	u->engine = (struct pfnbuf_engine){
+		.ops = &ops,
+		.kernel = kernel,
+		.fd = u->ring.ring_fd,
+		.holds = true,
+	};
+	pfnbuf_list_init(&u->unarmed);
 	*enginep = &u->engine;
 	u = NULL;
 	return 0;

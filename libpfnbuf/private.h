@@ -158,14 +158,17 @@ bool pfnbuf_pci_write_matters(const struct pfnbuf_pci *pci, uint64_t offset, siz
  */
 
 /*
- * An eventfd in an engine. The engine says once that it was signalled and then leaves it so,
- * unread, until pfnbuf_engine_drained(): as long as what it announced is not digested the engine's
- * fd stays readable, at no cost in system calls.
+ * An eventfd in an engine, which says once that it was signalled, and is the engine's to read. What
+ * it announced keeps the engine's fd readable until pfnbuf_engine_ops.drained() where the engine
+ * holds; else the queue's own eventfd has to.
  */
 struct pfnbuf_watch {
-	int fd; /* -1: not watched */
+	int fd;	       /* -1: not watched */
+	bool is_queue; /* the context's own, which announces nothing */
 	void (*ready)(struct pfnbuf_watch *watch);
-	struct pfnbuf_link link; /* in the engine's list from its signal to drained(); else empty */
+	/* What follows is the engine's. */
+	struct pfnbuf_link link;
+	uint64_t heard; /* completions since its counter was 0 */
 };
 
 struct pfnbuf_engine;
@@ -176,8 +179,11 @@ struct pfnbuf_engine_ops {
 	void (*del)(struct pfnbuf_engine *engine, struct pfnbuf_watch *watch);
 	/* Call ready() of each watch that was signalled since; never blocks. */
 	int (*dispatch)(struct pfnbuf_engine *engine);
-	/* What was announced is digested: fall silent until the next signal. */
-	void (*drained)(struct pfnbuf_engine *engine);
+	/*
+	 * What was announced is digested: fall silent until the next signal. @signalled: the queue's
+	 * eventfd was.
+	 */
+	void (*drained)(struct pfnbuf_engine *engine, bool signalled);
 	void (*free)(struct pfnbuf_engine *engine);
 };
 
@@ -185,12 +191,11 @@ struct pfnbuf_engine {
 	const struct pfnbuf_engine_ops *ops;
 	const struct pfnbuf_kernel *kernel;
 	int fd;
-	struct pfnbuf_link
-		signalled; /* watches that were said to be; uring: that wait to be armed */
+	bool holds;
 };
 
 int pfnbuf_engine_new_epoll(const struct pfnbuf_kernel *kernel, struct pfnbuf_engine **enginep);
-/* -EOPNOTSUPP: not built in, or this kernel's io_uring has no multishot read. */
+/* -EOPNOTSUPP: not built in, or this kernel has no io_uring of Linux 6.0. */
 int pfnbuf_engine_new_uring(const struct pfnbuf_kernel *kernel, struct pfnbuf_engine **enginep);
 
 /* ---------------------------------------------------------------- ctx.c --------------------- */

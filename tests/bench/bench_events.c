@@ -1,9 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What waiting costs, a line for each figure: "events.<figure> <value>". Events a second through a
- * context, over those of a bare loop of epoll_wait(2) and read(2) on the same eventfds. Both loops wait
- * in an epoll set of their own, as a monitor does; signalling is part of both.
+ * What waiting costs: events a second through a context over those of a bare loop of epoll_wait(2)
+ * and read(2) on the same eventfds. Both loops wait in an epoll set of their own, as a monitor does.
+ *
+ * The load is a burst, one signal on each source, from a thread on another processor, as interrupts
+ * come from elsewhere while a monitor waits. The figures are by the processor time of the thread that
+ * waits: it is what a monitor has less of for other things, and what else the machine does is not in
+ * it. Those that end in _with_signals count the processor time of the signalling thread, too, into
+ * which part of the work moves. On _one_cpu the two threads share a processor, so that the first
+ * signal of a burst wakes the one that waits before there is a second.
  */
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -11,10 +20,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench_events.h"
 #include "libpfnbuf/private.h"
 
-#define MAX_SOURCES 16
-#define WAKEUPS	    2000
+#define MAX_SOURCES 64
+#define EVENTS	    4000 /* a round */
 #define ROUNDS	    31
 
 struct source {
@@ -22,12 +32,38 @@ struct source {
 	struct pfnbuf_ctx *ctx;
 };
 
+struct load {
+	const char *name;
+	unsigned n;   /* sources */
+	unsigned cpu; /* of the thread that signals; the other is on 0 */
+};
+
 struct bench {
 	struct source sources[MAX_SOURCES];
 	unsigned n;
 	int set;		/* the monitor's own */
 	struct pfnbuf_ctx *ctx; /* NULL: the bare loop */
+	pthread_t signaller;
+	sem_t burst;
+	bool ends;
 };
+
+/* The processors of this process, in turn; the thread keeps to the one that it gets. */
+static void settle(pthread_t thread, unsigned nth)
+{
+	static cpu_set_t all;
+	cpu_set_t one;
+	unsigned cpu = 0;
+
+	if (!CPU_COUNT(&all))
+		sched_getaffinity(0, sizeof(all), &all);
+	nth %= (unsigned)CPU_COUNT(&all);
+	while (!CPU_ISSET(cpu, &all) || nth--)
+		cpu++;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	pthread_setaffinity_np(thread, sizeof(one), &one);
+}
 
 static void must(int r)
 {
@@ -52,10 +88,23 @@ static void add(struct bench *b, int fd, void *what)
 	must(epoll_ctl(b->set, EPOLL_CTL_ADD, fd, &event));
 }
 
-static void bench_open(struct bench *b, struct pfnbuf_ctx *ctx, unsigned n)
+static void *signal_bursts(void *arg)
 {
-	*b = (struct bench){ .n = n, .ctx = ctx, .set = epoll_create1(EPOLL_CLOEXEC) };
-	for (unsigned i = 0; i < n; i++) {
+	struct bench *b = arg;
+
+	for (;;) {
+		sem_wait(&b->burst);
+		if (b->ends)
+			return NULL;
+		for (unsigned i = 0; i < b->n; i++)
+			eventfd_write(b->sources[i].watch.fd, 1);
+	}
+}
+
+static void bench_open(struct bench *b, struct pfnbuf_ctx *ctx, const struct load *load)
+{
+	*b = (struct bench){ .n = load->n, .ctx = ctx, .set = epoll_create1(EPOLL_CLOEXEC) };
+	for (unsigned i = 0; i < b->n; i++) {
 		struct source *s = &b->sources[i];
 
 		s->ctx = ctx;
@@ -68,10 +117,16 @@ static void bench_open(struct bench *b, struct pfnbuf_ctx *ctx, unsigned n)
 	}
 	if (ctx)
 		add(b, pfnbuf_ctx_get_fd(ctx), ctx);
+	sem_init(&b->burst, 0, 0);
+	pthread_create(&b->signaller, NULL, signal_bursts, b);
+	settle(b->signaller, load->cpu);
 }
 
 static void bench_close(struct bench *b)
 {
+	b->ends = true;
+	sem_post(&b->burst);
+	pthread_join(b->signaller, NULL);
 	for (unsigned i = 0; i < b->n; i++) {
 		if (b->ctx)
 			pfnbuf_ctx_unwatch(b->ctx, &b->sources[i].watch);
@@ -108,30 +163,40 @@ static void wake_up_once(struct bench *b)
 {
 	struct epoll_event events[MAX_SOURCES];
 
-	for (unsigned i = 0; i < b->n; i++)
-		eventfd_write(b->sources[i].watch.fd, 1);
+	sem_post(&b->burst);
 	for (unsigned taken = 0; taken < b->n;) {
 		int ready = epoll_wait(b->set, events, MAX_SOURCES, -1);
 
+		/* io_uring interrupts the thread that it has work for. */
+		if (ready < 0)
+			continue;
 		taken += b->ctx ? take_events(b->ctx) : take_bare(events, ready);
 	}
 }
 
-static double seconds(void)
+/* Processor time of the thread that waits, and of both. */
+struct cost {
+	double thread;
+	double process;
+};
+
+static double seconds(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static double run(struct bench *b)
+static struct cost run(struct bench *b)
 {
-	double start = seconds();
+	const double thread = seconds(CLOCK_THREAD_CPUTIME_ID);
+	const double process = seconds(CLOCK_PROCESS_CPUTIME_ID);
 
-	for (unsigned i = 0; i < WAKEUPS; i++)
+	for (unsigned i = 0; i < EVENTS / b->n; i++)
 		wake_up_once(b);
-	return seconds() - start;
+	return (struct cost){ seconds(CLOCK_THREAD_CPUTIME_ID) - thread,
+			      seconds(CLOCK_PROCESS_CPUTIME_ID) - process };
 }
 
 static int ascending(const void *a, const void *b)
@@ -141,43 +206,61 @@ static int ascending(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-/* Rounds take turns, so that what else the machine does meets both; the median counts. */
-static double compare(struct bench *bare, struct bench *ours)
+static double median(double *values)
 {
-	double ratios[ROUNDS];
-
-	for (unsigned i = 0; i < ROUNDS; i++) {
-		double t = run(bare);
-
-		ratios[i] = t / run(ours);
-	}
-	qsort(ratios, ROUNDS, sizeof(*ratios), ascending);
-	return ratios[ROUNDS / 2];
+	qsort(values, ROUNDS, sizeof(*values), ascending);
+	return values[ROUNDS / 2];
 }
 
-static void measure(const char *name, enum pfnbuf_engine_kind engine, unsigned n)
+/* Rounds take turns, so that what else the machine does meets both; the median counts. */
+static struct cost compare(struct bench *bare, struct bench *ours)
+{
+	double thread[ROUNDS], process[ROUNDS];
+
+	run(bare);
+	run(ours);
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		const struct cost a = run(bare), b = run(ours);
+
+		thread[i] = a.thread / b.thread;
+		process[i] = a.process / b.process;
+	}
+	return (struct cost){ median(thread), median(process) };
+}
+
+static void measure(const char *name, const struct load *load, enum pfnbuf_engine_kind engine)
 {
 	const struct pfnbuf_ctx_opts opts = { .size = sizeof(opts), .engine = engine };
 	struct bench bare, ours;
 	struct pfnbuf_ctx *ctx;
+	struct cost ratio;
 
 	if (pfnbuf_ctx_new(&ctx, &opts) < 0) {
-		printf("# events.%s: %s\n", name, pfnbuf_last_error());
+		fprintf(stderr, "events by %s: left out: %s\n", name, pfnbuf_last_error());
 		return;
 	}
-	bench_open(&bare, NULL, n);
-	bench_open(&ours, ctx, n);
-	printf("events.%s %.3f\n", name, compare(&bare, &ours));
+	bench_open(&bare, NULL, load);
+	bench_open(&ours, ctx, load);
+	ratio = compare(&bare, &ours);
+	printf("window.%s_events_over_loop%s %.3f\n", name, load->name, ratio.thread);
+	printf("window.%s_events_over_loop%s_with_signals %.3f\n", name, load->name, ratio.process);
 	bench_close(&ours);
 	bench_close(&bare);
 	pfnbuf_ctx_free(ctx);
 }
 
-int main(void)
+void bench_events(void)
 {
-	measure("epoll_over_loop", PFNBUF_ENGINE_EPOLL, MAX_SOURCES);
-	measure("uring_over_loop", PFNBUF_ENGINE_URING, MAX_SOURCES);
-	measure("epoll_over_loop_1_source", PFNBUF_ENGINE_EPOLL, 1);
-	measure("uring_over_loop_1_source", PFNBUF_ENGINE_URING, 1);
-	return 0;
+	static const struct load loads[] = {
+		{ "", 16, 1 },
+		{ "_64_sources", 64, 1 },
+		{ "_1_source", 1, 1 },
+		{ "_one_cpu", 16, 0 },
+	};
+
+	settle(pthread_self(), 0);
+	for (size_t i = 0; i < sizeof(loads) / sizeof(*loads); i++) {
+		measure("epoll", &loads[i], PFNBUF_ENGINE_EPOLL);
+		measure("uring", &loads[i], PFNBUF_ENGINE_URING);
+	}
 }

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "bench_events.h"
 #include "libpfnbuf/uapi/iommufd.h"
 #include "libpfnbuf/uapi/kvm.h"
 
@@ -403,5 +404,6 @@ int main(void)
 	bench_planning("plan_5000_pages_ms", true, PAGE);
 	bench_memory();
 	bench_kvm();
+	bench_events();
 	return 0;
 }

@@ -289,6 +289,11 @@ void fixture_bind(struct pfnbuf_device *device)
 	mock_done();
 }
 
+void fixture_expect_silence(void)
+{
+	mock_expect_one(.kind = MOCK_READ, .fd = QUEUE_FD, .length = 8, .out = &one, .result = 8);
+}
+
 void fixture_pop_all(struct pfnbuf_ctx *ctx)
 {
 	struct pfnbuf_event event;

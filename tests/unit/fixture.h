@@ -51,6 +51,8 @@ void fixture_expect_close(bool bound, bool detach);
 void fixture_expect_memory(bool on);
 /* An event enters the empty queue; and the queue is emptied, which makes no call. */
 void fixture_expect_event(void);
+/* Of the event that is the last to be popped. */
+void fixture_expect_silence(void);
 void fixture_pop_all(struct pfnbuf_ctx *ctx);
 /* Close a bound device whose events are all taken. */
 void fixture_close(struct pfnbuf_ctx *ctx, struct pfnbuf_device *device);
