@@ -396,8 +396,11 @@ PFNBUF_API int pfnbuf_sim_dump(struct pfnbuf_sim *sim, char **textp);
  * same by address, or by file where both the slot's memory and the area come from one and it was
  * mapped through the table.
  *
- * Mistakes that come to the same are recorded, too: DMA to private memory, which does not land; and
- * unbinding, closing or revoking a device while memory of it is private in its guest.
+ * Mistakes that come to the same are recorded, too: DMA to private memory, which does not land;
+ * closing or revoking a bound device while memory of it is private in its guest. With
+ * PFNBUF_SIM_VFIO_TSM memory that the guest has used may not leave its private tables (slot,
+ * attribute) before the device is unbound; with PFNBUF_SIM_VDEVICE_OP private slots must have gone
+ * before it is; with PFNBUF_SIM_VDEVICE_BINDS what was validated goes with the bind.
  *
  * The first violation is kept. Returns 0, or 1 and a description in *what (may be NULL), owned by
  * @sim.

@@ -112,7 +112,7 @@ static void delete_slot(struct pfnbuf_sim *sim, struct sim_vm *vm, unsigned as_i
 	sim_vec_remove(&vm->by_gpa[as_id], sim_slot_index(&vm->by_gpa[as_id], slot->gpa), 1);
 	vm->by_id[as_id][slot->id] = NULL;
 	vm->nr_pages -= slot->size / sim_page_size();
-	sim_mmio_free_slot(sim, slot);
+	sim_mmio_free_slot(sim, vm, slot);
 	free(slot->dirty);
 	free(slot);
 }
@@ -243,7 +243,7 @@ static int create_slot(struct pfnbuf_sim *sim, struct sim_vm *vm,
 	if (!ret)
 		ret = install_slot(vm, as_id, slot);
 	if (ret) {
-		sim_mmio_free_slot(sim, slot);
+		sim_mmio_free_slot(sim, vm, slot);
 		free(slot->dirty);
 		free(slot);
 		return ret;

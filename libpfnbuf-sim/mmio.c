@@ -68,22 +68,28 @@ int sim_mmio_init_slot(struct sim_slot *slot, struct sim_dmabuf *dmabuf)
 	return 0;
 }
 
-void sim_mmio_free_slot(struct pfnbuf_sim *sim, struct sim_slot *slot)
+static bool has_entry(const struct sim_slot *slot, uint64_t gpa)
 {
-	struct sim_dmabuf *dmabuf = slot->dmabuf;
+	uint64_t page = (gpa - slot->gpa) / sim_page_size();
 
-	if (!dmabuf)
+	return slot->entries[page / 64] >> page % 64 & 1;
+}
+
+/* TDX Connect: what is in the guest's private tables stays there for as long as it is bound. */
+static void check_leaving(const struct sim_slot *slot, const struct sim_vm *vm, uint64_t gpa,
+			  uint64_t end)
+{
+	const struct sim_dmabuf *dmabuf = slot->dmabuf;
+	struct pfnbuf_sim *sim = dmabuf->bytes->sim;
+
+	if (!(sim->proposed & PFNBUF_SIM_VFIO_TSM) || !sim_tdi_serves(dmabuf->bytes, vm))
 		return;
-	for (size_t i = 0; i < dmabuf->slots.n; i++)
-		if (dmabuf->slots.v[i] == slot) {
-			sim_vec_remove(&dmabuf->slots, i, 1);
-			break;
-		}
-	free(slot->entries);
-	slot->entries = NULL;
-	slot->dmabuf = NULL;
-	sim->nr_mmio--;
-	sim_file_unref(sim, dmabuf->file);
+	end = MIN(end, slot->gpa + slot->size);
+	for (uint64_t at = MAX(gpa, slot->gpa); at < end; at += sim_page_size())
+		if (has_entry(slot, at))
+			sim_violated(sim,
+				     "0x%llx leaves its guest's private tables while %s is bound",
+				     (unsigned long long)at, dmabuf->bytes->bdf);
 }
 
 static void set_entries(struct sim_slot *slot, uint64_t gpa, uint64_t end, bool present)
@@ -98,11 +104,23 @@ static void set_entries(struct sim_slot *slot, uint64_t gpa, uint64_t end, bool 
 			slot->entries[page / 64] &= ~(1ULL << page % 64);
 }
 
-static bool has_entry(const struct sim_slot *slot, uint64_t gpa)
+void sim_mmio_free_slot(struct pfnbuf_sim *sim, const struct sim_vm *vm, struct sim_slot *slot)
 {
-	uint64_t page = (gpa - slot->gpa) / sim_page_size();
+	struct sim_dmabuf *dmabuf = slot->dmabuf;
 
-	return slot->entries[page / 64] >> page % 64 & 1;
+	if (!dmabuf)
+		return;
+	check_leaving(slot, vm, slot->gpa, slot->gpa + slot->size);
+	for (size_t i = 0; i < dmabuf->slots.n; i++)
+		if (dmabuf->slots.v[i] == slot) {
+			sim_vec_remove(&dmabuf->slots, i, 1);
+			break;
+		}
+	free(slot->entries);
+	slot->entries = NULL;
+	slot->dmabuf = NULL;
+	sim->nr_mmio--;
+	sim_file_unref(sim, dmabuf->file);
 }
 
 void sim_mmio_zap(struct sim_vm *vm, uint64_t gpa, uint64_t end)
@@ -114,8 +132,10 @@ void sim_mmio_zap(struct sim_vm *vm, uint64_t gpa, uint64_t end)
 
 		if (slot->gpa >= end)
 			return;
-		if (slot->dmabuf)
-			set_entries(slot, gpa, end, false);
+		if (!slot->dmabuf)
+			continue;
+		check_leaving(slot, vm, gpa, end);
+		set_entries(slot, gpa, end, false);
 	}
 }
 

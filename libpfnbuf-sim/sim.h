@@ -717,7 +717,7 @@ bool sim_vm_has_private(const struct sim_vm *vm);
 int sim_mmio_find_dmabuf(struct pfnbuf_sim *sim, int fd, uint64_t size,
 			 struct sim_dmabuf **dmabufp);
 int sim_mmio_init_slot(struct sim_slot *slot, struct sim_dmabuf *dmabuf);
-void sim_mmio_free_slot(struct pfnbuf_sim *sim, struct sim_slot *slot);
+void sim_mmio_free_slot(struct pfnbuf_sim *sim, const struct sim_vm *vm, struct sim_slot *slot);
 /* An access to a slot on a dma-buf, within one run of attributes. */
 int sim_mmio_slot_access(struct pfnbuf_sim *sim, const struct sim_vm *vm, struct sim_slot *slot,
 			 uint64_t gpa, bool as_private, uint8_t *data, size_t length, bool write);

@@ -296,7 +296,10 @@ static void unbind(struct sim_vdev *vdev)
 	sim_file_unref(vdev->sim, vm->file);
 }
 
-/* What was validated for a realm's guest goes with the bind; private slots must have gone before. */
+/*
+ * TDX wants its private tables left alone until the device is unbound; elsewhere private slots must
+ * have gone before. What was validated for a realm's guest goes with the bind.
+ */
 int sim_tdi_unbind(struct sim_vdev *vdev)
 {
 	if (!vdev->tdi.vm)
@@ -304,7 +307,8 @@ int sim_tdi_unbind(struct sim_vdev *vdev)
 	if (strike(&vdev->tdi, PFNBUF_SIM_TDI_UNBIND_FAILS))
 		return -EIO;
 	sim_mmio_invalidate(vdev->tdi.vm, vdev);
-	check_standing(vdev, "unbind");
+	if (!(vdev->sim->proposed & PFNBUF_SIM_VFIO_TSM))
+		check_standing(vdev, "unbind");
 	unbind(vdev);
 	return 0;
 }

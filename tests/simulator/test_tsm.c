@@ -558,7 +558,8 @@ static void unbound_memory_is_not_private(void **state)
 	assert_int_equal(guest_byte(g.vm, GPA + PAGE, false), 0);
 }
 
-static void unbind_under_private_slots(void **state)
+/* Unbound first, then taken away: the guest has nothing in between. */
+static void slots_outlive_the_bind(void **state)
 {
 	struct guest g;
 
@@ -568,8 +569,35 @@ static void unbind_under_private_slots(void **state)
 	g = guest_with_vdevice(IOMMU_VIOMMU_TYPE_DEFAULT);
 	assert_int_equal(vfio_bind(&g), 0);
 	make_private(&g);
-	assert_no_alias();
+	assert_int_equal(guest_byte(g.vm, GPA, true), 0);
 	assert_int_equal(vfio_unbind(&g), 0);
+	assert_int_equal(guest_byte(g.vm, GPA, true), -EIO);
+	assert_int_equal(vfio_bind(&g), -EBUSY);
+	assert_int_equal(delete_region(g.vm, 0), 0);
+	assert_no_alias();
+}
+
+/* The other way around it is a mistake, once the guest has been there. */
+static void slots_go_before_the_bind(void **state)
+{
+	unsigned how = (unsigned)(uintptr_t)*state;
+	struct guest g;
+
+	use_profile("tdx-rfc2");
+	connect_tsm();
+	g = guest_with_vdevice(IOMMU_VIOMMU_TYPE_DEFAULT);
+	assert_int_equal(vfio_bind(&g), 0);
+	make_private(&g);
+	assert_int_equal(delete_region(g.vm, 0), 0);
+	assert_no_alias();
+	make_private(&g);
+	assert_int_equal(guest_byte(g.vm, GPA + PAGE, true), 0);
+	assert_int_equal(conf_attributes(c, g.vm, GPA, PAGE, 0), 0);
+	assert_no_alias();
+	if (how)
+		assert_int_equal(conf_attributes(c, g.vm, GPA, 2 * PAGE, 0), 0);
+	else
+		assert_int_equal(delete_region(g.vm, 0), 0);
 	assert_true(aliased());
 }
 
@@ -1035,6 +1063,20 @@ static void pre_fault_brings_it_in(void **state)
 	assert_true(aliased());
 }
 
+static void unbind_under_private_slots(void **state)
+{
+	bool gone = (bool)(uintptr_t)*state;
+	struct guest g = tsm5_guest();
+
+	assert_int_equal(tsm_op(&g, IOMMU_VDEVICE_TSM_BIND), 0);
+	make_private(&g);
+	if (gone)
+		assert_int_equal(delete_region(g.vm, 0), 0);
+	assert_no_alias();
+	assert_int_equal(tsm_op(&g, IOMMU_VDEVICE_TSM_UNBIND), 0);
+	assert_int_equal(aliased(), !gone);
+}
+
 static void host_access_is_an_attack(void **state)
 {
 	struct guest g = tsm5_guest();
@@ -1405,7 +1447,9 @@ int main(void)
 		TEST(bind_takes_a_vm),
 		TEST(private_slots),
 		TEST(unbound_memory_is_not_private),
-		TEST(unbind_under_private_slots),
+		TEST(slots_outlive_the_bind),
+		CASE(slots_go_before_the_bind, 0),
+		CASE(slots_go_before_the_bind, 1),
 		TEST(revoked_while_bound),
 		CASE(revoked_while_private, 0),
 		CASE(revoked_while_private, 1),
@@ -1426,6 +1470,8 @@ int main(void)
 		TEST(two_devices_one_viommu),
 		TEST(without_a_vm),
 		TEST(pre_fault_brings_it_in),
+		CASE(unbind_under_private_slots, false),
+		CASE(unbind_under_private_slots, true),
 		TEST(host_access_is_an_attack),
 		CASE(alias_with_a_mapping, true),
 		CASE(alias_with_a_mapping, false),
