@@ -1249,15 +1249,24 @@ static struct area *next_restorable(const struct pfnbuf_ioas *ioas, struct area 
 	return a;
 }
 
-/* The last of the restorable areas that follow each other from @a on. */
-static struct area *end_of_dead(const struct pfnbuf_ioas *ioas, struct area *a, uint64_t last,
+/* Restorable areas that follow each other. */
+struct dead_run {
+	struct area *first;
+	struct area *end; /* the last of them */
+	size_t present;	  /* those that the kernel still has, dead */
+};
+
+static struct dead_run dead_run(const struct pfnbuf_ioas *ioas, struct area *first, uint64_t last,
 				const struct pfnbuf_device *device)
 {
-	struct area *next;
+	struct dead_run run = { .first = first };
 
-	while ((next = up_to(area_after(ioas, a), last)) && is_restorable(next, device))
-		a = next;
-	return a;
+	for (struct area *a = first; a && is_restorable(a, device);
+	     a = up_to(area_after(ioas, a), last)) {
+		run.end = a;
+		run.present += !a->absent;
+	}
+	return run;
 }
 
 static int clear_area(struct pfnbuf_ioas *ioas, struct area *a)
@@ -1274,33 +1283,14 @@ static int clear_area(struct pfnbuf_ioas *ioas, struct area *a)
 }
 
 /* What lies between two areas of an IOAS of ours is nobody's: one call unmaps them all. */
-static bool clear_at_once(struct pfnbuf_ioas *ioas, struct area *first, struct area *end)
+static bool clear_at_once(struct pfnbuf_ioas *ioas, const struct dead_run *run)
 {
-	const struct pfnbuf_range range = { first->node.key, last_of(end) - first->node.key + 1 };
+	const uint64_t iova = run->first->node.key;
 	uint64_t bytes;
-	size_t present;
 
-	if (!ioas->owned || first == end)
+	if (!ioas->owned || run->first == run->end)
 		return false;
-	count_areas(ioas, &range, &present);
-	return !present || unmap_call(ioas, range.offset, range.length, &bytes) >= 0;
-}
-
-static int clear_areas(struct pfnbuf_ioas *ioas, struct area *first, struct area *end)
-{
-	const bool cleared = clear_at_once(ioas, first, end);
-
-	for (struct area *a = first; a; a = up_to(area_after(ioas, a), end->node.key)) {
-		int r = 0;
-
-		if (cleared)
-			set_absent(ioas, a, true);
-		else
-			r = clear_area(ioas, a);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	return !run->present || unmap_call(ioas, iova, last_of(run->end) - iova + 1, &bytes) >= 0;
 }
 
 static int import_area(struct pfnbuf_ioas *ioas, struct area *a)
@@ -1323,15 +1313,26 @@ static int import_area(struct pfnbuf_ioas *ioas, struct area *a)
 	return 0;
 }
 
-static int import_areas(struct pfnbuf_ioas *ioas, struct area *first, const struct area *end)
+/*
+ * In one walk: each area is unmapped before it is mapped, all at once or one by one. Where a failure
+ * ends it those that were unmapped and not mapped are absent.
+ */
+static int restore_run(struct pfnbuf_ioas *ioas, const struct dead_run *run)
 {
-	for (struct area *a = first; a; a = up_to(area_after(ioas, a), end->node.key)) {
-		int r = import_area(ioas, a);
+	const bool cleared = clear_at_once(ioas, run);
+	int r = 0;
 
-		if (r < 0)
-			return r;
+	for (struct area *a = run->first; a; a = up_to(area_after(ioas, a), run->end->node.key)) {
+		if (cleared)
+			set_absent(ioas, a, true);
+		else if (r >= 0)
+			r = clear_area(ioas, a);
+		if (r >= 0)
+			r = import_area(ioas, a);
+		if (r < 0 && !cleared)
+			break;
 	}
-	return 0;
+	return r;
 }
 
 int pfnbuf_ioas_restore(struct pfnbuf_ioas *ioas, const struct pfnbuf_device *device,
@@ -1341,14 +1342,12 @@ int pfnbuf_ioas_restore(struct pfnbuf_ioas *ioas, const struct pfnbuf_device *de
 	struct area *a = area_of(pfnbuf_tree_ceil(&ioas->areas, first));
 
 	while ((a = next_restorable(ioas, a, last, device))) {
-		struct area *end = end_of_dead(ioas, a, last, device);
-		int r = clear_areas(ioas, a, end);
+		const struct dead_run run = dead_run(ioas, a, last, device);
+		int r = restore_run(ioas, &run);
 
-		if (r >= 0)
-			r = import_areas(ioas, a, end);
 		if (r < 0)
 			return r;
-		a = area_after(ioas, end);
+		a = area_after(ioas, run.end);
 	}
 	return 0;
 }

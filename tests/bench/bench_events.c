@@ -24,7 +24,8 @@
 #include "libpfnbuf/private.h"
 
 #define MAX_SOURCES 64
-#define EVENTS	    4000 /* a round */
+#define EVENTS	    4000 /* a round, … */
+#define WAKEUPS	    250	 /* … or so many bursts, where that is fewer */
 #define ROUNDS	    31
 
 struct source {
@@ -193,7 +194,7 @@ static struct cost run(struct bench *b)
 	const double thread = seconds(CLOCK_THREAD_CPUTIME_ID);
 	const double process = seconds(CLOCK_PROCESS_CPUTIME_ID);
 
-	for (unsigned i = 0; i < EVENTS / b->n; i++)
+	for (unsigned i = 0; i < WAKEUPS && i < EVENTS / b->n; i++)
 		wake_up_once(b);
 	return (struct cost){ seconds(CLOCK_THREAD_CPUTIME_ID) - thread,
 			      seconds(CLOCK_PROCESS_CPUTIME_ID) - process };
