@@ -76,7 +76,7 @@ int edu_identify(const struct edu *edu)
 }
 
 /* The engine starts a transfer a tenth of a second after the command. */
-static int wait_idle(const struct edu *edu)
+int edu_wait(const struct edu *edu)
 {
 	const struct timespec pause = { .tv_nsec = 2000000 };
 
@@ -93,8 +93,8 @@ static int wait_idle(const struct edu *edu)
 	return -ETIMEDOUT;
 }
 
-static int transfer(const struct edu *edu, uint64_t source, uint64_t target, size_t length,
-		    uint64_t direction)
+static int begin(const struct edu *edu, uint64_t source, uint64_t target, size_t length,
+		 uint64_t direction)
 {
 	const struct {
 		unsigned reg;
@@ -112,7 +112,7 @@ static int transfer(const struct edu *edu, uint64_t source, uint64_t target, siz
 		if (ret)
 			return ret;
 	}
-	return wait_idle(edu);
+	return 0;
 }
 
 /* QEMU ends the whole machine on a transfer beyond the buffer, and cuts an IOVA beyond the mask. */
@@ -123,16 +123,26 @@ static int reachable(uint64_t iova, size_t length)
 
 int edu_load(const struct edu *edu, uint64_t iova, size_t length)
 {
+	int ret;
+
 	if (!reachable(iova, length))
 		return -EINVAL;
-	return transfer(edu, iova, BUFFER_ADDRESS, length, 0);
+	ret = begin(edu, iova, BUFFER_ADDRESS, length, 0);
+	return ret ? ret : edu_wait(edu);
+}
+
+int edu_begin_store(const struct edu *edu, uint64_t iova, size_t length)
+{
+	if (!reachable(iova, length))
+		return -EINVAL;
+	return begin(edu, BUFFER_ADDRESS, iova, length, DMA_STORE);
 }
 
 int edu_store(const struct edu *edu, uint64_t iova, size_t length)
 {
-	if (!reachable(iova, length))
-		return -EINVAL;
-	return transfer(edu, BUFFER_ADDRESS, iova, length, DMA_STORE);
+	int ret = edu_begin_store(edu, iova, length);
+
+	return ret ? ret : edu_wait(edu);
 }
 
 int edu_copy(const struct edu *edu, uint64_t from, uint64_t to, size_t length)

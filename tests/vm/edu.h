@@ -36,4 +36,8 @@ int edu_load(const struct edu *edu, uint64_t iova, size_t length);
 int edu_store(const struct edu *edu, uint64_t iova, size_t length);
 int edu_copy(const struct edu *edu, uint64_t from, uint64_t to, size_t length);
 
+/* Start a store, which reaches memory about a tenth of a second later; and wait for its end. */
+int edu_begin_store(const struct edu *edu, uint64_t iova, size_t length);
+int edu_wait(const struct edu *edu);
+
 #endif

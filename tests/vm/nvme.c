@@ -137,3 +137,8 @@ int nvme_fetch(struct nvme *nvme, uint64_t iova, uint64_t *value)
 		*value = *(volatile uint64_t *)(nvme->memory + RESULT) & TIMESTAMP_BITS;
 	return ret;
 }
+
+int nvme_store(struct nvme *nvme, uint64_t iova)
+{
+	return submit(nvme, OPCODE_GET_FEATURES, iova);
+}

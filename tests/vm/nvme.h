@@ -28,4 +28,10 @@ void nvme_stop(struct nvme *nvme);
 /* The 48 bits at an IOVA, the lowest 16 of them as if zero: 0, -ETIMEDOUT, or -EIO if it was refused. */
 int nvme_fetch(struct nvme *nvme, uint64_t iova, uint64_t *value);
 
+/*
+ * Put what was fetched last at an IOVA, the lowest 16 bits of it undefined, and 16 undefined bits above: 0,
+ * or -ETIMEDOUT. One that the IOMMU refuses has no effect, and QEMU's does not notice.
+ */
+int nvme_store(struct nvme *nvme, uint64_t iova);
+
 #endif

@@ -76,17 +76,20 @@ programs()	# [NAME...]
 	done
 }
 
-# What the scripts above use.
+# What the programs above use.
 companions()
 {
-	[ ! -x "$build/tools/pfnbufctl/pfnbufctl-static" ] ||
-		echo "/bin/pfnbufctl=$build/tools/pfnbufctl/pfnbufctl-static"
-	[ ! -x "$build/tests/vm/window_history_linux" ] ||
-		echo "/bin/window_history_linux=$build/tests/vm/window_history_linux"
-	[ ! -x "$build/tests/differential/differential" ] ||
-		echo "/bin/differential=$build/tests/differential/differential"
-	[ ! -x "$build/tests/conformance/conformance" ] ||
-		echo "/bin/conformance=$build/tests/conformance/conformance"
+	while read -r dest file; do
+		[ ! -x "$build/$file" ] || echo "$dest=$build/$file"
+	done <<-END
+		/bin/pfnbufctl tools/pfnbufctl/pfnbufctl-static
+		/bin/window_history_linux tests/vm/window_history_linux
+		/bin/differential tests/differential/differential
+		/bin/conformance tests/conformance/conformance
+		/lib/nested-guest tests/vm/nested-guest
+		/bin/minivmm examples/minivmm
+		/lib/minivmm-guest examples/minivmm-guest
+	END
 	for file in "$here"/../../examples/*.pfn; do
 		[ ! -f "$file" ] || echo "/examples/$(basename "$file")=$file"
 	done
