@@ -15,6 +15,12 @@ _pfnbufctl_verbs()	# COMMAND [WORD]
 	done
 }
 
+# The names of the profiles that are installed.
+_pfnbufctl_profiles()	# COMMAND
+{
+	"$1" profile list 2>/dev/null | sed -n 's/^  \([^ :]*\)  *[^ ].*/\1/p'
+}
+
 _pfnbufctl()
 {
 	local command=${COMP_WORDS[0]} word=${COMP_WORDS[COMP_CWORD]} previous='' i
@@ -30,6 +36,12 @@ _pfnbufctl()
 	-c | --command | -D | --define)
 		return
 		;;
+	--profile)
+		# A name that is installed, or a file.
+		mapfile -t COMPREPLY < <(compgen -W "$(_pfnbufctl_profiles "$command")" -- "$word"
+			compgen -f -- "$word")
+		return
+		;;
 	esac
 	case $word in
 	--sim=*)
@@ -37,7 +49,7 @@ _pfnbufctl()
 		return
 		;;
 	-*)
-		mapfile -t COMPREPLY < <(compgen -W '--file --command --interactive --define --sim --dry-run --hold
+		mapfile -t COMPREPLY < <(compgen -W '--file --command --interactive --define --sim --profile --dry-run --hold
 			--trace --json --quiet --version --help' -- "$word")
 		return
 		;;
@@ -45,7 +57,7 @@ _pfnbufctl()
 	# The words before this one that are no options.
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-f | --file | -c | --command | -D | --define) ((i++)) ;;
+		-f | --file | -c | --command | -D | --define | --profile) ((i++)) ;;
 		-*) ;;
 		*) plain+=("${COMP_WORDS[i]}") ;;
 		esac

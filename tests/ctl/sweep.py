@@ -20,6 +20,13 @@ memfd ram 4M
 guest-memfd hidden v 4M
 slot s v ram 0x0+1M gpa=0x0
 attributes v 0x0+64K private
+memfd two 1M
+guest-memfd beneath v 1M
+ram-window low two private=beneath vm=v gpa=0x10000000 ioas=old iova=0x10000000
+set-layout low
+convert low 0x40000+64K to=private
+bar-window win b 2 0x100000+64K vm=v gpa=0x20000000 ioas=old iova=0x20000000
+set-range win 0x0+8K shared
 """
 STEPS = """\
 begin
@@ -35,6 +42,14 @@ slot t v ram 0x100000+1M gpa=0x100000 private=hidden
 move s 0x4000000
 log s on
 attributes v 0x8000+64K private
+convert low 0x0+64K 0x48000+4K to=private
+convert v 0x10040000+16K to=shared
+set-range low 0x80000+4K hole
+set-layout win
+move low 0x18000000 iova=0x18000000
+suspend win
+ram-window fresh more vm=v gpa=0x30000000 ioas=io iova=0x30000000
+set-layout fresh
 decode b off
 busmaster a off
 detach a
@@ -43,7 +58,7 @@ map p io slice
 commit
 """
 # More calls than the transaction makes.
-ENOUGH = 150
+ENOUGH = 220
 
 
 def run(stdin):

@@ -114,9 +114,12 @@ int verb_import(struct run *run, const struct statement *st)
 
 int verb_verify(struct run *run, const struct statement *st)
 {
-	struct object *object = object_of(run, st, "BUF");
-	int answer = object ? pfnbuf_buf_verify(object->buf) : -ENOENT;
+	struct object *object = object_of(run, st, "NAME");
+	int answer;
 
+	if (object && object->kind == KIND_WINDOW)
+		return verify_window(run, object);
+	answer = object ? pfnbuf_buf_verify(object->buf) : -ENOENT;
 	if (answer < 0)
 		return answer;
 	json_bool(&run->output->fields, "importable", answer);

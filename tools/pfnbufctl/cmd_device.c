@@ -238,10 +238,14 @@ static size_t dead_areas(struct run *run)
 
 int verb_restore(struct run *run, const struct statement *st)
 {
-	struct object *device = object_of(run, st, "DEVICE");
+	struct object *object = object_of(run, st, "NAME");
 	size_t before = dead_areas(run), n;
-	int err = device ? pfnbuf_device_restore(device->device) : -ENOENT;
+	int err;
 
+	if (!object)
+		return -ENOENT;
+	err = object->kind == KIND_WINDOW ? pfnbuf_window_restore(object->window)
+					  : pfnbuf_device_restore(object->device);
 	if (err)
 		return err;
 	n = before - dead_areas(run);

@@ -59,12 +59,18 @@ int verb_sleep(struct run *run, const struct statement *st)
 
 static void put_event(struct run *run, size_t i)
 {
-	const struct pfnbuf_event *event = &run->events[i];
+	const struct pfnbuf_event *event = &run->events[i].event;
 	struct text *json = &run->output->fields;
 
 	json_string(json, "event", pfnbuf_event_type_name(event->type));
 	json_number(json, "sequence", event->seq);
-	json_string(json, "device", run->event_device[i]);
+	json_string(json, "device", run->events[i].device);
+	if (*run->events[i].window)
+		json_string(json, "window", run->events[i].window);
+	if (event->range.length) {
+		json_number(json, "offset", event->range.offset);
+		json_number(json, "length", event->range.length);
+	}
 	json_string(json, "cause", pfnbuf_cause_name(event->cause));
 	json_number(json, "generation", event->generation);
 	if (event->type == PFNBUF_EVENT_LOST)
@@ -73,14 +79,20 @@ static void put_event(struct run *run, size_t i)
 
 static void event_words(const struct run *run, size_t i, struct text *to)
 {
-	const struct pfnbuf_event *event = &run->events[i];
+	const struct pfnbuf_event *event = &run->events[i].event;
+	char words[64];
 
 	text_add(to, "%s", pfnbuf_event_type_name(event->type));
 	if (event->type == PFNBUF_EVENT_LOST) {
 		text_add(to, ": %" PRIu64 " events", event->count);
 		return;
 	}
-	text_add(to, " %s, generation %" PRIu64, run->event_device[i], event->generation);
+	if (*run->events[i].window)
+		text_add(to, " window %s", run->events[i].window);
+	if (event->range.length)
+		text_add(to, " %s", range_words(event->range.offset, event->range.length, words));
+	if (*run->events[i].device)
+		text_add(to, " %s, generation %" PRIu64, run->events[i].device, event->generation);
 	if (event->cause != PFNBUF_CAUSE_NONE)
 		text_add(to, " (%s)", pfnbuf_cause_name(event->cause));
 }
@@ -89,17 +101,17 @@ static void drop_event(struct run *run, size_t i)
 {
 	run->nevents--;
 	memmove(run->events + i, run->events + i + 1, (run->nevents - i) * sizeof(*run->events));
-	memmove(run->event_device + i, run->event_device + i + 1,
-		(run->nevents - i) * sizeof(*run->event_device));
 }
 
-static bool take_event(struct run *run, const char *type, const char *device)
+static bool take_event(struct run *run, const char *type, const struct value *device,
+		       const struct value *window)
 {
 	struct text words = { NULL, 0, 0, false };
 
 	for (size_t i = 0; i < run->nevents; i++) {
-		if (strcmp(pfnbuf_event_type_name(run->events[i].type), type) ||
-		    (device && strcmp(run->event_device[i], device)))
+		if (strcmp(pfnbuf_event_type_name(run->events[i].event.type), type) ||
+		    (device && strcmp(run->events[i].device, device->text)) ||
+		    (window && strcmp(run->events[i].window, window->text)))
 			continue;
 		event_words(run, i, &words);
 		say(run->output, "%s", text_get(&words));
@@ -115,11 +127,12 @@ int verb_wait(struct run *run, const struct statement *st)
 {
 	const struct value *event = statement_get(st, "EVENT");
 	const struct value *device = statement_get(st, "device");
+	const struct value *window = statement_get(st, "window");
 	uint64_t timeout = number_or(st, "timeout", 5000000000u);
 	uint64_t end = now_ns() + timeout;
 	struct pollfd pollfd = { .fd = pfnbuf_ctx_get_fd(run->ctx), .events = POLLIN };
 
-	if (device && !object_at(run, device))
+	if ((device && !object_at(run, device)) || (window && !object_at(run, window)))
 		return -ENOENT;
 	for (;;) {
 		uint64_t now = now_ns();
@@ -127,13 +140,14 @@ int verb_wait(struct run *run, const struct statement *st)
 
 		if (err)
 			return err;
-		if (take_event(run, event->text, device ? device->text : NULL))
+		if (take_event(run, event->text, device, window))
 			return 0;
 		if (*run->stop)
 			return fail(run, -EINTR, "stopped by a signal");
 		if (now >= end)
-			return fail(run, -ETIMEDOUT, "no %s event%s%s within %" PRIu64 " ms",
+			return fail(run, -ETIMEDOUT, "no %s event%s%s%s%s within %" PRIu64 " ms",
 				    event->text, device ? " of " : "", device ? device->text : "",
+				    window ? " of " : "", window ? window->text : "",
 				    timeout / 1000000);
 		/* Rounded up, so that the last wait is not a busy one. */
 		poll(&pollfd, 1, (int)((end - now + 999999) / 1000000));
@@ -154,7 +168,7 @@ int verb_events(struct run *run, const struct statement *st)
 		struct text words = { NULL, 0, 0, false };
 
 		event_words(run, i, &words);
-		say_more(run->output, "      %" PRIu64 " %s\n", run->events[i].seq,
+		say_more(run->output, "      %" PRIu64 " %s\n", run->events[i].event.seq,
 			 text_get(&words));
 		text_clear(&words);
 		json_open(json, NULL, '{');
@@ -291,6 +305,26 @@ static size_t count_slots(struct pfnbuf_vm *vm)
 	return n;
 }
 
+static void expect_window(struct comparison *c, struct object *object)
+{
+	struct pfnbuf_window_info info;
+	uint64_t bytes[PFNBUF_VIS_COUNT];
+
+	pfnbuf_window_get_info(object->window, &info);
+	window_count(object, bytes);
+	compare_word(c, "state", pfnbuf_window_state_name(info.state));
+	compare_number(c, "generation", info.generation);
+	compare_number(c, "length", info.length);
+	compare_number(c, "areas", info.areas);
+	compare_number(c, "dead-areas", info.dead_areas);
+	compare_number(c, "iova", info.iova);
+	compare_number(c, "slots", info.slots);
+	compare_number(c, "gpa", info.gpa);
+	compare_number(c, "shared", bytes[PFNBUF_SHARED]);
+	compare_number(c, "private", bytes[PFNBUF_PRIVATE]);
+	compare_number(c, "hole", bytes[PFNBUF_HOLE]);
+}
+
 static int expect_object(struct comparison *c, struct object *object)
 {
 	size_t areas, dead;
@@ -314,6 +348,9 @@ static int expect_object(struct comparison *c, struct object *object)
 		return 0;
 	case KIND_MEMORY:
 		compare_number(c, "length", object->length);
+		return 0;
+	case KIND_WINDOW:
+		expect_window(c, object);
 		return 0;
 	default:
 		compare_word(c, "state", pfnbuf_state_name(pfnbuf_buf_get_state(object->buf)));

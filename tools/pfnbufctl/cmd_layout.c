@@ -194,6 +194,29 @@ static int set_read(struct set *set, const char *path)
 	return err;
 }
 
+int layout_read(const char *path, const char *name, struct pfnbuf_layout **layoutp)
+{
+	struct set set = { .list = NULL };
+	const struct entry *entry = NULL;
+	int err = set_read(&set, path);
+
+	if (!err && name)
+		entry = set_find(&set, name);
+	else if (!err && set.n == 1)
+		entry = &set.list[0];
+	if (!err && !entry) {
+		if (name)
+			complain("%s: no layout is called %s", path, name);
+		else
+			complain("%s: has %zu layouts: say which one", path, set.n);
+		err = -EINVAL;
+	}
+	if (!err)
+		err = pfnbuf_layout_copy(entry->layout, layoutp);
+	set_clear(&set);
+	return err;
+}
+
 /* ---- output --------------------------------------------------------------------------------- */
 
 static int put(const char *path, struct text *text)

@@ -219,6 +219,7 @@ int verb_sim_set(struct run *run, const struct statement *st)
 	const struct value *iommufd = statement_get(st, "iommufd");
 	const struct value *kvm = statement_get(st, "kvm");
 	const struct value *memlock = statement_get(st, "memlock");
+	const struct value *tsm = statement_get(st, "tsm");
 
 	if (iommufd)
 		pfnbuf_sim_set_iommufd(run->sim, iommufd->number);
@@ -226,6 +227,8 @@ int verb_sim_set(struct run *run, const struct statement *st)
 		pfnbuf_sim_set_kvm(run->sim, kvm->number);
 	if (memlock)
 		pfnbuf_sim_set_memlock(run->sim, memlock->number);
+	if (tsm)
+		pfnbuf_sim_set_tsm(run->sim, tsm->number);
 	return 0;
 }
 

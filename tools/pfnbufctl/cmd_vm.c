@@ -97,11 +97,13 @@ int verb_slot(struct run *run, const struct statement *st)
 
 int verb_move(struct run *run, const struct statement *st)
 {
-	struct object *slot = object_of(run, st, "SLOT");
+	struct object *slot = object_of(run, st, "NAME");
 	struct object *vm = slot ? object_by_index(run, slot->parent) : NULL;
 	struct undo undo = { .kind = UNDO_MOVE };
 	int err;
 
+	if (slot && slot->kind == KIND_WINDOW)
+		return move_window(run, st, slot);
 	if (!vm)
 		return -ENOENT;
 	err = pfnbuf_vm_move_slot(vm->vm, slot->slot, number_or(st, "GPA", 0));

@@ -6,9 +6,10 @@
 #include "script.h"
 
 static const char *const groups[][2] = {
-	{ "flow", "running a script" }, { "device", "devices" },
-	{ "buffer", "buffers" },	{ "ioas", "I/O address spaces" },
-	{ "vm", "virtual machines" },	{ "sim", "the simulated kernel (--sim)" },
+	{ "flow", "running a script" },	  { "device", "devices" },
+	{ "buffer", "buffers" },	  { "ioas", "I/O address spaces" },
+	{ "vm", "virtual machines" },	  { "window", "windows" },
+	{ "tee", "confidential guests" }, { "sim", "the simulated kernel (--sim)" },
 };
 
 void help_usage(FILE *file)
@@ -31,6 +32,8 @@ static void help_options(FILE *file)
 	      "  -i, --interactive      read lines from standard input, one after the other\n"
 	      "  -D, --define NAME=VALUE  give a variable its value; wins over `let`\n"
 	      "      --sim[=FILE]       run on a simulated kernel, with the devices that FILE lists\n"
+	      "      --sim=PROFILE      ... that has what a profile describes\n"
+	      "      --profile PROFILE  which unmerged interfaces the kernel has: name, or file\n"
 	      "  -n, --dry-run          check everything, list what would be done, do nothing\n"
 	      "      --hold             keep what was made until SIGINT, SIGTERM or end of input\n"
 	      "      --trace            show every kernel call with its result, on standard error\n"

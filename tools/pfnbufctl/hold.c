@@ -30,9 +30,10 @@ static void report_events(struct session *session)
 	run_digest(run);
 	for (size_t i = 0; i < run->nevents; i++)
 		output_summary(&session->output, "event", STYLE_WARN,
-			       "event: %s %s, generation %" PRIu64,
-			       pfnbuf_event_type_name(run->events[i].type), run->event_device[i],
-			       run->events[i].generation);
+			       "event: %s %s%s%s, generation %" PRIu64,
+			       pfnbuf_event_type_name(run->events[i].event.type),
+			       run->events[i].device, *run->events[i].window ? ", window " : "",
+			       run->events[i].window, run->events[i].event.generation);
 	run->nevents = 0;
 }
 

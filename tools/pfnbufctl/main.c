@@ -10,7 +10,7 @@
 #include "report.h"
 #include "session.h"
 
-enum { OPTION_SIM = 256, OPTION_HOLD, OPTION_TRACE, OPTION_LIST };
+enum { OPTION_SIM = 256, OPTION_HOLD, OPTION_TRACE, OPTION_LIST, OPTION_PROFILE };
 
 static const struct option long_options[] = {
 	{ "file", required_argument, NULL, 'f' },
@@ -18,6 +18,7 @@ static const struct option long_options[] = {
 	{ "interactive", no_argument, NULL, 'i' },
 	{ "define", required_argument, NULL, 'D' },
 	{ "sim", optional_argument, NULL, OPTION_SIM },
+	{ "profile", required_argument, NULL, OPTION_PROFILE },
 	{ "dry-run", no_argument, NULL, 'n' },
 	{ "hold", no_argument, NULL, OPTION_HOLD },
 	{ "trace", no_argument, NULL, OPTION_TRACE },
@@ -54,6 +55,9 @@ static int take_option(struct options *options, int option)
 	case OPTION_SIM:
 		options->sim = true;
 		options->machine = optarg;
+		break;
+	case OPTION_PROFILE:
+		options->profile = optarg;
 		break;
 	case 'n':
 		options->dry_run = true;

@@ -40,6 +40,8 @@ struct object *object_new(struct run *run, const struct statement *st)
 	*object = (struct object){
 		.name = value->text,
 		.parent = NO_OBJECT,
+		.in_vm = NO_OBJECT,
+		.in_ioas = NO_OBJECT,
 		.backing = NO_OBJECT,
 		.private_backing = NO_OBJECT,
 	};
@@ -223,7 +225,15 @@ static int end_device(struct run *run, struct object *object)
 	return 0;
 }
 
-/* Memory under a slot, or process memory under an area, has to stay. */
+/* A window outlives nothing that it is in or stands on. */
+static bool window_needs(const struct object *window, size_t index)
+{
+	return window->kind == KIND_WINDOW &&
+	       (window->in_vm == index || window->in_ioas == index || window->backing == index ||
+		window->private_backing == index);
+}
+
+/* Memory under a slot or window, or process memory under an area, has to stay. */
 static struct object *user_of(struct run *run, const struct object *object)
 {
 	size_t index = object_index(run, object);
@@ -233,23 +243,28 @@ static struct object *user_of(struct run *run, const struct object *object)
 	for (size_t i = 0; i < run->nobjects; i++) {
 		struct object *user = &run->objects[i];
 
-		if ((user->kind == KIND_SLOT ||
-		     (user->kind == KIND_AREA && object->kind == KIND_MEMORY)) &&
-		    user->backing == index)
+		if (window_needs(user, index))
+			return user;
+		if (user->backing != index)
+			continue;
+		if ((user->kind == KIND_SLOT && object->kind & (KIND_BUF | KIND_MEMORY)) ||
+		    (user->kind == KIND_AREA && object->kind == KIND_MEMORY))
 			return user;
 	}
 	return NULL;
 }
 
+static int end_window(struct run *run, struct object *object)
+{
+	object->window = pfnbuf_window_free(object->window);
+	gone(run, object);
+	return 0;
+}
+
 static int end_memory(struct run *run, struct object *object)
 {
-	struct object *user = user_of(run, object);
-	int err;
+	int err = drop_address(object);
 
-	if (user)
-		return fail(run, -EBUSY, "the %s %s stands on %s: close that first",
-			    object_kind_words(user), user->name, object->name);
-	err = drop_address(object);
 	if (err)
 		return err;
 	object->buf = pfnbuf_buf_unref(object->buf);
@@ -259,6 +274,13 @@ static int end_memory(struct run *run, struct object *object)
 
 int object_end(struct run *run, struct object *object)
 {
+	struct object *user = user_of(run, object);
+
+	if (user)
+		return fail(run, -EBUSY, "the %s %s %s %s: close that first",
+			    object_kind_words(user), user->name,
+			    object->kind & (KIND_VM | KIND_IOAS) ? "is in" : "stands on",
+			    object->name);
 	switch (object->kind) {
 	case 0:
 		return 0;
@@ -272,6 +294,8 @@ int object_end(struct run *run, struct object *object)
 		return end_vm(run, object);
 	case KIND_DEVICE:
 		return end_device(run, object);
+	case KIND_WINDOW:
+		return end_window(run, object);
 	default:
 		return end_memory(run, object);
 	}

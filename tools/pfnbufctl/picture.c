@@ -127,13 +127,14 @@ static void name_users(struct run *run, const struct object *ioas)
 
 static const char *name_of_area(struct run *run, const struct object *ioas, uint64_t iova)
 {
+	const struct object *window = window_at(run, ioas, iova);
 	size_t parent = object_index(run, ioas);
 
 	for (size_t i = 0; i < run->nobjects; i++)
 		if (run->objects[i].kind == KIND_AREA && run->objects[i].parent == parent &&
 		    run->objects[i].iova == iova)
 			return run->objects[i].name;
-	return "(no name)";
+	return window ? window->name : "(no name)";
 }
 
 /* "= exporter BAR 2 0x0+64K" of a dma-buf that was exported here. */
@@ -234,17 +235,29 @@ void draw_ioas(struct run *run, struct object *object)
 
 /* ---------------------------------------------------------------- VM ------------------------------------------------- */
 
-/* The slot of @vm with the lowest address that is not below @from. */
-static struct object *next_slot(struct run *run, size_t vm, uint64_t from)
+static uint64_t gpa_of(const struct object *object)
+{
+	struct pfnbuf_window_info info;
+
+	if (object->kind == KIND_SLOT)
+		return object->gpa;
+	pfnbuf_window_get_info(object->window, &info);
+	return info.gpa;
+}
+
+/* The slot or window of @vm with the lowest address that is not below @from. */
+static struct object *next_placed(struct run *run, size_t vm, uint64_t from)
 {
 	struct object *found = NULL;
 
 	for (size_t i = 0; i < run->nobjects; i++) {
-		struct object *slot = &run->objects[i];
+		struct object *object = &run->objects[i];
 
-		if (slot->kind == KIND_SLOT && slot->parent == vm && slot->gpa >= from &&
-		    (!found || slot->gpa < found->gpa))
-			found = slot;
+		if (!(object->kind == KIND_SLOT && object->parent == vm) &&
+		    !(object->kind == KIND_WINDOW && object->in_vm == vm))
+			continue;
+		if (gpa_of(object) >= from && (!found || gpa_of(object) < gpa_of(found)))
+			found = object;
 	}
 	return found;
 }
@@ -289,13 +302,62 @@ static void slot_row(const struct canvas *c, const struct object *vm, const stru
 	json_close(json, '}');
 }
 
+static void window_row(const struct canvas *c, const struct object *window,
+		       const struct pfnbuf_window_info *info, const struct pfnbuf_run *piece)
+{
+	struct output *output = c->run->output;
+	struct text *json = &output->fields;
+	bool works = info->state == PFNBUF_WINDOW_LIVE && !info->dead_areas;
+	enum style style = piece->vis == PFNBUF_PRIVATE ? STYLE_WARN : window_style(info->state);
+	char words[128], at[64];
+
+	if (piece->vis == PFNBUF_HOLE) {
+		gap_row(c, length_words(piece->length, at));
+	} else {
+		filled_row(c, piece->length, works, style);
+		say_more(output, "  %s %s %s %s %s\n", window->name,
+			 range_words(piece->offset, piece->length, at), pfnbuf_vis_name(piece->vis),
+			 c->strokes->arrow, window_backing(c->run, window, words));
+	}
+	json_open(json, NULL, '{');
+	json_string(json, "name", window->name);
+	json_number(json, "gpa", info->gpa + piece->offset);
+	json_number(json, "length", piece->length);
+	json_string(json, "visibility", pfnbuf_vis_name(piece->vis));
+	json_string(json, "backing", window_backing(c->run, window, words));
+	json_close(json, '}');
+}
+
+/* The runs of a window, with an edge between two. */
+static void window_rows(const struct canvas *c, const struct object *window, size_t *rows)
+{
+	struct pfnbuf_window_info info;
+	struct pfnbuf_layout *layout;
+	struct pfnbuf_run piece;
+	bool first = true;
+
+	pfnbuf_window_get_info(window->window, &info);
+	if (pfnbuf_window_get_layout(window->window, &layout))
+		return;
+	for (uint64_t at = 0; pfnbuf_layout_next(layout, &at, &piece, 1) > 0; first = false) {
+		if (!first)
+			edge(c, EDGE_BETWEEN, true, info.gpa + piece.offset);
+		if (++*rows > ROWS_MAX) {
+			gap_row(c, "and more");
+			break;
+		}
+		window_row(c, window, &info, &piece);
+	}
+	pfnbuf_layout_free(layout);
+}
+
 void draw_vm(struct run *run, struct object *object)
 {
 	struct canvas c = canvas_of(run);
 	struct text *json = &run->output->fields;
 	size_t index = object_index(run, object), rows = 0;
-	struct object *slot;
-	uint64_t at = 0;
+	struct object *placed;
+	uint64_t at = 0, gpa;
 
 	json_open(json, NULL, '{');
 	json_string(json, "vm", object->name);
@@ -303,16 +365,20 @@ void draw_vm(struct run *run, struct object *object)
 		 object->name, style_off(c.colour));
 	json_open(json, "slots", '[');
 	edge(&c, EDGE_TOP, false, 0);
-	while (rows < ROWS_MAX && (slot = next_slot(run, index, at))) {
-		gap(&c, at, slot->gpa);
-		if (slot->gpa)
-			edge(&c, EDGE_BETWEEN, true, slot->gpa);
-		slot_row(&c, object, slot);
+	while (rows < ROWS_MAX && (placed = next_placed(run, index, at))) {
+		gpa = gpa_of(placed);
+		gap(&c, at, gpa);
+		if (gpa)
+			edge(&c, EDGE_BETWEEN, true, gpa);
+		if (placed->kind == KIND_SLOT)
+			slot_row(&c, object, placed);
+		else
+			window_rows(&c, placed, &rows);
 		rows++;
-		at = slot->gpa + slot->length;
+		at = gpa + placed->length;
 		edge(&c, EDGE_BETWEEN, true, at);
 	}
-	gap_row(&c, !rows ? "empty" : next_slot(run, index, at) ? "and more" : "");
+	gap_row(&c, !rows ? "empty" : next_placed(run, index, at) ? "and more" : "");
 	edge(&c, EDGE_BOTTOM, false, 0);
 	json_close(json, ']');
 	json_close(json, '}');

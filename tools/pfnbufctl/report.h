@@ -24,6 +24,9 @@ int file_write(const char *path, const char *bytes, size_t n);
  */
 int report_read(const char *path, uint32_t flags, struct pfnbuf_tdi_report **reportp);
 
+/* The layout of this name in a file, or with NULL the only one there. It complains. */
+int layout_read(const char *path, const char *name, struct pfnbuf_layout **layoutp);
+
 /* What a printer of the library prints; malloc'd, NULL where out of memory. */
 #define PRINTED(printer, object)                                                                   \
 	({                                                                                         \

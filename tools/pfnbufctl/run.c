@@ -58,23 +58,33 @@ static const char *name_of_device(struct run *run, const struct pfnbuf_device *d
 	return "";
 }
 
+static const char *name_of_window(struct run *run, const struct pfnbuf_window *window)
+{
+	for (size_t i = 0; window && i < run->nobjects; i++)
+		if (run->objects[i].kind == KIND_WINDOW && run->objects[i].window == window)
+			return run->objects[i].name;
+	return "";
+}
+
 int run_digest(struct run *run)
 {
 	struct pfnbuf_event event;
 	int err = pfnbuf_ctx_dispatch(run->ctx);
 
 	while (!err && pfnbuf_ctx_pop_event(run->ctx, &event) == 1) {
+		struct seen *seen;
+
 		if (run->nevents == EVENTS_MAX) {
 			run->nevents--;
 			run->events_lost++;
 			memmove(run->events, run->events + 1, run->nevents * sizeof(*run->events));
-			memmove(run->event_device, run->event_device + 1,
-				run->nevents * sizeof(*run->event_device));
 		}
-		run->events[run->nevents] = event;
-		snprintf(run->event_device[run->nevents], sizeof(*run->event_device), "%s",
+		seen = &run->events[run->nevents++];
+		seen->event = event;
+		snprintf(seen->device, sizeof(seen->device), "%s",
 			 name_of_device(run, event.device));
-		run->nevents++;
+		snprintf(seen->window, sizeof(seen->window), "%s",
+			 name_of_window(run, event.window));
 	}
 	return err;
 }
@@ -236,6 +246,7 @@ void run_release(struct run *run)
 	struct tally tally = { 0, { NULL, 0, 0, false } };
 
 	undo_drop(run);
+	end_kind(run, KIND_WINDOW, "window", &tally);
 	end_kind(run, KIND_AREA, "area", &tally);
 	end_kind(run, KIND_SLOT, "slot", &tally);
 	end_kind(run, KIND_BUF | KIND_MEMORY, "buffer", &tally);

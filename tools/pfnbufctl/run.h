@@ -35,14 +35,17 @@ struct object {
 	struct pfnbuf_ioas *ioas;
 	struct pfnbuf_buf *buf;
 	struct pfnbuf_vm *vm;
-	uint64_t length; /* of memory, area, slot */
+	struct pfnbuf_window *window;
+	uint64_t length; /* of memory, area, slot, window */
 	void *addr; /* memory: its own; buffer: mapped when first needed; dma-buf: of the BAR's mapping */
 	uint64_t iova;		/* area */
 	uint64_t gpa;		/* slot */
 	uint32_t slot;		/* its id */
 	size_t parent;		/* area: its IOAS; slot: its VM */
-	size_t backing;		/* area, slot: what is behind it */
-	size_t private_backing; /* slot: its guest_memfd */
+	size_t in_vm, in_ioas;	/* window: where it is; NO_OBJECT: not there */
+	unsigned bar;		/* window of a device */
+	size_t backing;		/* area, slot, window: what is behind it */
+	size_t private_backing; /* slot, window: its guest_memfd */
 	uint64_t private_offset;
 	bool no_huge; /* IOAS */
 	struct pfnbuf_range *allowed;
@@ -63,6 +66,10 @@ struct undo {
 		UNDO_LOG,	 /* slot @object: logging back to @flag */
 		UNDO_ALLOW,	 /* IOAS @object: back to @ranges */
 		UNDO_HUGE_PAGES, /* IOAS @object: back to @flag */
+		UNDO_LAYOUT,	 /* window @object: back to @layout */
+		UNDO_PLACE,	 /* window @object: back to @offset (GPA) and @length (IOVA) */
+		UNDO_SUSPEND,	 /* window @object: suspended again (@flag) or resumed */
+		UNDO_CONNECT,	 /* device @object: the TSM's session ended */
 	} kind;
 	size_t object;
 	size_t other;
@@ -73,6 +80,14 @@ struct undo {
 	struct object copy;	 /* UNDO_UNMAP: the named area as it was */
 	struct pfnbuf_range *ranges;
 	size_t nranges;
+	struct pfnbuf_layout *layout;
+};
+
+/* An event that nobody has asked for yet, with names as they were when it came. */
+struct seen {
+	struct pfnbuf_event event;
+	char device[SCRIPT_MAX_NAME + 1];
+	char window[SCRIPT_MAX_NAME + 1];
 };
 
 enum { EVENTS_MAX = 256 };
@@ -90,8 +105,7 @@ struct run {
 	size_t undos_room;
 	bool in_transaction;
 	struct place begun;
-	struct pfnbuf_event events[EVENTS_MAX]; /* seen and not asked for yet */
-	char event_device[EVENTS_MAX][SCRIPT_MAX_NAME + 1];
+	struct seen events[EVENTS_MAX];
 	size_t nevents;
 	uint64_t events_lost;
 	char *message;	/* why a verb failed, where the library does not know */
@@ -173,6 +187,19 @@ void draw_vm(struct run *run, struct object *object);
 const char *area_backing(struct run *run, const struct pfnbuf_area *area, char *buf);
 size_t count_areas(struct pfnbuf_ioas *ioas, size_t *dead);
 
+/* cmd_window.c */
+int move_window(struct run *run, const struct statement *st, struct object *object);
+int verify_window(struct run *run, struct object *object);
+void window_count(struct object *object, uint64_t *bytes); /* by enum pfnbuf_vis */
+/* The window that has @iova in this IOAS, or NULL. */
+struct object *window_at(struct run *run, const struct object *ioas, uint64_t iova);
+/* "BAR 2 of nic", or the name of what else is behind a window. @buf has 128 bytes. */
+const char *window_backing(struct run *run, const struct object *window, char *buf);
+enum style window_style(enum pfnbuf_window_state state);
+
+/* cmd_profile.c: complaints go to @diags, with file, line and column where a text is wrong. */
+int profile_read(const char *name, struct pfnbuf_profile **profilep, struct diags *diags);
+
 /* cmd_sim.c */
 bool sim_counts_words(struct pfnbuf_sim *sim, struct text *words, struct text *json);
 
@@ -234,6 +261,22 @@ DECLARE_VERB(log);
 DECLARE_VERB(dirty);
 DECLARE_VERB(attributes);
 DECLARE_VERB(extension);
+DECLARE_VERB(bar_window);
+DECLARE_VERB(ram_window);
+DECLARE_VERB(set_layout);
+DECLARE_VERB(set_range);
+DECLARE_VERB(convert);
+DECLARE_VERB(explain_hypercall);
+DECLARE_VERB(explain_fault);
+DECLARE_VERB(plan);
+DECLARE_VERB(suspend);
+DECLARE_VERB(resume);
+DECLARE_VERB(profile_list);
+DECLARE_VERB(profile_show);
+DECLARE_VERB(profile_choose);
+DECLARE_VERB(tsm_show);
+DECLARE_VERB(tsm_connect);
+DECLARE_VERB(tsm_disconnect);
 DECLARE_VERB(dma_read);
 DECLARE_VERB(dma_write);
 DECLARE_VERB(dma_expect);
@@ -252,5 +295,12 @@ DECLARE_VERB(sim_reset);
 DECLARE_VERB(sim_decode);
 DECLARE_VERB(sim_request_removal);
 DECLARE_VERB(sim_raise_error);
+DECLARE_VERB(sim_profile);
+DECLARE_VERB(sim_tdi_report);
+DECLARE_VERB(sim_tdi_lock);
+DECLARE_VERB(sim_tdi_start);
+DECLARE_VERB(sim_tdi_inject);
+DECLARE_VERB(sim_tdi_expect);
+DECLARE_VERB(sim_pin);
 
 #endif /* PFNBUFCTL_RUN_H */

@@ -904,6 +904,86 @@ static void check_vm(struct check *c)
 		COMPLAIN(c, slots->at, NULL, "slot ids have 32 bits");
 }
 
+/* An address goes with what it is an address of. */
+static void check_pair(struct check *c, const char *space, const char *address)
+{
+	const struct value *a = statement_get(&c->st, space), *b = statement_get(&c->st, address);
+
+	if (a && !b)
+		COMPLAIN(c, a->at, NULL, "%s= wants %s=, where in it the window is", space,
+			 address);
+	if (b && !a)
+		COMPLAIN(c, b->at, NULL, "%s= wants %s=, what that is an address in", address,
+			 space);
+}
+
+/* A key that says nothing without another one. */
+static void check_needs(struct check *c, const char *key, const char *other)
+{
+	const struct value *value = statement_get(&c->st, key);
+
+	if (value && !statement_get(&c->st, other))
+		COMPLAIN(c, value->at, NULL, "%s= says nothing without %s%s", key, other,
+			 c->st.verb->params[verb_param(c->st.verb, other)].flags & PARAM_KEY ? "="
+											     : "");
+}
+
+static void check_ram(struct check *c)
+{
+	const struct value *private = statement_get(&c->st, "private");
+
+	check_needs(c, "private-offset", "private");
+	check_needs(c, "private", "vm");
+	if (private && kinds_of(c, "BUF") == KIND_GUEST_MEMFD)
+		COMPLAIN(c, private->at, NULL,
+			 "a guest_memfd as the memory is private memory, too: private= is for "
+			 "another one beside a memfd");
+}
+
+static void check_window(struct check *c)
+{
+	check_pair(c, "vm", "gpa");
+	check_pair(c, "ioas", "iova");
+	if (!statement_get(&c->st, "vm") && !statement_get(&c->st, "ioas"))
+		COMPLAIN(c, c->st.at, NULL,
+			 "a window is in a VM (vm=, gpa=), in an IOAS (ioas=, iova=), or both");
+	check_needs(c, "slot-flags", "vm");
+	check_needs(c, "withdraw", "vm");
+	check_needs(c, "flags", "ioas");
+	check_needs(c, "granule", "ioas");
+	if (c->st.verb->id == VERB_RAM_WINDOW)
+		check_ram(c);
+}
+
+static void check_hypercall(struct check *c)
+{
+	size_t n = 0;
+
+	for (const struct value *arg = statement_get(&c->st, "ARG"); arg;
+	     arg = statement_next(&c->st, arg))
+		if (n++ == 4)
+			COMPLAIN(c, arg->at, NULL, "a hypercall has four arguments at most");
+}
+
+static void check_plan(struct check *c)
+{
+	const struct value *range = statement_get(&c->st, "RANGE"),
+			   *to = statement_get(&c->st, "to");
+
+	if (range && !to)
+		COMPLAIN(c, range->at, NULL, "to=: what shall the range become?");
+	if (to && !range)
+		COMPLAIN(c, to->at, NULL, "to= wants the range that shall become so");
+}
+
+static void check_move(struct check *c)
+{
+	const struct value *iova = statement_get(&c->st, "iova");
+
+	if (iova && kinds_of(c, "NAME") == KIND_SLOT)
+		COMPLAIN(c, iova->at, NULL, "a slot is in no IOAS: only a window is moved there");
+}
+
 static void check_read_length(struct check *c)
 {
 	const struct value *range = statement_get(&c->st, "RANGE");
@@ -936,6 +1016,22 @@ static void check_verb(struct check *c)
 		break;
 	case VERB_VM:
 		check_vm(c);
+		break;
+	case VERB_BAR_WINDOW:
+	case VERB_RAM_WINDOW:
+		check_window(c);
+		break;
+	case VERB_SET_LAYOUT:
+		check_needs(c, "layout", "FILE");
+		break;
+	case VERB_EXPLAIN_HYPERCALL:
+		check_hypercall(c);
+		break;
+	case VERB_PLAN:
+		check_plan(c);
+		break;
+	case VERB_MOVE:
+		check_move(c);
 		break;
 	case VERB_CONFIG_READ:
 	case VERB_BAR_READ:
@@ -1152,7 +1248,8 @@ static void check_placement(struct check *c)
 	if (c->st.expect_errno && verb->flags & VERB_NO_FAIL)
 		COMPLAIN(c, c->st.at, NULL, "`%s` cannot be expected to fail", verb->name);
 	if (script->machine && !(verb->flags & VERB_MACHINE))
-		COMPLAIN(c, c->st.at, "valid: let, sim device, sim set, sim poke",
+		COMPLAIN(c, c->st.at,
+			 "valid: let, sim device, sim set, sim poke, sim profile, sim tdi-report",
 			 "a machine file has no `%s`", verb->name);
 	if (verb->flags & VERB_SIM_ONLY && c->st.where == WHERE_KERNEL)
 		COMPLAIN(c, c->st.at, NULL,

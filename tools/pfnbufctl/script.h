@@ -35,9 +35,10 @@ enum kind {
 	KIND_AREA = 1 << 6,
 	KIND_VM = 1 << 7,
 	KIND_SLOT = 1 << 8,
+	KIND_WINDOW = 1 << 9,
 };
 #define KIND_BUF (KIND_DMA_BUF | KIND_MEMFD | KIND_GUEST_MEMFD)
-#define KIND_ANY 0x1ff
+#define KIND_ANY 0x3ff
 
 /* "device or IOAS"; static for one kind, else built in a buffer of the caller's. */
 const char *kind_words(unsigned mask, char *buf, size_t size);
@@ -132,6 +133,22 @@ enum verb_id {
 	VERB_DIRTY,
 	VERB_ATTRIBUTES,
 	VERB_EXTENSION,
+	VERB_BAR_WINDOW,
+	VERB_RAM_WINDOW,
+	VERB_SET_LAYOUT,
+	VERB_SET_RANGE,
+	VERB_CONVERT,
+	VERB_EXPLAIN_HYPERCALL,
+	VERB_EXPLAIN_FAULT,
+	VERB_PLAN,
+	VERB_SUSPEND,
+	VERB_RESUME,
+	VERB_PROFILE_LIST,
+	VERB_PROFILE_SHOW,
+	VERB_PROFILE_CHOOSE,
+	VERB_TSM_SHOW,
+	VERB_TSM_CONNECT,
+	VERB_TSM_DISCONNECT,
 	VERB_DMA_READ,
 	VERB_DMA_WRITE,
 	VERB_DMA_EXPECT,
@@ -150,6 +167,13 @@ enum verb_id {
 	VERB_SIM_DECODE,
 	VERB_SIM_REMOVE,
 	VERB_SIM_ERROR,
+	VERB_SIM_PROFILE,
+	VERB_SIM_TDI_REPORT,
+	VERB_SIM_TDI_LOCK,
+	VERB_SIM_TDI_START,
+	VERB_SIM_TDI_INJECT,
+	VERB_SIM_TDI_EXPECT,
+	VERB_SIM_PIN,
 	VERB_COUNT,
 };
 
@@ -169,6 +193,9 @@ struct verb {
 	const char *detail;			/* more for `help VERB`, or NULL */
 	struct param params[SCRIPT_MAX_PARAMS]; /* ended by one without a name */
 };
+
+/* The profiles that the simulated kernel knows; ended by NULL. */
+extern const char *const sim_profiles[];
 
 /* Every verb, in the order of enum verb_id. */
 extern const struct verb verbs[VERB_COUNT];

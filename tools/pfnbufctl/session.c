@@ -92,6 +92,8 @@ static int parse_all(struct session *session)
 			diag_add(&script->diags, NULL, nowhere, "write -D NAME=VALUE",
 				 "-D %s: not a name and a value", options->defines[i]);
 	}
+	if (options->profile)
+		err = profile_read(options->profile, &session->profile, &script->diags);
 	for (size_t i = 0; i < options->ninputs; i++) {
 		one = parse_input(session, &options->inputs[i]);
 		err = err ? err : one;
@@ -130,10 +132,20 @@ static void list_statements(struct session *session)
 
 /* ---------------------------------------------------------------- the kernel ----------------------------------------- */
 
+/* --sim=WORD: a profile, if there is one of this name; a file of that name is ./WORD. */
+static bool is_sim_profile(const char *word)
+{
+	for (size_t i = 0; word && sim_profiles[i]; i++)
+		if (!strcmp(sim_profiles[i], word))
+			return true;
+	return false;
+}
+
 /* Put the devices of a machine file into the simulated kernel. */
 static int build_machine(struct session *session)
 {
-	const char *path = session->options->machine;
+	const char *machine = session->options->machine;
+	const char *path = is_sim_profile(machine) ? NULL : machine;
 	struct output quiet = session->output;
 	struct script script;
 	struct run run = {
@@ -141,6 +153,8 @@ static int build_machine(struct session *session)
 	};
 	int err, code = 0;
 
+	if (run.sim && is_sim_profile(machine) && pfnbuf_sim_set_profile(run.sim, machine))
+		return EXIT_USAGE;
 	script_init(&script, true);
 	script.machine = true;
 	quiet.quiet = true;
@@ -192,6 +206,8 @@ static int open_context(struct session *session)
 		   session->output.colour_error);
 	opts.kernel = session->options->trace ? &session->trace.kernel : kernel;
 	err = pfnbuf_ctx_new(&session->run.ctx, &opts);
+	if (!err && session->profile)
+		err = pfnbuf_ctx_set_profile(session->run.ctx, session->profile);
 	if (err)
 		output_failure(&session->output, &(struct failure){ NULL, err, NULL });
 	return err;
@@ -292,6 +308,7 @@ int session_main(const struct options *options)
 	session.run.stop = &stop;
 	code = run_session(&session);
 	pfnbuf_sim_free(session.run.sim);
+	pfnbuf_profile_unref(session.profile);
 	run_clear(&session.run);
 	script_clear(&session.script);
 	output_clear(&session.output);

@@ -16,7 +16,8 @@ struct options {
 	size_t ndefines;
 	int nwords; /* a verb on the command line */
 	char **words;
-	const char *machine; /* --sim=FILE; NULL: the built-in one */
+	const char *machine; /* --sim=FILE or PROFILE; NULL: the built-in one */
+	const char *profile; /* name or file; NULL: none */
 	bool sim;
 	bool interactive;
 	bool dry_run;
@@ -32,6 +33,7 @@ struct session {
 	struct script script;
 	struct run run;
 	struct trace trace;
+	struct pfnbuf_profile *profile;
 	volatile sig_atomic_t *stop;
 };
 

@@ -29,6 +29,15 @@ const char *area_backing(struct run *run, const struct pfnbuf_area *area, char *
 		    area->offset - (uintptr_t)object->addr < object->length)
 			return object->name;
 	}
+	for (size_t i = 0; area->buf && i < run->nobjects; i++) {
+		const struct object *window = &run->objects[i];
+		struct pfnbuf_device *device = pfnbuf_buf_get_device(area->buf);
+		const struct object *backing = object_by_index(run, window->backing);
+
+		/* A window's own buffers have no names. */
+		if (window->kind == KIND_WINDOW && device && backing && backing->device == device)
+			return backing->name;
+	}
 	if (area->buf)
 		snprintf(buf, 64, "a %s (closed here)",
 			 pfnbuf_kind_name(pfnbuf_buf_get_kind(area->buf)));
@@ -284,6 +293,66 @@ static void show_slot(struct run *run, struct object *object)
 	json_string(json, "private", private ? private->name : "");
 }
 
+static void show_window(struct run *run, struct object *object)
+{
+	struct object *vm = object_by_index(run, object->in_vm);
+	struct object *ioas = object_by_index(run, object->in_ioas);
+	struct output *output = run->output;
+	struct text *json = &output->fields;
+	struct pfnbuf_window_info info;
+	struct pfnbuf_layout *layout;
+	struct pfnbuf_run run_;
+	char words[64], backing[128];
+
+	heading(run, object, "window");
+	pfnbuf_window_get_info(object->window, &info);
+	say_more(output, " of %s of %s, %s%s%s%s%s", length_words(info.length, words),
+		 window_backing(run, object, backing),
+		 style_on(output->colour, window_style(info.state)),
+		 pfnbuf_window_state_name(info.state), style_off(output->colour),
+		 *info.reason ? ": " : "", info.reason);
+	if (vm)
+		say_more(output, ", at 0x%" PRIx64 " of %s with %" PRIu64 " slot%s", info.gpa,
+			 vm->name, info.slots, info.slots == 1 ? "" : "s");
+	if (ioas)
+		say_more(output,
+			 ", at 0x%" PRIx64 " of %s with %" PRIu64 " area%s, %" PRIu64 " dead",
+			 info.iova, ioas->name, info.areas, info.areas == 1 ? "" : "s",
+			 info.dead_areas);
+	say_more(output, "\n");
+	json_string(json, "state", pfnbuf_window_state_name(info.state));
+	if (*info.reason)
+		json_string(json, "reason", info.reason);
+	json_string(json, "backing", backing);
+	json_number(json, "length", info.length);
+	if (vm) {
+		json_string(json, "vm", vm->name);
+		json_number(json, "gpa", info.gpa);
+		json_number(json, "slots", info.slots);
+	}
+	if (ioas) {
+		json_string(json, "ioas", ioas->name);
+		json_number(json, "iova", info.iova);
+		json_number(json, "areas", info.areas);
+		json_number(json, "dead-areas", info.dead_areas);
+	}
+	json_number(json, "generation", info.generation);
+	if (pfnbuf_window_get_layout(object->window, &layout))
+		return;
+	json_open(json, "runs", '[');
+	for (uint64_t at = 0; pfnbuf_layout_next(layout, &at, &run_, 1) > 0;) {
+		say_more(output, "    %-22s %s\n", range_words(run_.offset, run_.length, words),
+			 pfnbuf_vis_name(run_.vis));
+		json_open(json, NULL, '{');
+		json_number(json, "offset", run_.offset);
+		json_number(json, "length", run_.length);
+		json_string(json, "visibility", pfnbuf_vis_name(run_.vis));
+		json_close(json, '}');
+	}
+	json_close(json, ']');
+	pfnbuf_layout_free(layout);
+}
+
 static void show_vm(struct run *run, struct object *object)
 {
 	struct text *json = &run->output->fields;
@@ -328,6 +397,9 @@ void show_object(struct run *run, struct object *object)
 		break;
 	case KIND_MEMORY:
 		show_memory(run, object);
+		break;
+	case KIND_WINDOW:
+		show_window(run, object);
 		break;
 	default:
 		show_buf(run, object);

@@ -9,6 +9,7 @@ static void undo_clear(struct undo *undo)
 {
 	pfnbuf_buf_unref(undo->area.buf);
 	free(undo->ranges);
+	pfnbuf_layout_free(undo->layout);
 	*undo = (struct undo){ .kind = UNDO_MADE };
 }
 
@@ -133,6 +134,18 @@ static int huge_again(struct object *ioas, bool on)
 	return err;
 }
 
+static int suspend_again(struct object *window, bool suspended)
+{
+	return suspended ? pfnbuf_window_suspend(window->window)
+			 : pfnbuf_window_resume(window->window);
+}
+
+/* A condition above 0 says that all is done. */
+static int done(int result)
+{
+	return result < 0 ? result : 0;
+}
+
 static int undo_one(struct run *run, struct undo *undo)
 {
 	struct object *object = object_by_index(run, undo->object);
@@ -160,6 +173,14 @@ static int undo_one(struct run *run, struct undo *undo)
 		return allow_again(object, undo);
 	case UNDO_HUGE_PAGES:
 		return huge_again(object, undo->flag);
+	case UNDO_LAYOUT:
+		return done(pfnbuf_window_set_layout(object->window, undo->layout));
+	case UNDO_PLACE:
+		return done(pfnbuf_window_move(object->window, undo->offset, undo->length));
+	case UNDO_SUSPEND:
+		return done(suspend_again(object, undo->flag));
+	case UNDO_CONNECT:
+		return pfnbuf_tsm_disconnect(object->device, NULL);
 	case UNDO_UNMAP:
 		break;
 	}

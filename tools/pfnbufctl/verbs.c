@@ -6,9 +6,11 @@
 #include "script.h"
 
 static const char *const event_words[] = {
-	"lost", "revoked", "live", "dead", "removal-request", "device-error", NULL,
+	"lost",		"revoked",  "live",	      "dead",	     "removal-request",
+	"device-error", "restored", "restore-failed", "quarantined", NULL,
 };
-static const char *const state_words[] = { "live", "suspended", "dead", NULL };
+static const char *const state_words[] = { "live", "suspended", "dead", "quarantined", NULL };
+static const char *const vis_words[] = { "hole", "shared", "private", NULL };
 static const char *const bracket_words[] = { "begin", "end", NULL };
 static const char *const power_words[] = { "enter", "exit", NULL };
 static const char *const cause_words[] = {
@@ -24,8 +26,20 @@ static const char *const gmem_words[] = { "mmap", "init-shared", NULL };
 static const char *const slot_words[] = { "log-dirty", "readonly", NULL };
 static const char *const trait_words[] = {
 	"flr",	    "af-flr",	 "pm",	      "vf",	     "no-driver", "no-cdev",
-	"no-group", "no-access", "no-dmabuf", "reset-fails", NULL,
+	"no-group", "no-access", "no-dmabuf", "reset-fails", "tee",	  NULL,
 };
+const char *const sim_profiles[] = {
+	"mainline-7.3", "tdx-rfc2", "iommufd-tsm5", "cca7", "gmem-inplace8", "proposed", NULL,
+};
+static const char *const tdi_state_words[] = {
+	"CONFIG_UNLOCKED", "CONFIG_LOCKED", "RUN", "ERROR", NULL,
+};
+static const char *const tdi_fault_words[] = {
+	"none",		"report-lies",	     "report-changes",
+	"report-late",	"bind-fails-before", "bind-fails-after-commit",
+	"unbind-fails", "error-state",	     NULL,
+};
+static const char *const conversion_words[] = { "shared", "private", NULL };
 static const char *const call_words[] = {
 	"VFIO_DEVICE_BIND_IOMMUFD",
 	"VFIO_DEVICE_ATTACH_IOMMUFD_PT",
@@ -77,6 +91,20 @@ static const char *const call_words[] = {
 #define DEVICE                                                                                     \
 	{                                                                                          \
 		"DEVICE", TYPE_OBJECT, .kinds = KIND_DEVICE                                        \
+	}
+#define WINDOW                                                                                     \
+	{                                                                                          \
+		"WINDOW", TYPE_OBJECT, .kinds = KIND_WINDOW                                        \
+	}
+/* Where a window is, and as what. */
+#define PLACE                                                                                      \
+	{ "vm", TYPE_OBJECT, PARAM_KEY | PARAM_OPTIONAL, KIND_VM },                                \
+		{ "gpa", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL },                                \
+		{ "ioas", TYPE_OBJECT, PARAM_KEY | PARAM_OPTIONAL, KIND_IOAS },                    \
+		{ "iova", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL },                               \
+		{ "flags", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, .words = access_words },         \
+	{                                                                                          \
+		"slot-flags", TYPE_SET, PARAM_KEY | PARAM_OPTIONAL, .words = slot_words            \
 	}
 #define IOAS                                                                                       \
 	{                                                                                          \
@@ -131,6 +159,7 @@ const struct verb verbs[VERB_COUNT] = {
 		"Fails with ETIMEDOUT after timeout= (5s where none is given).",
 		{ { "EVENT", TYPE_WORD, .words = event_words },
 		  { "device", TYPE_OBJECT, PARAM_KEY | PARAM_OPTIONAL, KIND_DEVICE },
+		  { "window", TYPE_OBJECT, PARAM_KEY | PARAM_OPTIONAL, KIND_WINDOW },
 		  { "timeout", TYPE_DURATION, PARAM_KEY | PARAM_OPTIONAL } },
 	},
 	[VERB_EVENTS] = {
@@ -149,21 +178,25 @@ const struct verb verbs[VERB_COUNT] = {
 		"expect", VERB_EXPECT, 0, "flow", "compare the state of an object; fail where it differs",
 		"Fails with EBADMSG, and says what differs.",
 		{ { "NAME", TYPE_OBJECT, .kinds = KIND_ANY },
-		  { "state", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, KIND_BUF, .words = state_words },
+		  { "state", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, KIND_BUF | KIND_WINDOW,
+		    .words = state_words },
 		  { "generation", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL,
-		    KIND_DEVICE | KIND_BUF | KIND_AREA },
+		    KIND_DEVICE | KIND_BUF | KIND_AREA | KIND_WINDOW },
 		  { "length", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL,
-		    KIND_BUF | KIND_MEMORY | KIND_AREA | KIND_SLOT },
+		    KIND_BUF | KIND_MEMORY | KIND_AREA | KIND_SLOT | KIND_WINDOW },
 		  { "memory", TYPE_SWITCH, PARAM_KEY | PARAM_OPTIONAL, KIND_DEVICE },
 		  { "attached", TYPE_SWITCH, PARAM_KEY | PARAM_OPTIONAL, KIND_DEVICE },
 		  { "low-power", TYPE_SWITCH, PARAM_KEY | PARAM_OPTIONAL, KIND_DEVICE },
 		  { "can-reset", TYPE_SWITCH, PARAM_KEY | PARAM_OPTIONAL, KIND_DEVICE },
-		  { "areas", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_IOAS },
-		  { "dead-areas", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_IOAS },
+		  { "areas", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_IOAS | KIND_WINDOW },
+		  { "dead-areas", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_IOAS | KIND_WINDOW },
 		  { "dead", TYPE_SWITCH, PARAM_KEY | PARAM_OPTIONAL, KIND_AREA },
-		  { "iova", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_AREA },
-		  { "slots", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_VM },
-		  { "gpa", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_SLOT } },
+		  { "iova", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_AREA | KIND_WINDOW },
+		  { "slots", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_VM | KIND_WINDOW },
+		  { "gpa", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_SLOT | KIND_WINDOW },
+		  { "shared", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_WINDOW },
+		  { "private", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_WINDOW },
+		  { "hole", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_WINDOW } },
 	},
 	[VERB_SHOW] = {
 		"show", VERB_SHOW, VERB_NO_FAIL, "flow", "show objects in full; without a name, all", NULL,
@@ -223,7 +256,9 @@ const struct verb verbs[VERB_COUNT] = {
 	},
 	[VERB_RESTORE] = {
 		"restore", VERB_RESTORE, VERB_FINAL, "device",
-		"import again every area that died with a revocation of this device", NULL, { DEVICE },
+		"import again what died with a revocation of a device, or of one window",
+		"Of a device every area of it, and what its windows withdrew.",
+		{ { "NAME", TYPE_OBJECT, .kinds = KIND_DEVICE | KIND_WINDOW } },
 	},
 	[VERB_BRACKET] = {
 		"bracket", VERB_BRACKET, VERB_FINAL, "device",
@@ -294,9 +329,11 @@ const struct verb verbs[VERB_COUNT] = {
 		  { "fd", TYPE_NUMBER, PARAM_KEY, .max = INT32_MAX } },
 	},
 	[VERB_VERIFY] = {
-		"verify", VERB_VERIFY, 0, "buffer", "ask the kernel whether a dma-buf can be imported now",
-		"Fails with ENODEV where it is revoked.",
-		{ { "BUF", TYPE_OBJECT, .kinds = KIND_BUF } },
+		"verify", VERB_VERIFY, 0, "buffer", "ask the kernel about a dma-buf or a window",
+		"Whether a dma-buf can be imported now: fails with ENODEV where it is revoked. Whether "
+		"what a window has placed is there: fails with ESTALE and names the first range that is "
+		"not.",
+		{ { "NAME", TYPE_OBJECT, .kinds = KIND_BUF | KIND_WINDOW } },
 	},
 	[VERB_DISCARD] = {
 		"discard", VERB_DISCARD, VERB_FINAL, "buffer", "give the pages of a range back", NULL,
@@ -386,8 +423,10 @@ const struct verb verbs[VERB_COUNT] = {
 		  { "flags", TYPE_SET, PARAM_KEY | PARAM_OPTIONAL, .words = slot_words } },
 	},
 	[VERB_MOVE] = {
-		"move", VERB_MOVE, 0, "vm", "move a slot to another guest physical address", NULL,
-		{ { "SLOT", TYPE_OBJECT, .kinds = KIND_SLOT }, { "GPA", TYPE_NUMBER } },
+		"move", VERB_MOVE, 0, "vm", "move a slot or window to another guest physical address",
+		"A window goes to iova= in its IOAS, too; without that it stays where it is there.",
+		{ { "NAME", TYPE_OBJECT, .kinds = KIND_SLOT | KIND_WINDOW }, { "GPA", TYPE_NUMBER },
+		  { "iova", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL } },
 	},
 	[VERB_LOG] = {
 		"log", VERB_LOG, 0, "vm", "switch dirty logging of a slot", NULL,
@@ -404,6 +443,107 @@ const struct verb verbs[VERB_COUNT] = {
 	[VERB_EXTENSION] = {
 		"extension", VERB_EXTENSION, 0, "vm", "print the value of a KVM extension (KVM_CAP_*)",
 		NULL, { VM, { "CAP", TYPE_NUMBER, .max = INT32_MAX } },
+	},
+
+	[VERB_BAR_WINDOW] = {
+		"bar-window", VERB_BAR_WINDOW, 0, "window", "make a window of a BAR, or of part of it",
+		"It is in a VM at gpa=, in an IOAS at iova=, or in both; set-layout and set-range say "
+		"what of it is there: a hole all over at first. withdraw=on takes its slots away while "
+		"the device's memory is off.",
+		{ { "NAME", TYPE_NEW, .kinds = KIND_WINDOW }, DEVICE, BAR,
+		  { "RANGE", TYPE_RANGE, PARAM_OPTIONAL }, PLACE,
+		  { "withdraw", TYPE_SWITCH, PARAM_KEY | PARAM_OPTIONAL } },
+	},
+	[VERB_RAM_WINDOW] = {
+		"ram-window", VERB_RAM_WINDOW, 0, "window", "make a window of memory, or of part of it",
+		"BUF is the shared memory. Private memory is in private=, from private-offset= on; a "
+		"guest_memfd as BUF, made with flags=mmap,init-shared, is both in one. It is in a VM at "
+		"gpa=, in an IOAS at iova=, or in both; a hole all over at first. No area crosses a "
+		"multiple of granule=.",
+		{ { "NAME", TYPE_NEW, .kinds = KIND_WINDOW },
+		  { "BUF", TYPE_OBJECT, .kinds = KIND_MEMFD | KIND_GUEST_MEMFD | KIND_MEMORY },
+		  { "RANGE", TYPE_RANGE, PARAM_OPTIONAL },
+		  { "private", TYPE_OBJECT, PARAM_KEY | PARAM_OPTIONAL, KIND_GUEST_MEMFD },
+		  COUNT("private-offset"), PLACE, COUNT("granule") },
+	},
+	[VERB_SET_LAYOUT] = {
+		"set-layout", VERB_SET_LAYOUT, 0, "window", "place what a layout says, all of it",
+		"FILE has layouts as `pfnbufctl layout` writes them; layout= is the name of one where "
+		"there are several. Without a file: memory is shared, and of a BAR everything but MSI-X "
+		"table and pending bits.",
+		{ WINDOW, { "FILE", TYPE_STRING, PARAM_OPTIONAL },
+		  { "layout", TYPE_STRING, PARAM_KEY | PARAM_OPTIONAL } },
+	},
+	[VERB_SET_RANGE] = {
+		"set-range", VERB_SET_RANGE, 0, "window", "make a range of a window what it says",
+		"Whatever it was before, holes included.",
+		{ WINDOW, RANGE, { "VISIBILITY", TYPE_WORD, .words = vis_words } },
+	},
+	[VERB_CONVERT] = {
+		"convert", VERB_CONVERT, 0, "window", "convert ranges, as a guest asks for it",
+		"In one step, all or nothing. Of a VM, ranges are guest physical addresses, over all its "
+		"windows of memory; of a window they are in that. Holes stay holes, and what is so "
+		"already costs nothing. What the ranges held before is gone for good, also where the "
+		"conversion is undone.",
+		{ { "NAME", TYPE_OBJECT, .kinds = KIND_WINDOW | KIND_VM },
+		  { "RANGE", TYPE_RANGE, PARAM_REPEAT },
+		  { "to", TYPE_WORD, PARAM_KEY, .words = conversion_words } },
+	},
+	[VERB_EXPLAIN_HYPERCALL] = {
+		"explain hypercall", VERB_EXPLAIN_HYPERCALL, 0, "window",
+		"say what a VMM does about a hypercall that left the guest",
+		"KVM_EXIT_HYPERCALL with this number and up to four arguments. Nothing changes.",
+		{ VM, { "NR", TYPE_NUMBER }, { "ARG", TYPE_NUMBER, PARAM_OPTIONAL | PARAM_REPEAT } },
+	},
+	[VERB_EXPLAIN_FAULT] = {
+		"explain fault", VERB_EXPLAIN_FAULT, 0, "window",
+		"say what a VMM does about a memory fault that left the guest",
+		"KVM_EXIT_MEMORY_FAULT at this range; as= is how the guest took it. Nothing changes.",
+		{ VM, RANGE, { "as", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, .words = view_words } },
+	},
+	[VERB_PLAN] = {
+		"plan", VERB_PLAN, 0, "window", "print the kernel calls of a change, and make none",
+		"Of set-layout without a file, or with RANGE and to= of set-range with each of them. "
+		"Says, too, whether they would be refused for what is known.",
+		{ WINDOW, { "RANGE", TYPE_RANGE, PARAM_OPTIONAL | PARAM_REPEAT },
+		  { "to", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, .words = vis_words } },
+	},
+	[VERB_SUSPEND] = {
+		"suspend", VERB_SUSPEND, 0, "window", "take away all that a window has placed",
+		"Its layout and addresses stay, and may be changed meanwhile.", { WINDOW },
+	},
+	[VERB_RESUME] = {
+		"resume", VERB_RESUME, 0, "window", "place a suspended window again", NULL, { WINDOW },
+	},
+
+	[VERB_PROFILE_LIST] = {
+		"profile list", VERB_PROFILE_LIST, 0, "tee", "list the profiles that are installed", NULL,
+	},
+	[VERB_PROFILE_SHOW] = {
+		"profile show", VERB_PROFILE_SHOW, 0, "tee", "print a profile",
+		"PROFILE is a name, or with a slash in it a file.", { { "PROFILE", TYPE_STRING } },
+	},
+	[VERB_PROFILE_CHOOSE] = {
+		"profile choose", VERB_PROFILE_CHOOSE, VERB_FINAL, "tee",
+		"say which unmerged interfaces the kernel has",
+		"PROFILE is a name, or with a slash in it a file. Once, as --profile does: nothing that "
+		"is not merged is called without one, and which one is right is never guessed.",
+		{ { "PROFILE", TYPE_STRING } },
+	},
+	[VERB_TSM_SHOW] = {
+		"tsm show", VERB_TSM_SHOW, 0, "tee", "print what sysfs says of a device's security",
+		"Which TSM has a session with it (connected), and whether it is bound to a guest.",
+		{ DEVICE },
+	},
+	[VERB_TSM_CONNECT] = {
+		"tsm connect", VERB_TSM_CONNECT, 0, "tee",
+		"let a TEE security manager make a session with a device", NULL,
+		{ DEVICE, { "TSM", TYPE_STRING } },
+	},
+	[VERB_TSM_DISCONNECT] = {
+		"tsm disconnect", VERB_TSM_DISCONNECT, VERB_FINAL, "tee", "end that session",
+		"With TSM it is refused where another one has it.",
+		{ DEVICE, { "TSM", TYPE_STRING, PARAM_OPTIONAL } },
 	},
 
 	[VERB_DMA_READ] = {
@@ -464,10 +604,12 @@ const struct verb verbs[VERB_COUNT] = {
 	[VERB_SIM_SET] = {
 		"sim set", VERB_SIM_SET, VERB_SIM_ONLY | VERB_FINAL | VERB_MACHINE, "sim",
 		"set what the simulated machine has",
-		"iommufd= and kvm=: whether /dev/iommu and /dev/kvm exist; memlock=: RLIMIT_MEMLOCK.",
+		"iommufd= and kvm=: whether /dev/iommu and /dev/kvm exist; memlock=: RLIMIT_MEMLOCK; "
+		"tsm=: whether there is a TEE security manager, tsm0.",
 		{ { "iommufd", TYPE_SWITCH, PARAM_KEY | PARAM_OPTIONAL },
 		  { "kvm", TYPE_SWITCH, PARAM_KEY | PARAM_OPTIONAL },
-		  { "memlock", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL } },
+		  { "memlock", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL },
+		  { "tsm", TYPE_SWITCH, PARAM_KEY | PARAM_OPTIONAL } },
 	},
 	[VERB_SIM_FAIL] = {
 		"sim fail", VERB_SIM_FAIL, VERB_SIM_ONLY, "sim", "let a kernel call fail",
@@ -519,6 +661,52 @@ const struct verb verbs[VERB_COUNT] = {
 		"sim raise-error", VERB_SIM_ERROR, VERB_SIM_ONLY | VERB_FINAL, "sim",
 		"report an AER error on a device", NULL, { { "BDF", TYPE_BDF } },
 	},
+	[VERB_SIM_PROFILE] = {
+		"sim profile", VERB_SIM_PROFILE, VERB_SIM_ONLY | VERB_FINAL | VERB_MACHINE, "sim",
+		"give the simulated kernel what a profile describes",
+		"And the TSM that it takes. The library speaks it only with --profile or profile choose.",
+		{ { "PROFILE", TYPE_WORD, .words = sim_profiles } },
+	},
+	[VERB_SIM_TDI_REPORT] = {
+		"sim tdi-report", VERB_SIM_TDI_REPORT, VERB_SIM_ONLY | VERB_FINAL | VERB_MACHINE, "sim",
+		"say what a device reports when it is locked",
+		"FILE is a report in any form that `pfnbufctl tdi` reads. Without it: everything is for "
+		"the guest alone, but for the pages of MSI-X table and pending bits.",
+		{ { "BDF", TYPE_BDF }, { "FILE", TYPE_STRING, PARAM_OPTIONAL } },
+	},
+	[VERB_SIM_TDI_LOCK] = {
+		"sim tdi-lock", VERB_SIM_TDI_LOCK, VERB_SIM_ONLY | VERB_FINAL, "sim",
+		"let the guest lock a bound device", NULL, { { "BDF", TYPE_BDF } },
+	},
+	[VERB_SIM_TDI_START] = {
+		"sim tdi-start", VERB_SIM_TDI_START, VERB_SIM_ONLY | VERB_FINAL, "sim",
+		"let the guest start a bound device: CONFIG_LOCKED to RUN", NULL,
+		{ { "BDF", TYPE_BDF } },
+	},
+	[VERB_SIM_TDI_INJECT] = {
+		"sim tdi-inject", VERB_SIM_TDI_INJECT, VERB_SIM_ONLY | VERB_FINAL, "sim",
+		"let something go wrong with a device or its TSM",
+		"report-lies: a range beyond the end of its BAR; report-changes: another report every "
+		"time; report-late: not ready at first; bind-fails-before: the next bind does nothing; "
+		"bind-fails-after-commit: it fails, and the device is bound; unbind-fails: the next "
+		"unbind; error-state: at once. none: no more of it.",
+		{ { "BDF", TYPE_BDF }, { "FAULT", TYPE_WORD, .words = tdi_fault_words } },
+	},
+	[VERB_SIM_TDI_EXPECT] = {
+		"sim tdi-expect", VERB_SIM_TDI_EXPECT, VERB_SIM_ONLY, "sim",
+		"compare the state of a device's TDI",
+		"generation= is how often it was locked. Fails with EBADMSG, and says what differs.",
+		{ { "BDF", TYPE_BDF },
+		  { "state", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, .words = tdi_state_words },
+		  { "bound", TYPE_SWITCH, PARAM_KEY | PARAM_OPTIONAL }, COUNT("generation") },
+	},
+	[VERB_SIM_PIN] = {
+		"sim pin", VERB_SIM_PIN, VERB_SIM_ONLY | VERB_FINAL, "sim",
+		"let somebody else hold a page of a guest_memfd",
+		"While it is held it cannot become private in place.",
+		{ { "BUF", TYPE_OBJECT, .kinds = KIND_GUEST_MEMFD }, { "OFFSET", TYPE_NUMBER },
+		  { "STATE", TYPE_SWITCH } },
+	},
 };
 
 const struct verb *verb_find(const char *name)
@@ -568,7 +756,7 @@ static const char *value_words(const struct param *param)
 }
 
 /* At most this many words of a list are written out; the ioctl names are not. */
-enum { WORDS_SHOWN = 10 };
+enum { WORDS_SHOWN = 16 };
 
 void param_words(const struct param *param, char *buf, size_t size)
 {
@@ -666,6 +854,7 @@ static const struct {
 	{ KIND_AREA, "area" },
 	{ KIND_VM, "VM" },
 	{ KIND_SLOT, "slot" },
+	{ KIND_WINDOW, "window" },
 };
 
 const char *kind_words(unsigned mask, char *buf, size_t size)
