@@ -488,11 +488,50 @@ static void bind_takes_a_vm(void **state)
 	assert_int_equal(conf_bind(c, g.dev, g.iommufd, &g.devid), 0);
 	g.ioas = conf_ioas_new(c, g.iommufd);
 	assert_int_equal(viommu_alloc(&g, IOMMU_VIOMMU_TYPE_DEFAULT, &g.viommu), -ENOENT);
+	assert_int_equal(conf_hwpt(c, g.iommufd, g.devid, g.ioas, &g.hwpt), 0);
+	assert_int_equal(viommu_alloc(&g, IOMMU_VIOMMU_TYPE_DEFAULT, &g.viommu), -EINVAL);
 	assert_int_equal(nest_parent(&g, &g.hwpt), 0);
 	assert_int_equal(viommu_alloc(&g, IOMMU_VIOMMU_TYPE_ARM_SMMUV3, &g.viommu), -EOPNOTSUPP);
 	assert_int_equal(viommu_alloc(&g, IOMMU_VIOMMU_TYPE_DEFAULT, &g.viommu), 0);
 	assert_int_equal(vdevice_alloc(&g, 1, &g.vdevice), 0);
 	assert_int_equal(vdevice_alloc(&g, 2, &g.vdevice), -EEXIST);
+	assert_int_equal(vfio_bind(&g), -EINVAL);
+}
+
+static void bind_takes_its_own_vdevice(void **state)
+{
+	struct guest g, other;
+
+	(void)state;
+	use_profile("tdx-rfc2");
+	connect_tsm();
+	g = guest_with_vdevice(IOMMU_VIOMMU_TYPE_DEFAULT);
+	other = g;
+	other.dev = conf_cdev(c, PEER);
+	assert_int_equal(conf_bind(c, other.dev, g.iommufd, &other.devid), 0);
+	assert_int_equal(vfio_bind(&other), -EINVAL);
+	assert_int_equal(vdevice_alloc(&other, 0x101, &other.vdevice), 0);
+	assert_int_equal(vfio_bind(&other), 0);
+	assert_false(is_bound());
+}
+
+/* There is nothing to keep from anybody in such a VM. */
+static void bind_takes_private_memory(void **state)
+{
+	struct guest g = { 0 };
+
+	(void)state;
+	use_profile("tdx-rfc2");
+	connect_tsm();
+	g.iommufd = conf_iommufd_open(c);
+	g.vm = conf_vm(c, KVM_X86_DEFAULT_VM);
+	g.dev = conf_cdev(c, FLR);
+	assert_int_equal(add_file(create_kvm_vfio(g.vm), g.dev), 0);
+	assert_int_equal(conf_bind(c, g.dev, g.iommufd, &g.devid), 0);
+	g.ioas = conf_ioas_new(c, g.iommufd);
+	assert_int_equal(nest_parent(&g, &g.hwpt), 0);
+	assert_int_equal(viommu_alloc(&g, IOMMU_VIOMMU_TYPE_DEFAULT, &g.viommu), 0);
+	assert_int_equal(vdevice_alloc(&g, 1, &g.vdevice), 0);
 	assert_int_equal(vfio_bind(&g), -EINVAL);
 }
 
@@ -1208,6 +1247,31 @@ static void allocation_binds(void **state)
 	assert_no_alias();
 }
 
+/* A device is one guest's: a vIOMMU that another device has made can be that of another guest. */
+static void bound_for_another(void **state)
+{
+	struct guest g, other;
+	int vm;
+
+	(void)state;
+	use_profile("cca7");
+	connect_tsm();
+	g = guest_new(IOMMU_VIOMMU_TYPE_ARM_REALM_SMMUV3);
+	other = g;
+	vm = conf_vm(c, KVM_X86_SW_PROTECTED_VM);
+	other.dev = conf_cdev(c, PEER);
+	assert_int_equal(add_file(create_kvm_vfio(vm), other.dev), 0);
+	assert_int_equal(conf_bind(c, other.dev, g.iommufd, &other.devid), 0);
+	assert_int_equal(viommu_alloc(&other, IOMMU_VIOMMU_TYPE_ARM_REALM_SMMUV3, &other.viommu),
+			 0);
+	assert_int_equal(pfnbuf_sim_tdi_inject(sim, TDI, PFNBUF_SIM_TDI_BIND_FAILS_AFTER_COMMIT),
+			 0);
+	assert_int_equal(vdevice_alloc(&g, 1, &g.vdevice), -EIO);
+	other.devid = g.devid;
+	assert_int_equal(vdevice_alloc(&other, 1, &other.vdevice), -EBUSY);
+	assert_int_equal(vdevice_alloc(&g, 1, &g.vdevice), 0);
+}
+
 static void validated_memory(void **state)
 {
 	struct arm64_vdev_validate_mmio_guest_req req = { GPA, GPA + PAGE, 0 };
@@ -1243,6 +1307,15 @@ static void validated_memory(void **state)
 	assert_int_equal(pfnbuf_sim_tdi_start(sim, TDI), 0);
 	assert_int_equal(guest_byte(g.vm, GPA + 5, true), secret);
 	assert_no_alias();
+	/* Nor does a device in error serve it; locked again nothing is left of it. */
+	assert_int_equal(pfnbuf_sim_tdi_inject(sim, TDI, PFNBUF_SIM_TDI_ERROR_STATE), 0);
+	assert_int_equal(guest_byte(g.vm, GPA + 5, true), -EIO);
+	assert_int_equal(set_tdi_state(&g, RHI_DA_TDI_CONFIG_RUN), -ENXIO);
+	assert_int_equal(set_tdi_state(&g, RHI_DA_TDI_CONFIG_UNLOCKED), 0);
+	assert_int_equal(guest_byte(g.vm, GPA + 5, true), -EFAULT);
+	assert_int_equal(pfnbuf_sim_tdi_start(sim, TDI), 0);
+	assert_int_equal(validate(&g, GPA, PAGE, 0), 0);
+	assert_int_equal(guest_byte(g.vm, GPA, true), 0);
 	/* Destroying the vDEVICE takes it along. */
 	assert_int_equal(conf_destroy(c, g.iommufd, g.vdevice), 0);
 	assert_int_equal(guest_byte(g.vm, GPA, true), -EFAULT);
@@ -1445,6 +1518,8 @@ int main(void)
 		TEST(dmabuf_slot_rules),
 		TEST(vfio_binds),
 		TEST(bind_takes_a_vm),
+		TEST(bind_takes_its_own_vdevice),
+		TEST(bind_takes_private_memory),
 		TEST(private_slots),
 		TEST(unbound_memory_is_not_private),
 		TEST(slots_outlive_the_bind),
@@ -1476,6 +1551,7 @@ int main(void)
 		CASE(alias_with_a_mapping, true),
 		CASE(alias_with_a_mapping, false),
 		TEST(allocation_binds),
+		TEST(bound_for_another),
 		TEST(validated_memory),
 		CASE(validated_and_elsewhere, 0),
 		CASE(validated_and_elsewhere, 1),
