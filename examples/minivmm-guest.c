@@ -4,8 +4,8 @@
  * NVMe controller by DMA through what is shared, finds that DMA does not get at what is private, has the
  * controller reset, and drives it again. It believes nothing that it has not read back.
  *
- *	cc -m32 -O2 -ffreestanding -nostdlib -static -fno-pie -no-pie -fno-stack-protector -mno-sse \
- *	   -Wl,-Ttext=0x10000,-N,--build-id=none -o minivmm-guest minivmm-guest.c
+ *	cc -m32 -O2 -ffreestanding -nostdlib -static -fno-pie -fno-stack-protector -mno-sse \
+ *	   -Wl,-z,noseparate-code,-Ttext-segment=0x10000 -o minivmm-guest minivmm-guest.c
  */
 #include <stdbool.h>
 #include <stdint.h>

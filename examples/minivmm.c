@@ -241,32 +241,35 @@ static void make_vcpu(struct vmm *vmm)
 
 /* ---------------------------------------------------------------- exits --------------------- */
 
-/* What an exit comes to is the library's to say, and the VMM's to do. Returns what a hypercall gets. */
-static uint64_t handle_memory(struct vmm *vmm, const struct pfnbuf_exit *exit)
+/*
+ * IOAS, attributes and memory change in the order that never lets a page be seen twice. Whether it was
+ * done; if not, nothing has changed.
+ */
+static bool convert(struct vmm *vmm, const struct pfnbuf_conversion *conversion)
 {
-	struct pfnbuf_exit_advice advice;
-
-	must(pfnbuf_exit_explain(vmm->vm, exit, &advice));
-	if (advice.action == PFNBUF_EXIT_NO_MEMORY)
-		errx(1, "the guest at %#llx: %s", (unsigned long long)exit->gpa, advice.reason);
-	if (advice.action == PFNBUF_EXIT_CONVERT) {
-		/* IOAS, attributes and discards, in the order that never lets a page be seen twice. */
-		must(pfnbuf_guest_convert(vmm->vm, &advice.conversion, 1));
-		vmm->conversions++;
+	if (pfnbuf_guest_convert(vmm->vm, conversion, 1) < 0) {
+		warnx("%s", pfnbuf_last_error());
+		return false;
 	}
-	return advice.ret;
+	vmm->conversions++;
+	return true;
 }
 
+/* What an exit comes to is the library's to say, and the VMM's to do. */
 static void handle_hypercall(struct vmm *vmm)
 {
 	struct pfnbuf_exit exit = { .kind = PFNBUF_EXIT_HYPERCALL, .nr = vmm->run->hypercall.nr };
+	struct pfnbuf_exit_advice advice;
 
 	for (unsigned i = 0; i < 4; i++)
 		exit.args[i] = vmm->run->hypercall.args[i];
-	vmm->run->hypercall.ret = handle_memory(vmm, &exit);
+	must(pfnbuf_exit_explain(vmm->vm, &exit, &advice));
+	if (advice.action == PFNBUF_EXIT_CONVERT && !convert(vmm, &advice.conversion))
+		advice.ret = (uint64_t)-KVM_EINVAL;
+	vmm->run->hypercall.ret = advice.ret;
 }
 
-/* Memory used as what it is not: hardware that has private memory lets guests convert like this, too. */
+/* Memory used as what it is not: where hardware keeps it private, guests may convert like this, too. */
 static void handle_memory_fault(struct vmm *vmm)
 {
 	const struct memory_fault *fault = (const void *)&vmm->run->hw;
@@ -276,8 +279,13 @@ static void handle_memory_fault(struct vmm *vmm)
 		.gpa = fault->gpa,
 		.length = fault->size,
 	};
+	struct pfnbuf_exit_advice advice;
 
-	handle_memory(vmm, &exit);
+	must(pfnbuf_exit_explain(vmm->vm, &exit, &advice));
+	if (advice.action == PFNBUF_EXIT_RESUME ||
+	    (advice.action == PFNBUF_EXIT_CONVERT && convert(vmm, &advice.conversion)))
+		return;
+	errx(1, "the guest at %#llx: %s", (unsigned long long)exit.gpa, advice.reason);
 }
 
 /* Nothing is emulated: what has no memory behind it reads as ones, as in an empty PCI slot. */
@@ -291,10 +299,10 @@ static void handle_mmio(struct vmm *vmm)
 /* By lines, since the event loop prints, too. */
 static void print_char(struct vmm *vmm, char c)
 {
-	if (c != '\n' && vmm->line_length < sizeof(vmm->line)) {
+	if (c != '\n')
 		vmm->line[vmm->line_length++] = c;
+	if (c != '\n' && vmm->line_length < sizeof(vmm->line))
 		return;
-	}
 	printf("%.*s\n", (int)vmm->line_length, vmm->line);
 	vmm->line_length = 0;
 }
@@ -409,20 +417,13 @@ static void watch(int set, int fd)
 static void loop(struct vmm *vmm)
 {
 	const int set = must_call("epoll_create1", epoll_create1(EPOLL_CLOEXEC));
-	bool running = true;
+	struct epoll_event event = { 0 };
 
 	watch(set, pfnbuf_ctx_get_fd(vmm->ctx));
 	watch(set, vmm->ended);
-	while (running) {
-		struct epoll_event event;
-
-		if (epoll_wait(set, &event, 1, -1) != 1)
-			continue;
-		if (event.data.fd == vmm->ended)
-			running = false;
-		else
+	while (event.data.fd != vmm->ended)
+		if (epoll_wait(set, &event, 1, -1) == 1 && event.data.fd != vmm->ended)
 			dispatch(vmm);
-	}
 	close(set);
 }
 

@@ -225,7 +225,7 @@ $found"
 	grep -q '^@@ finished' "$results" || problem "the tests did not run to their end; last lines of $console:
 $(tail -n 5 "$console")"
 	# What QEMU prints when the IOMMU refuses DMA, or of CPU features that it lacks, is no complaint.
-	grep -v -E 'TCG doesn.t support|vtd_|New fault is not recorded' "$work/qemu.log" >&2 || :
+	grep -v -E 'TCG doesn.t support|vtd_|[Nn]ew fault is not recorded' "$work/qemu.log" >&2 || :
 	grep '^@@ error' "$results" | while read -r _ _ text; do
 		problem "$text"
 	done
