@@ -275,9 +275,9 @@ static int check_owned_plan(struct pfnbuf_plan_owner *owner, struct pfnbuf_plan 
 	/* Somebody else may have attached a device. */
 	if (w->ioas && !w->ended)
 		pfnbuf_ioas_forget_space(w->ioas);
-	r = check_fresh(w, plan, call);
+	r = check_usable(w, call);
 	if (r >= 0)
-		r = check_usable(w, call);
+		r = check_fresh(w, plan, call);
 	return r < 0 ? r : check_limits(w, plan);
 }
 
@@ -1080,9 +1080,9 @@ int pfnbuf_window_apply(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 	if (pfnbuf_plan_goal(plan)->owner != &w->owner)
 		return pfnbuf_refused(-EINVAL, call, w->name, NULL, "",
 				      "the plan is another window's");
-	r = check_fresh(w, plan, call);
+	r = check_usable(w, call);
 	if (r >= 0)
-		r = check_usable(w, call);
+		r = check_fresh(w, plan, call);
 	return r < 0 ? r : run_plan(w, plan);
 }
 

@@ -61,6 +61,7 @@ struct rig {
 
 	const struct pfnbuf_range *sparse; /* RIG_BAR shall offer these only */
 	uint32_t nr_sparse;
+	uint64_t alignment; /* that IOASes shall ask for; 0: what they do */
 };
 
 /* Everything but windows. @locked: RLIMIT_MEMLOCK, 0: none. */
@@ -83,6 +84,12 @@ void rig_check_clean(struct rig *rig);
 /* Start counting calls from 1, with no faults; @log may be NULL. */
 void rig_count(struct rig *rig, struct rig_call *log, size_t room);
 void rig_fail(struct rig *rig, unsigned i, uint64_t at, int error);
+
+/*
+ * The call, which begins with its function's name, was refused with @code: tests/unit/documented.py
+ * holds what was seen so against what pfnbuf.h promises.
+ */
+void rig_note_refusal(const char *call, int code);
 
 /* Print what failed and where, and abort. */
 void rig_die(const char *file, int line, const char *what) __attribute__((noreturn));

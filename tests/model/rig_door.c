@@ -16,6 +16,17 @@ void rig_die(const char *file, int line, const char *what)
 	abort();
 }
 
+void rig_note_refusal(const char *call, int code)
+{
+	const char *path = getenv("PFNBUF_TRIED");
+	FILE *file = path ? fopen(path, "a") : NULL;
+
+	if (!file)
+		return;
+	fprintf(file, "%.*s %s\n", (int)strcspn(call, "("), call, pfnbuf_errno_name(code));
+	fclose(file);
+}
+
 /* ---------------------------------------------------------------- the door ------------------ */
 
 /* A call that can fail: 0, or what it shall fail with. */
@@ -81,6 +92,8 @@ static int door_ioctl(void *data, int fd, unsigned long request, void *arg)
 	if (r >= 0 && request == VFIO_DEVICE_GET_REGION_INFO && info->index == RIG_BAR &&
 	    rig->nr_sparse)
 		make_sparse(rig, info, argsz);
+	if (r >= 0 && request == IOMMU_IOAS_IOVA_RANGES && rig->alignment)
+		((struct iommu_ioas_iova_ranges *)arg)->out_iova_alignment = rig->alignment;
 	return r;
 }
 

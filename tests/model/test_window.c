@@ -13,10 +13,19 @@
 
 #include "libpfnbuf/uapi/iommufd.h"
 #include "libpfnbuf/uapi/kvm.h"
+#include "libpfnbuf/uapi/vfio.h"
 #include "rig.h"
 
 #define GPA  UINT64_C(0x100000000)
 #define IOVA UINT64_C(0x40000000)
+
+#define assert_refused(call, code) refused(#call, call, code)
+
+static void refused(const char *call, int result, int code)
+{
+	assert_int_equal(result, -code);
+	rig_note_refusal(call, code);
+}
 
 static struct pfnbuf_place place_of(const struct rig *rig)
 {
@@ -189,8 +198,8 @@ static void plans_to_move(void **state)
 	assert_int_equal(pfnbuf_window_plan_move(w, GPA, IOVA, &plan), 0);
 	assert_string_equal(steps_of(plan), "");
 	pfnbuf_plan_free(plan);
-	assert_int_equal(pfnbuf_window_plan_move(w, GPA + 1, IOVA, &plan), -EINVAL);
-	assert_int_equal(pfnbuf_window_plan_move(w, GPA, -PAGE, &plan), -ERANGE);
+	assert_refused(pfnbuf_window_plan_move(w, GPA + 1, IOVA, &plan), EINVAL);
+	assert_refused(pfnbuf_window_plan_move(w, GPA, -PAGE, &plan), ERANGE);
 	pfnbuf_window_free(w);
 }
 
@@ -240,27 +249,27 @@ static void stale_plans_are_refused(void **state)
 
 	assert_int_equal(pfnbuf_window_default_layout(w, &target), 0);
 	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
-	assert_int_equal(pfnbuf_window_apply(other, plan), -EINVAL);
+	assert_refused(pfnbuf_window_apply(other, plan), EINVAL);
 	assert_int_equal(pfnbuf_window_set_range(w, 0, PAGE, PFNBUF_SHARED), 0);
-	assert_int_equal(pfnbuf_plan_check(plan), -ESTALE);
-	assert_int_equal(pfnbuf_window_apply(w, plan), -ESTALE);
+	assert_refused(pfnbuf_plan_check(plan), ESTALE);
+	assert_refused(pfnbuf_window_apply(w, plan), ESTALE);
 	pfnbuf_plan_free(plan);
 
 	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
 	assert_int_equal(pfnbuf_device_reset(rig->card), 0);
-	assert_int_equal(pfnbuf_plan_check(plan), -ESTALE);
-	assert_int_equal(pfnbuf_window_apply(w, plan), -ESTALE);
+	assert_refused(pfnbuf_plan_check(plan), ESTALE);
+	assert_refused(pfnbuf_window_apply(w, plan), ESTALE);
 	assert_non_null(strstr(pfnbuf_last_error(), "revoked"));
 	pfnbuf_plan_free(plan);
 
 	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
 	assert_int_equal(pfnbuf_window_apply(w, plan), 0);
-	assert_int_equal(pfnbuf_window_apply(w, plan), -EALREADY);
+	assert_refused(pfnbuf_window_apply(w, plan), EALREADY);
 	pfnbuf_plan_free(plan);
 
 	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
 	pfnbuf_window_free(w);
-	assert_int_equal(pfnbuf_plan_check(plan), -ESTALE);
+	assert_refused(pfnbuf_plan_check(plan), ESTALE);
 	pfnbuf_plan_free(plan);
 	pfnbuf_layout_free(target);
 	pfnbuf_window_free(other);
@@ -304,13 +313,13 @@ static void bar_moves(void **state)
 	assert_int_equal(pfnbuf_window_move(w, GPA - 8 * PAGE, IOVA), 0);
 	reaches(rig, w, RIG_TAG_CARD, FIVE_RUNS);
 	assert_int_equal(pfnbuf_window_suspend(w), 0);
-	assert_int_equal(pfnbuf_window_suspend(w), -EALREADY);
+	assert_refused(pfnbuf_window_suspend(w), EALREADY);
 	assert_int_equal(rig_dma(rig, IOVA), -EFAULT);
 	assert_int_equal(rig_guest(rig, GPA - 8 * PAGE), -ENXIO);
 	assert_int_equal(pfnbuf_window_move(w, GPA, IOVA), 0);
 	assert_int_equal(pfnbuf_window_set_range(w, 4 * PAGE, 4 * PAGE, PFNBUF_SHARED), 0);
 	assert_int_equal(pfnbuf_window_resume(w), 0);
-	assert_int_equal(pfnbuf_window_resume(w), -EALREADY);
+	assert_refused(pfnbuf_window_resume(w), EALREADY);
 	reaches(rig, w, RIG_TAG_CARD, "ssssssssssssssss..ssss....ss.sss");
 	pfnbuf_window_free(w);
 }
@@ -489,7 +498,7 @@ static void changes_while_suspended(void **state)
 	set_layout(w, ALL_SHARED);
 	assert_int_equal(pfnbuf_window_move(w, GPA + 4 * PAGE, IOVA + 4 * PAGE), 0);
 	assert_int_equal(pfnbuf_window_set_range(w, 8 * PAGE, 8 * PAGE, PFNBUF_HOLE), 0);
-	assert_int_equal(pfnbuf_window_restore(w), -ENODEV);
+	assert_refused(pfnbuf_window_restore(w), ENODEV);
 	pfnbuf_window_get_info(w, &info);
 	assert_int_equal(info.areas, 2);
 	assert_int_equal(info.dead_areas, 2);
@@ -539,9 +548,9 @@ static void device_closes_first(void **state)
 	rig->card = pfnbuf_device_close(rig->card);
 	pfnbuf_window_get_info(w, &info);
 	assert_int_equal(info.state, PFNBUF_WINDOW_DEAD);
-	assert_int_equal(pfnbuf_window_set_range(w, 0, PAGE, PFNBUF_HOLE), -ENODEV);
-	assert_int_equal(pfnbuf_window_restore(w), -ENODEV);
-	assert_int_equal(pfnbuf_window_verify(w, NULL), -ENODEV);
+	assert_refused(pfnbuf_window_set_range(w, 0, PAGE, PFNBUF_HOLE), ENODEV);
+	assert_refused(pfnbuf_window_restore(w), ENODEV);
+	assert_refused(pfnbuf_window_verify(w, NULL), ENODEV);
 	assert_int_equal(pfnbuf_window_get_layout(w, &layout), 0);
 	pfnbuf_layout_free(layout);
 	pfnbuf_sim_get_counts(rig->sim, &counts);
@@ -639,7 +648,7 @@ static void sparse_bars_are_honoured(void **state)
 	assert_int_equal(pfnbuf_window_set_layout(w, layout), 0);
 	reaches(rig, w, RIG_TAG_CARD, "ssssssss........ssssssss........");
 	plan_is(w, NULL, "ss.sssss........ssssssss........", "U0+4 D0+4 S0+2 S3+1 M0+2 M3+1");
-	assert_int_equal(pfnbuf_window_set_range(w, 15 * PAGE, PAGE, PFNBUF_SHARED), -EINVAL);
+	assert_refused(pfnbuf_window_set_range(w, 15 * PAGE, PAGE, PFNBUF_SHARED), EINVAL);
 	assert_non_null(strstr(pfnbuf_last_error(), "cannot be mapped"));
 	pfnbuf_layout_free(layout);
 	pfnbuf_layout_free(expected);
@@ -788,34 +797,34 @@ static void refusals(void **state)
 	struct pfnbuf_window *w = new_bar(rig, 0);
 	struct pfnbuf_layout *layout;
 
-	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_SMALL_BAR, NULL, &place, &w),
-			 -EOPNOTSUPP);
+	assert_refused(pfnbuf_window_new_bar(rig->card, RIG_SMALL_BAR, NULL, &place, &w),
+		       EOPNOTSUPP);
 	assert_non_null(strstr(pfnbuf_last_error(), "less than a page"));
-	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_IO_BAR, NULL, &place, &w), -EINVAL);
-	assert_int_equal(pfnbuf_window_new_bar(rig->card, 3, NULL, &place, &w), -EINVAL);
-	assert_int_equal(pfnbuf_window_new_bar(rig->card, 9, NULL, &place, &w), -EINVAL);
-	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_BAR, &beyond, &place, &w), -EINVAL);
-	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_BAR, &crooked, &place, &w), -EINVAL);
+	assert_refused(pfnbuf_window_new_bar(rig->card, RIG_IO_BAR, NULL, &place, &w), EINVAL);
+	assert_refused(pfnbuf_window_new_bar(rig->card, 3, NULL, &place, &w), EINVAL);
+	assert_refused(pfnbuf_window_new_bar(rig->card, 9, NULL, &place, &w), EINVAL);
+	assert_refused(pfnbuf_window_new_bar(rig->card, RIG_BAR, &beyond, &place, &w), EINVAL);
+	assert_refused(pfnbuf_window_new_bar(rig->card, RIG_BAR, &crooked, &place, &w), EINVAL);
 	place.granule = PAGE;
-	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), -EINVAL);
+	assert_refused(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), EINVAL);
 	place = place_of(rig);
 	place.iova = 7;
-	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), -EINVAL);
+	assert_refused(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), EINVAL);
 	place.iova = -PAGE;
-	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), -ERANGE);
+	assert_refused(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), ERANGE);
 	place = place_of(rig);
 	place.size = 8;
-	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), -EINVAL);
+	assert_refused(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), EINVAL);
 	place = place_of(rig);
 	place.vm = NULL;
 	place.ioas = NULL;
-	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), -EINVAL);
+	assert_refused(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), EINVAL);
 
-	assert_int_equal(pfnbuf_window_set_range(w, 0, PAGE, PFNBUF_PRIVATE), -EOPNOTSUPP);
-	assert_int_equal(pfnbuf_window_set_range(w, 1, PAGE, PFNBUF_SHARED), -EINVAL);
-	assert_int_equal(pfnbuf_window_set_range(w, 32 * PAGE, PAGE, PFNBUF_SHARED), -ERANGE);
+	assert_refused(pfnbuf_window_set_range(w, 0, PAGE, PFNBUF_PRIVATE), EOPNOTSUPP);
+	assert_refused(pfnbuf_window_set_range(w, 1, PAGE, PFNBUF_SHARED), EINVAL);
+	assert_refused(pfnbuf_window_set_range(w, 32 * PAGE, PAGE, PFNBUF_SHARED), ERANGE);
 	layout = rig_layout("ss");
-	assert_int_equal(pfnbuf_window_set_layout(w, layout), -EINVAL);
+	assert_refused(pfnbuf_window_set_layout(w, layout), EINVAL);
 	pfnbuf_layout_free(layout);
 	pfnbuf_window_free(w);
 }
@@ -835,7 +844,7 @@ static void one_side_only(void **state)
 	assert_int_equal(counts.slots, 0);
 	assert_int_equal(counts.areas, 5);
 	assert_int_equal(counts.bar_mappings, 0);
-	assert_int_equal(pfnbuf_window_move(w, GPA, IOVA), -EINVAL);
+	assert_refused(pfnbuf_window_move(w, GPA, IOVA), EINVAL);
 	assert_int_equal(pfnbuf_window_move(w, 0, IOVA + PAGE), 0);
 	pfnbuf_window_free(w);
 
@@ -866,9 +875,9 @@ static void too_many_slots(void **state)
 	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), 0);
 	set_layout(w, "s.s.s...........................");
 	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
-	assert_int_equal(pfnbuf_plan_check(plan), -ENOSPC);
+	assert_refused(pfnbuf_plan_check(plan), ENOSPC);
 	rig_count(rig, NULL, 0);
-	assert_int_equal(pfnbuf_window_apply(w, plan), -ENOSPC);
+	assert_refused(pfnbuf_window_apply(w, plan), ENOSPC);
 	assert_int_equal(rig->changes, 0);
 	pfnbuf_plan_free(plan);
 	/* Deletions come first: their ids are there to be used. */
@@ -887,7 +896,7 @@ static void limits_are_known_before(void **state)
 
 	pfnbuf_sim_set_memlock(rig->sim, 8 * PAGE);
 	rig_count(rig, NULL, 0);
-	assert_int_equal(pfnbuf_window_set_range(w, 0, 9 * PAGE, PFNBUF_SHARED), -ENOMEM);
+	assert_refused(pfnbuf_window_set_range(w, 0, 9 * PAGE, PFNBUF_SHARED), ENOMEM);
 	assert_non_null(strstr(pfnbuf_last_error(), "RLIMIT_MEMLOCK is 0x8000"));
 	assert_int_equal(rig->changes, 0);
 	assert_int_equal(pfnbuf_window_set_range(w, 0, 8 * PAGE, PFNBUF_SHARED), 0);
@@ -895,7 +904,7 @@ static void limits_are_known_before(void **state)
 	 * Above a limit that was lowered since: what has to be mapped anew could not be had back.
 	 */
 	pfnbuf_sim_set_memlock(rig->sim, 4 * PAGE);
-	assert_int_equal(pfnbuf_window_set_range(w, 6 * PAGE, 2 * PAGE, PFNBUF_HOLE), -ENOMEM);
+	assert_refused(pfnbuf_window_set_range(w, 6 * PAGE, 2 * PAGE, PFNBUF_HOLE), ENOMEM);
 	assert_int_equal(pfnbuf_window_set_range(w, 0, 8 * PAGE, PFNBUF_HOLE), 0);
 	pfnbuf_window_free(w);
 	pfnbuf_sim_set_memlock(rig->sim, UINT64_MAX);
@@ -904,11 +913,11 @@ static void limits_are_known_before(void **state)
 	place.iova = UINT64_C(1) << 50;
 	assert_int_equal(pfnbuf_window_new_ram(rig->ctx, &ram, &place, &w), 0);
 	rig_count(rig, NULL, 0);
-	assert_int_equal(pfnbuf_window_set_range(w, 0, PAGE, PFNBUF_SHARED), -ERANGE);
+	assert_refused(pfnbuf_window_set_range(w, 0, PAGE, PFNBUF_SHARED), ERANGE);
 	assert_int_equal(rig->changes, 0);
 	assert_int_equal(pfnbuf_window_move(w, GPA, IOVA), 0);
 	assert_int_equal(pfnbuf_window_set_range(w, 0, PAGE, PFNBUF_SHARED), 0);
-	assert_int_equal(pfnbuf_window_move(w, GPA, UINT64_C(1) << 50), -ERANGE);
+	assert_refused(pfnbuf_window_move(w, GPA, UINT64_C(1) << 50), ERANGE);
 	pfnbuf_window_free(w);
 	pfnbuf_buf_unref(ram.memfd);
 }
@@ -930,8 +939,8 @@ static void strangers_in_a_hole(void **state)
 	assert_int_equal(pfnbuf_ioas_map_va(rig->ioas, memory, PAGE,
 					    PFNBUF_MAP_READ | PFNBUF_MAP_FIXED, &iova),
 			 0);
-	assert_int_equal(pfnbuf_plan_check(plan), -EEXIST);
-	assert_int_equal(pfnbuf_window_apply(w, plan), -EEXIST);
+	assert_refused(pfnbuf_plan_check(plan), EEXIST);
+	assert_refused(pfnbuf_window_apply(w, plan), EEXIST);
 	pfnbuf_plan_free(plan);
 	plan_is(w, NULL, "................", "U0+4 U12+4 D0+4 D12+4");
 	pfnbuf_window_free(w);
@@ -956,7 +965,7 @@ static void a_failed_plan_leaves_nothing(void **state)
 	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
 	assert_string_equal(steps_of(plan), "U0+6:2 D0+2 D4+2 S0+32 M0+32");
 	pfnbuf_sim_fail_ioctl(rig->sim, IOMMU_IOAS_MAP_FILE, 1, ENOMEM);
-	assert_int_equal(pfnbuf_window_apply(w, plan), -ENOMEM);
+	assert_refused(pfnbuf_window_apply(w, plan), ENOMEM);
 	assert_non_null(strstr(pfnbuf_last_error(), "IOMMU_IOAS_MAP_FILE"));
 	for (size_t i = 0; i < 4; i++) {
 		assert_int_equal(pfnbuf_plan_get_step(plan, i, &step), 0);
@@ -966,7 +975,7 @@ static void a_failed_plan_leaves_nothing(void **state)
 	assert_int_equal(pfnbuf_plan_get_step(plan, 4, &step), 0);
 	assert_int_equal(step.state, PFNBUF_STEP_FAILED);
 	assert_int_equal(step.result, -ENOMEM);
-	assert_int_equal(pfnbuf_plan_get_step(plan, 5, &step), -ERANGE);
+	assert_refused(pfnbuf_plan_get_step(plan, 5, &step), ERANGE);
 	after = rig_dump(rig);
 	assert_string_equal(before, after);
 	reaches(rig, w, RIG_TAG_CARD, "ss..ss..........................");
@@ -979,6 +988,7 @@ static void a_failed_plan_leaves_nothing(void **state)
 
 static void quarantine(void **state)
 {
+	struct pfnbuf_plan *plan;
 	struct rig *rig = *state;
 	struct pfnbuf_window *w = new_bar(rig, 0);
 	struct pfnbuf_window_info info;
@@ -987,11 +997,13 @@ static void quarantine(void **state)
 	struct pfnbuf_event ev;
 
 	set_layout(w, "ss..ss..........................");
+	assert_int_equal(pfnbuf_window_get_layout(w, &layout), 0);
+	assert_int_equal(pfnbuf_window_plan(w, layout, &plan), 0);
 	/* UNMAP, two deletions, a slot: then the map fails; and of the way back the deletion. */
 	rig_count(rig, NULL, 0);
 	rig_fail(rig, 0, 5, ENOMEM);
 	rig_fail(rig, 1, 6, EIO);
-	assert_int_equal(pfnbuf_window_set_range(w, 0, 32 * PAGE, PFNBUF_SHARED), -ENOMEM);
+	assert_refused(pfnbuf_window_set_range(w, 0, 32 * PAGE, PFNBUF_SHARED), ENOMEM);
 	assert_int_equal(rig->failed, 2);
 	rig_count(rig, NULL, 0);
 	pop_until(rig, PFNBUF_EVENT_QUARANTINED, &ev);
@@ -1001,11 +1013,15 @@ static void quarantine(void **state)
 	assert_non_null(strstr(info.reason, "IOMMU_IOAS_MAP_FILE"));
 	assert_non_null(strstr(info.reason, "slot-set"));
 	assert_non_null(strstr(info.reason, "EIO"));
-	assert_int_equal(pfnbuf_window_set_range(w, 0, PAGE, PFNBUF_SHARED), -ENOTRECOVERABLE);
-	assert_int_equal(pfnbuf_window_move(w, GPA, IOVA), -ENOTRECOVERABLE);
-	assert_int_equal(pfnbuf_window_restore(w), -ENOTRECOVERABLE);
-	assert_int_equal(pfnbuf_window_suspend(w), -ENOTRECOVERABLE);
-	assert_int_equal(pfnbuf_window_verify(w, NULL), -ENOTRECOVERABLE);
+	assert_refused(pfnbuf_window_set_range(w, 0, PAGE, PFNBUF_SHARED), ENOTRECOVERABLE);
+	assert_refused(pfnbuf_plan_check(plan), ENOTRECOVERABLE);
+	pfnbuf_plan_free(plan);
+	assert_refused(pfnbuf_window_plan(w, layout, &plan), ENOTRECOVERABLE);
+	pfnbuf_layout_free(layout);
+	assert_refused(pfnbuf_window_move(w, GPA, IOVA), ENOTRECOVERABLE);
+	assert_refused(pfnbuf_window_restore(w), ENOTRECOVERABLE);
+	assert_refused(pfnbuf_window_suspend(w), ENOTRECOVERABLE);
+	assert_refused(pfnbuf_window_verify(w, NULL), ENOTRECOVERABLE);
 	assert_int_equal(pfnbuf_window_get_layout(w, &layout), 0);
 	pfnbuf_layout_free(layout);
 	pfnbuf_sim_get_counts(rig->sim, &counts);
@@ -1086,6 +1102,122 @@ static void frame_numbers_have_a_lifetime(void **state)
 	pfnbuf_buf_unref(memfd);
 }
 
+/* Each in a state, or with arguments, that nothing else here tries. */
+static void plans_are_refused(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_bar(rig, 0);
+	struct pfnbuf_layout *target = rig_layout(FIVE_RUNS), *short_one = rig_layout("ss");
+	struct pfnbuf_layout *private_one = rig_layout("pp..............................");
+	struct pfnbuf_plan *plan, *other;
+
+	assert_refused(pfnbuf_window_plan(w, short_one, &other), EINVAL);
+	assert_refused(pfnbuf_window_plan(w, private_one, &other), EOPNOTSUPP);
+	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
+	assert_int_equal(pfnbuf_window_apply(w, plan), 0);
+	assert_refused(pfnbuf_plan_check(plan), EALREADY);
+	pfnbuf_plan_free(plan);
+
+	assert_int_equal(pfnbuf_window_plan_move(w, GPA, UINT64_C(1) << 50, &plan), 0);
+	assert_refused(pfnbuf_plan_check(plan), ERANGE);
+	rig->card = pfnbuf_device_close(rig->card);
+	assert_refused(pfnbuf_plan_check(plan), ENODEV);
+	pfnbuf_plan_free(plan);
+	assert_refused(pfnbuf_window_plan(w, target, &other), ENODEV);
+	pfnbuf_window_free(w);
+	pfnbuf_layout_free(target);
+	pfnbuf_layout_free(short_one);
+	pfnbuf_layout_free(private_one);
+}
+
+static void the_kernel_refuses(void **state)
+{
+	struct rig *rig = *state;
+	const struct pfnbuf_place place = place_of(rig);
+	struct pfnbuf_window *w = new_ram(rig, 16, 0), *bar;
+	uint64_t iova = IOVA + 64 * PAGE;
+	void *memory = NULL;
+
+	assert_int_equal(posix_memalign(&memory, PAGE, PAGE), 0);
+	assert_int_equal(pfnbuf_ioas_map_va(rig->ioas, memory, PAGE,
+					    PFNBUF_MAP_READ | PFNBUF_MAP_FIXED, &iova),
+			 0);
+	set_layout(w, "ssssssssssssssss");
+	assert_refused(pfnbuf_window_move(w, GPA, IOVA + 60 * PAGE), EEXIST);
+	reaches(rig, w, RIG_TAG_RAM, "ssssssssssssssss");
+	assert_int_equal(pfnbuf_ioas_unmap(rig->ioas, iova, PAGE, NULL), 0);
+	free(memory);
+	pfnbuf_window_free(w);
+	pfnbuf_sim_fail_ioctl(rig->sim, VFIO_DEVICE_FEATURE, 1, ENODEV);
+	assert_refused(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &bar), ENODEV);
+}
+
+static void sizes_are_refused(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_place place = place_of(rig);
+	const uint64_t tib = UINT64_C(1) << 40;
+	struct pfnbuf_ram ram = { .length = 16 * tib, .addr = (void *)tib };
+	struct pfnbuf_layout *target;
+	struct pfnbuf_plan *plan;
+	struct pfnbuf_window *w = new_ram(rig, 16, 0);
+
+	/* Devices that need 64 KiB. */
+	rig->alignment = 16 * PAGE;
+	target = rig_layout("ssssssssssssssss");
+	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
+	assert_int_equal(pfnbuf_plan_check(plan), 0);
+	pfnbuf_plan_free(plan);
+	pfnbuf_layout_free(target);
+	target = rig_layout("ssssssss........");
+	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
+	assert_refused(pfnbuf_plan_check(plan), EINVAL);
+	pfnbuf_plan_free(plan);
+	pfnbuf_layout_free(target);
+	pfnbuf_window_free(w);
+
+	place.ioas = NULL;
+	assert_int_equal(pfnbuf_buf_new_memfd(rig->ctx, ram.length, 0, &ram.memfd), 0);
+	assert_int_equal(pfnbuf_window_new_ram(rig->ctx, &ram, &place, &w), 0);
+	assert_int_equal(pfnbuf_layout_new(ram.length, PAGE, PFNBUF_SHARED, &target), 0);
+	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
+	assert_refused(pfnbuf_plan_check(plan), E2BIG);
+	pfnbuf_plan_free(plan);
+	pfnbuf_layout_free(target);
+	pfnbuf_window_free(w);
+	pfnbuf_buf_unref(ram.memfd);
+}
+
+static void ram_is_refused(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_place place = place_of(rig);
+	struct pfnbuf_ram ram = { .memfd = rig_memfd(rig, 16), .length = 17 * PAGE };
+	struct pfnbuf_ram alone = { .length = 16 * PAGE };
+	struct pfnbuf_layout *target = rig_layout("ssssssssssssssss");
+	struct pfnbuf_plan *plan;
+	struct pfnbuf_window *w;
+
+	assert_refused(pfnbuf_window_new_ram(rig->ctx, &ram, &place, &w), EINVAL);
+	ram.length = 16 * PAGE;
+	assert_int_equal(pfnbuf_buf_new_guest_memfd(rig->vm, 16 * PAGE, 0, &alone.guest_memfd), 0);
+	assert_refused(pfnbuf_window_new_ram(rig->ctx, &alone, &place, &w), ENODEV);
+	pfnbuf_buf_unref(alone.guest_memfd);
+	place.iova = -PAGE;
+	assert_refused(pfnbuf_window_new_ram(rig->ctx, &ram, &place, &w), ERANGE);
+	place = place_of(rig);
+	assert_int_equal(pfnbuf_window_new_ram(rig->ctx, &ram, &place, &w), 0);
+	assert_refused(pfnbuf_window_convert(w, 1, PAGE, PFNBUF_SHARED), EINVAL);
+	assert_refused(pfnbuf_window_convert(w, 0, 17 * PAGE, PFNBUF_SHARED), ERANGE);
+	pfnbuf_sim_set_memlock(rig->sim, 8 * PAGE);
+	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
+	assert_refused(pfnbuf_plan_check(plan), ENOMEM);
+	pfnbuf_plan_free(plan);
+	pfnbuf_window_free(w);
+	pfnbuf_buf_unref(ram.memfd);
+	pfnbuf_layout_free(target);
+}
+
 static int setup(void **state)
 {
 	struct rig *rig = calloc(1, sizeof(*rig));
@@ -1145,6 +1277,10 @@ int main(void)
 		TEST(quarantine),
 		TEST(verify_finds_what_is_gone),
 		TEST(frame_numbers_have_a_lifetime),
+		TEST(plans_are_refused),
+		TEST(ram_is_refused),
+		TEST(the_kernel_refuses),
+		TEST(sizes_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -183,11 +183,42 @@ static int change_with(size_t allocations)
 	return r;
 }
 
+#define REQUIRE_STARVED(call)                                                                      \
+	do {                                                                                       \
+		int result;                                                                        \
+                                                                                                   \
+		starve_from(0);                                                                    \
+		result = (call);                                                                   \
+		starve_end();                                                                      \
+		REQUIRE(result == -ENOMEM);                                                        \
+		rig_note_refusal(#call, ENOMEM);                                                   \
+	} while (0)
+
+static void ask_without_memory(void)
+{
+	struct pfnbuf_layout *layout = rig_layout("ss..ss..ssssss..ss..ss..ss......"), *got;
+	static struct rig rig;
+	struct pfnbuf_place place = { .size = sizeof(place), .iova = IOVA };
+	struct pfnbuf_plan *plan;
+	struct pfnbuf_window *w;
+
+	rig_open(&rig);
+	place.ioas = rig.ioas;
+	REQUIRE(pfnbuf_window_new_bar(rig.card, RIG_BAR, NULL, &place, &w) == 0);
+	REQUIRE_STARVED(pfnbuf_window_plan(w, layout, &plan));
+	REQUIRE_STARVED(pfnbuf_window_get_layout(w, &got));
+	REQUIRE_STARVED(pfnbuf_window_default_layout(w, &got));
+	pfnbuf_window_free(w);
+	pfnbuf_layout_free(layout);
+	rig_close(&rig);
+}
+
 int main(void)
 {
 	size_t n = 0;
 
 	restore_without_memory();
+	ask_without_memory();
 	while (change_with(n) < 0)
 		n++;
 	REQUIRE(n > 10);
