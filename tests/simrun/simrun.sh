@@ -39,12 +39,18 @@ check pfnbufctl 0 'as expected' "$run" -d 0000:00:01.0,bar0=1M \
 # shellcheck disable=SC2016 # for the inner shell
 check shell 0 '^0x1b36 vfio0$' "$run" -- \
 	sh -c 'read -r v </sys/bus/pci/devices/0000:01:00.0/vendor; cd /; echo $v $(ls /dev/vfio/devices)'
+# shellcheck disable=SC2016 # for the inner shell
+check TSM 0 '^tsm0 0000:02:00.0$' "$run" --profile tdx-rfc2 -d 0000:02:00.0,bar0=16K,tee -- \
+	sh -c 't=/sys/bus/pci/devices/0000:02:00.0/tsm; echo tsm0 >$t/connect; read -r c <$t/connect
+		read -r d <$t/dsm; echo $c $d'
+check 'no TSM' 2 'nonexistent' "$run" -d 0000:02:00.0,bar0=16K,tee -- \
+	sh -c 'echo tsm0 >/sys/bus/pci/devices/0000:02:00.0/tsm/connect'
 check 'exit status' 7 '' "$run" -- sh -c 'exit 7'
 check 'no program' 125 'which PROGRAM' "$run" --profile mainline-7.3
 check 'unknown option' 125 'unrecognized option' "$run" --devise x -- true
 check 'not found' 127 'no-such-program: No such file' "$run" -- no-such-program
 check 'not a program' 126 'Permission denied' "$run" -- /dev/null
-check profile 125 'there are mainline-7.3, linux-7.3.4 and proposed' "$run" --profile mainline-2.4 -- true
+check profile 125 'there are mainline-7.3, linux-7.3.4, proposed, tdx-rfc2' "$run" --profile mainline-2.4 -- true
 check address 125 'the address is not like' "$run" --device 1:2,bar0=16K -- true
 check 'BAR size' 125 'no power of two' "$run" --device 0000:01:00.0,bar0=15K -- true
 check 'BAR word' 125 "'wide' is none of" "$run" --device 0000:01:00.0,bar0=16K:wide -- true

@@ -36,6 +36,7 @@ static const struct {
 	{ "no-access", PFNBUF_SIM_NO_ACCESS },
 	{ "no-dmabuf", PFNBUF_SIM_NO_DMABUF },
 	{ "reset-fails", PFNBUF_SIM_RESET_FAILS },
+	{ "tee", PFNBUF_SIM_TEE },
 };
 
 static const struct {
@@ -203,17 +204,19 @@ static int add_device(struct pfnbuf_sim *sim, char *text, struct reason *why)
 /* The profile and the kernel's own tests belong together: one changes what the other does. */
 struct kernel {
 	bool defects; /* those of Linux 7.3.4 that mainline has not */
-	bool proposed;
 	bool selftest;
 };
 
-static int set_profile(struct kernel *kernel, const char *name, struct reason *why)
+static int set_profile(struct pfnbuf_sim *sim, struct kernel *kernel, const char *name,
+		       struct reason *why)
 {
 	kernel->defects = !strcmp(name, "linux-7.3.4");
-	kernel->proposed = !strcmp(name, "proposed");
-	if (!kernel->defects && !kernel->proposed && strcmp(name, "mainline-7.3"))
-		return wrong(why, "--profile %s: there are mainline-7.3, linux-7.3.4 and proposed",
-			     name);
+	if (pfnbuf_sim_set_profile(sim, kernel->defects ? "mainline-7.3" : name))
+		return wrong(
+			why,
+			"--profile %s: there are mainline-7.3, linux-7.3.4, proposed, tdx-rfc2, "
+			"iommufd-tsm5, cca7 and gmem-inplace8",
+			name);
 	return 0;
 }
 
@@ -226,7 +229,7 @@ static int apply(struct pfnbuf_sim *sim, struct kernel *kernel, char *line, stru
 	if (!strcmp(line, "device") && rest)
 		return add_device(sim, rest, why);
 	if (!strcmp(line, "profile") && rest)
-		return set_profile(kernel, rest, why);
+		return set_profile(sim, kernel, rest, why);
 	if (!strcmp(line, "selftest") && !rest) {
 		kernel->selftest = true;
 		return 0;
@@ -240,7 +243,7 @@ int machine_new(struct pfnbuf_sim **simp, const char *description, char *why, si
 {
 	struct reason reason = { why, size };
 	char *text = strdup(description);
-	struct kernel kernel = { false, false, false };
+	struct kernel kernel = { false, false };
 	struct pfnbuf_sim *sim;
 	char *save = NULL;
 	char *line;
@@ -262,8 +265,6 @@ int machine_new(struct pfnbuf_sim **simp, const char *description, char *why, si
 		pfnbuf_sim_set_selftest(sim,
 					PFNBUF_SIM_SELFTEST |
 						(kernel.defects ? PFNBUF_SIM_DMABUF_GET_ZERO : 0));
-	if (kernel.proposed)
-		pfnbuf_sim_set_proposed(sim, PFNBUF_SIM_IMPORT_RANGES);
 	*simp = sim;
 	return 0;
 }
