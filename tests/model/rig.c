@@ -74,6 +74,22 @@ void rig_open_devices(struct rig *rig)
 	REQUIRE(pfnbuf_device_set_bus_master(rig->engine, true) == 0);
 }
 
+static void vary(struct rig *rig)
+{
+	static const struct pfnbuf_range parts[] = {
+		{ 0, 10 * PAGE },
+		{ 10 * PAGE, 10 * PAGE },
+		{ 20 * PAGE, 12 * PAGE },
+	};
+
+	if (!rig->variant)
+		return;
+	rig->sparse = parts;
+	rig->nr_sparse = 3;
+	if (rig->variant == 2)
+		pfnbuf_sim_set_proposed(rig->sim, PFNBUF_SIM_IMPORT_RANGES);
+}
+
 void rig_open(struct rig *rig)
 {
 	struct pfnbuf_ctx_opts opts = { .size = sizeof(opts), .max_events = 64 };
@@ -81,6 +97,7 @@ void rig_open(struct rig *rig)
 	REQUIRE(pfnbuf_sim_new(&rig->sim) == 0);
 	opts.kernel = rig_door(rig, pfnbuf_sim_kernel(rig->sim));
 	rig->bar = RIG_BAR;
+	vary(rig);
 	add_card(rig, RIG_CARD, RIG_TAG_CARD);
 	add_card(rig, RIG_OTHER, RIG_TAG_OTHER);
 	add_engine(rig);

@@ -61,6 +61,11 @@ struct rig {
 
 	const struct pfnbuf_range *sparse; /* RIG_BAR shall offer these only */
 	uint32_t nr_sparse;
+	/*
+	 * Of the simulated machine, before rig_open(): 0: plain; 1: RIG_BAR is sparse, in parts that
+	 * leave nothing out; 2: so it is, and dma-bufs of several ranges can be imported.
+	 */
+	unsigned variant;
 	uint64_t alignment; /* that IOASes shall ask for; 0: what they do */
 };
 

@@ -120,6 +120,7 @@ struct model {
 	bool withdrawn;
 	bool dead;
 	bool shared[MAX_PAGES];
+	bool cut[MAX_PAGES];   /* here a stretch of a sparse BAR begins */
 	bool works[MAX_PAGES]; /* the page's area does */
 	bool known[MAX_PAGES]; /* the library can know that it does, or does not */
 };
@@ -152,7 +153,7 @@ static uint64_t piece_end(const struct model *m, const bool *shared, uint64_t gr
 {
 	uint64_t end = p + 1;
 
-	while (end < m->pages && shared[end] && (!granule || end % granule))
+	while (end < m->pages && shared[end] && !m->cut[end] && (!granule || end % granule))
 		end++;
 	return end;
 }
@@ -160,7 +161,8 @@ static uint64_t piece_end(const struct model *m, const bool *shared, uint64_t gr
 static bool is_piece(const struct model *m, const bool *shared, uint64_t granule, uint64_t p,
 		     uint64_t end)
 {
-	const bool begins = shared[p] && (!p || !shared[p - 1] || (granule && p % granule == 0));
+	const bool begins =
+		shared[p] && (!p || !shared[p - 1] || m->cut[p] || (granule && p % granule == 0));
 
 	return begins && piece_end(m, shared, granule, p) == end;
 }
@@ -256,6 +258,16 @@ static uint64_t home(int i)
 	return (uint64_t)i * SPACING * PAGE;
 }
 
+static void find_cuts(const struct rig *rig, struct model *m, const struct pfnbuf_range *part)
+{
+	for (uint32_t i = 0; i < rig->nr_sparse; i++) {
+		const uint64_t at = rig->sparse[i].offset;
+
+		if (at > part->offset && at < part->offset + part->length)
+			m->cut[(at - part->offset) / PAGE] = true;
+	}
+}
+
 static void make(struct world *world, int i, const struct step *s)
 {
 	struct model *m = &world->windows[i];
@@ -278,6 +290,7 @@ static void make(struct world *world, int i, const struct step *s)
 		m->withdrawn = m->withdraws && !memory_is_on(world, m->device);
 		m->what = (m->device ? RIG_TAG_OTHER : RIG_TAG_CARD) + part.offset / PAGE;
 		m->pages = part.length / PAGE;
+		find_cuts(&world->rig, m, &part);
 		at.flags = m->withdraws ? PFNBUF_PLACE_WITHDRAW_SLOTS : 0;
 		REQUIRE(pfnbuf_window_new_bar(*device_of(world, m->device), world->rig.bar, &part,
 					      &at, &m->w) == 0);
@@ -663,10 +676,13 @@ static void end_world(struct world *world)
 	free(world);
 }
 
+static unsigned variant; /* of the history's machine */
+
 static void run(const struct step *steps, size_t n)
 {
 	struct world *world = calloc(1, sizeof(*world));
 
+	world->rig.variant = variant;
 	rig_open(&world->rig);
 	for (size_t i = 0; i < n; i++) {
 		const bool all = i % JUDGE_ALL == 0 || i == n - 1;
@@ -710,6 +726,7 @@ static enum kind random_kind(void)
 static void make_history(uint64_t seed, struct step *steps)
 {
 	random_state = seed;
+	variant = (unsigned)(seed % 3);
 	for (size_t i = 0; i < HISTORY_LEN; i++) {
 		steps[i] = (struct step){ .kind = random_kind() };
 		for (int k = 0; k < 4; k++)
