@@ -52,7 +52,7 @@ int sim_viommu_alloc(struct pfnbuf_sim *sim, struct sim_ictx *ictx, struct iommu
 	viommu->ictx = ictx;
 	viommu->hwpt = hwpt;
 	hwpt->obj.users++;
-	viommu->vm = idev->vdev->kvm;
+	viommu->vm = idev->vdev->kvm_held ? idev->vdev->kvm : NULL;
 	if (viommu->vm)
 		sim_file_ref(viommu->vm->file);
 	cmd->out_viommu_id = viommu->obj.id;

@@ -52,6 +52,7 @@ static int set_up(void **state)
 			.msix_vectors = 4,
 			.msix_table = (uint32_t)(14 * PAGE),
 			.msix_pba = (uint32_t)(15 * PAGE),
+			.hot_reset_set = 1,
 		},
 		{
 			.bdf = SECOND,
@@ -645,6 +646,7 @@ static void take_away(const struct guest *g, unsigned how)
 	const uint8_t d3 = 3;
 	unsigned pm = conf_capability(c, g->dev, PCI_CAP_ID_PM);
 	unsigned exp = conf_capability(c, g->dev, PCI_CAP_ID_EXP);
+	struct vfio_pci_hot_reset hot_reset = { .argsz = sizeof(hot_reset) };
 	const uint16_t flr = PCI_EXP_DEVCTL_BCR_FLR;
 
 	switch (how) {
@@ -665,12 +667,15 @@ static void take_away(const struct guest *g, unsigned how)
 				  VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY,
 				  NULL, 0);
 		break;
+	case 5:
+		assert_int_equal(conf_ioctl(c, g->dev, VFIO_DEVICE_PCI_HOT_RESET, &hot_reset), 0);
+		break;
 	default:
 		fail();
 	}
 }
 
-#define NR_REVOKES 5
+#define NR_REVOKES 6
 
 /* VFIO unbinds first, and says nothing against it where no private slot is left. */
 static void revoked_while_bound(void **state)
@@ -1506,6 +1511,19 @@ static void gmem_pages_are_held(void **state)
 	assert_no_alias();
 }
 
+/* The simulated kernel ends, and nobody has closed anything. */
+static void ends_with_all_open(void **state)
+{
+	struct guest g = tsm5_guest();
+
+	(void)state;
+	assert_int_equal(tsm_op(&g, IOMMU_VDEVICE_TSM_BIND), 0);
+	make_private(&g);
+	pfnbuf_sim_free(sim);
+	assert_int_equal(pfnbuf_sim_new(&sim), 0);
+	conf.kernel = pfnbuf_sim_kernel(sim);
+}
+
 #define TEST(name)	cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 #define CASE(name, way) cmocka_unit_test_prestate_setup_teardown(name, set_up, tear_down, WAY(way))
 #define WAY(way)	((void *)(uintptr_t)(way))
@@ -1532,6 +1550,7 @@ int main(void)
 		CASE(revoked_while_private, 3),
 		CASE(revoked_while_private, 4),
 		CASE(revoked_while_private, 5),
+		CASE(revoked_while_private, NR_REVOKES),
 		TEST(slot_survives_revocation),
 		CASE(alias_is_seen, 0),
 		CASE(alias_is_seen, 1),
@@ -1560,6 +1579,7 @@ int main(void)
 		TEST(gmem_attributes),
 		TEST(gmem_starts_private),
 		TEST(gmem_pages_are_held),
+		TEST(ends_with_all_open),
 	};
 
 	return cmocka_run_group_tests_name("proposed interfaces", tests, NULL, NULL);
