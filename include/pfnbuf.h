@@ -265,8 +265,15 @@ enum pfnbuf_event_type {
 	PFNBUF_EVENT_RESTORED,
 	/** it could not: @range of the window is the first that is not back; call it again */
 	PFNBUF_EVENT_RESTORE_FAILED,
-	/** a plan failed and could not be undone: pfnbuf_window_get_info() says why */
+	/**
+	 * a plan failed and could not be undone: pfnbuf_window_get_info() says why. Without @window:
+	 * binding or unbinding did, and pfnbuf_bind_get_info() says why
+	 */
 	PFNBUF_EVENT_QUARANTINED,
+	/** a bound device gave an error: its private slots are gone; unlock its bind */
+	PFNBUF_EVENT_TDI_ERROR,
+	/** a bound device was unbound, because of the call that @cause names */
+	PFNBUF_EVENT_TDI_UNBOUND,
 };
 
 /** Why a device's buffers were revoked. */
@@ -281,6 +288,8 @@ enum pfnbuf_cause {
 	PFNBUF_CAUSE_POWER,	 /**< D3hot through PMCSR, or the low-power feature */
 	PFNBUF_CAUSE_CLOSE,	 /**< the device was closed */
 	PFNBUF_CAUSE_FOREIGN,	 /**< the caller says that somebody else did it */
+	PFNBUF_CAUSE_DISCONNECT, /**< the TSM's session with the device is being ended */
+	PFNBUF_CAUSE_WINDOW,	 /**< a window of the bound device is being freed */
 };
 
 struct pfnbuf_event {
@@ -1057,7 +1066,11 @@ struct pfnbuf_slot {
 	 */
 	void *addr;
 	unsigned flags;			/**< PFNBUF_SLOT_* */
-	struct pfnbuf_buf *guest_memfd; /**< private memory behind it, or NULL */
+	/**
+	 * private memory behind it, or NULL: a guest_memfd; with a profile that puts private MMIO
+	 * in slots also a dma-buf, of which the slot then shows all
+	 */
+	struct pfnbuf_buf *guest_memfd;
 	uint64_t guest_memfd_offset;
 };
 
@@ -1948,8 +1961,10 @@ PFNBUF_API int pfnbuf_tsm_connect(struct pfnbuf_device *device, const char *tsm)
 
 /**
  * End the session. @tsm: which is expected to have it, or NULL: whichever has. The kernel unbinds
- * the device, and the functions it manages, from their guests without asking.
+ * the device, and the functions it manages, from their guests without asking; here, a bind of this
+ * device is unlocked first.
  *
+ * -EBUSY   the device is bound to a guest, and unbinding it failed
  * -EINVAL  not a name of that form, or another TSM has the session
  * -EOPNOTSUPP  as for pfnbuf_tsm_connect()
  * -ENXIO   there is no session
@@ -1996,6 +2011,19 @@ enum pfnbuf_step_kind {
 	 * where one is refused the memory stays allocated and the plan is done all the same
 	 */
 	PFNBUF_STEP_DISCARD,
+	/* Those of a bind. */
+	PFNBUF_STEP_EXPORT,    /**< VFIO_DEVICE_FEATURE_DMA_BUF; @range in the BAR */
+	PFNBUF_STEP_CLOSE,     /**< of a dma-buf; @range in the BAR */
+	PFNBUF_STEP_BAR_MAP,   /**< mmap of a BAR; @range in the BAR */
+	PFNBUF_STEP_BAR_UNMAP, /**< munmap of a BAR; @range in the BAR */
+	PFNBUF_STEP_ALLOC,     /**< of an iommufd object that the bind takes */
+	PFNBUF_STEP_DESTROY,   /**< of such an object */
+	PFNBUF_STEP_BIND,      /**< the call that binds, as profile or caller have it */
+	PFNBUF_STEP_UNBIND,
+	PFNBUF_STEP_START,    /**< the device's interface starts */
+	PFNBUF_STEP_REPORT,   /**< the device's interface report is read */
+	PFNBUF_STEP_VALIDATE, /**< MMIO is validated for the guest, or not any more; @range its own */
+	PFNBUF_STEP_PRE_FAULT, /**< KVM_PRE_FAULT_MEMORY; @range guest physical */
 };
 
 enum pfnbuf_step_state {
@@ -2438,6 +2466,186 @@ PFNBUF_API int pfnbuf_exit_explain(struct pfnbuf_vm *vm, const struct pfnbuf_exi
 
 /** "resume", "convert", "no-memory", "not-ours"; "?" for an unknown value. */
 PFNBUF_API const char *pfnbuf_exit_action_name(enum pfnbuf_exit_action action);
+
+/* ================================================================ bind ======================== */
+
+/**
+ * A bind gives a device to a confidential guest and takes it back. What is shared of its BARs is
+ * withdrawn, the device is bound, its report says what becomes private, and that is placed: shared
+ * pages for the guest and for devices, private pages for the guest alone, nothing else for nobody.
+ * Taking it back is the exact reverse, with the windows as they were.
+ *
+ *     pfnbuf_bind_new()     nothing happens yet
+ *     pfnbuf_bind_lock()    1 unmap what is shared, 2 close its buffers, 3 bind
+ *     ...                   the guest attests the device and starts it
+ *     pfnbuf_bind_run()     4 report, layouts, export; 5 place what is shared; 6 what is private
+ *     pfnbuf_bind_unlock()  back, from wherever it is
+ *
+ * Each of these is done or not done. Where neither can be had, or where a call to bind or unbind may
+ * have been committed and it cannot be known, the bind is *quarantined*: it refuses everything but
+ * being looked at and freed, and is never tried again; nothing of the device's BARs is placed then
+ * unless pfnbuf_bind_get_info() says so.
+ *
+ * Calls that revoke the device's buffers (reset, hot reset, FLR, D3hot, memory decode off, low
+ * power, a bracket, ending the TSM's session, close) unlock the bind first and say so with an event;
+ * where that fails they are refused with -EBUSY, but close is not.
+ *
+ * Threads: a bind serialises on its device, with the calls that revoke. Teardown: bind, windows,
+ * device, IOAS, VM; a window that is freed, or a device that is closed, before that unlocks it.
+ */
+struct pfnbuf_bind;
+
+/** What a struct pfnbuf_tsm_ops function returns where it cannot tell whether it was done. */
+#define PFNBUF_TSM_UNKNOWN 1
+
+/**
+ * What the caller does itself. Each returns 0, or a negative errno that says for certain that
+ * nothing was done, or PFNBUF_TSM_UNKNOWN. They are called with no lock held but the device's for
+ * binding: they must not call functions on the bind, nor any that revokes, of its device.
+ */
+struct pfnbuf_tsm_ops {
+	size_t size; /**< sizeof(struct pfnbuf_tsm_ops) */
+	/** NULL, both: the kernel's calls that the context's profile names */
+	int (*bind)(void *data, struct pfnbuf_device *device, struct pfnbuf_vm *vm);
+	int (*unbind)(void *data, struct pfnbuf_device *device, struct pfnbuf_vm *vm);
+	/** CONFIG_LOCKED to RUN. NULL: the guest does it before pfnbuf_bind_run() */
+	int (*start)(void *data, struct pfnbuf_device *device);
+	/**
+	 * The device's interface report into @buf, its length into *@len (more than @size: it is
+	 * called again with as much room), and what vouches for it. -EAGAIN: it is not there yet. No
+	 * kernel interface has it. Needed by pfnbuf_bind_run().
+	 */
+	int (*report)(void *data, struct pfnbuf_device *device, void *buf, size_t size,
+		      size_t *len, struct pfnbuf_tdi_evidence *evidence);
+	/**
+	 * Let the guest see [@offset, +@length) of a BAR as private memory at @gpa, or (@on false)
+	 * not any more. NULL: what the profile names.
+	 */
+	int (*validate)(void *data, struct pfnbuf_device *device, unsigned bar, uint64_t offset,
+			uint64_t length, uint64_t gpa, bool on);
+};
+
+/** The longest report that is taken: what Linux lets a TSM answer (TSM_REPORT_OUTBLOB_MAX). */
+#define PFNBUF_BIND_REPORT_MAX (UINT64_C(16) << 20)
+
+struct pfnbuf_bind_opts {
+	size_t size;		      /**< sizeof(struct pfnbuf_bind_opts) */
+	const struct pfnbuf_tsm_ops *ops; /**< copied */
+	void *ops_data;		      /**< handed to each of them */
+	/** all windows of the device's BARs; they must outlive the bind's last unlock */
+	struct pfnbuf_window *const *windows;
+	size_t nr_windows;
+	/**
+	 * How the report is read; size 0: as pfnbuf_tdi_layouts_compile() does by default. Bars
+	 * that are all 0 are filled in from the device, page_size 0 is the system's, evidence is
+	 * the report's own.
+	 */
+	struct pfnbuf_tdi_compile_opts compile;
+	const uint8_t *digest; /**< of the report that the guest's owner attested; copied */
+	size_t digest_len;     /**< up to PFNBUF_TDI_DIGEST_MAX */
+	/**
+	 * iommufd objects of the VMM's that stand for the guest's view of the device. 0, both: the
+	 * library makes them, and destroys them after unbind. With viommu_id alone it makes the
+	 * vDEVICE. A profile whose bind is the vDEVICE's allocation takes no vdevice_id.
+	 */
+	uint32_t vdevice_id;
+	uint32_t viommu_id;
+	uint64_t virt_id; /**< what the guest calls the device: its requester id, on Arm and x86 */
+	int vcpu_fd;	  /**< for a profile that pre-faults private pages; else ignored */
+};
+
+/**
+ * Make a bind of @device, which KVM was told of (pfnbuf_vm_add_device()) before it was bound to the
+ * iommufd, to @vm. Enters no kernel.
+ *
+ * -EINVAL  opts->size or ops->size wrong; not bound to an iommufd; no windows, or one that is of
+ *          another device, in another VM, or shows what another one shows; bind without unbind; a
+ *          digest that is missing or too long; vdevice_id with a profile whose bind allocates it
+ * -EOPNOTSUPP  this kernel cannot: the context has no profile, or one that has neither private MMIO
+ *          nor a way to bind, and the caller does not either. The error says what would be needed
+ * -EBUSY   the device has a bind, or a window does
+ * -ENODEV  the device is closed
+ */
+PFNBUF_API int pfnbuf_bind_new(struct pfnbuf_device *device, struct pfnbuf_vm *vm,
+			       const struct pfnbuf_bind_opts *opts, struct pfnbuf_bind **bindp);
+
+/** End it; unlocks first, where that can be done. Failures go to the log. */
+PFNBUF_API struct pfnbuf_bind *pfnbuf_bind_free(struct pfnbuf_bind *bind);
+
+/**
+ * Steps 1 to 3. On failure the windows are as before.
+ *
+ * -EALREADY  it is locked
+ * -EBUSY   a mapping of a BAR that is not the windows' stands (the error names it); a bracket is
+ *          open; or the kernel says that somebody else still has one, or that the device is bound
+ *          to another VM
+ * -EINVAL  the kernel knows of no VM for the device, or no TSM has a session with it
+ * -ENODEV  the device's memory is off, or it is closed
+ * -ENXIO   the TSM cannot bind
+ * -EEXIST  the device has a vDEVICE, or virt_id is in use (vdevice_id names it)
+ * -ENOTRECOVERABLE  it is quarantined, perhaps by this very call
+ * and what opts.ops fail with, and the errnos of pfnbuf_window_apply()
+ */
+PFNBUF_API int pfnbuf_bind_lock(struct pfnbuf_bind *bind);
+
+/**
+ * Steps 4 to 6. The report is read twice. On failure the device is unbound and the windows are as
+ * before pfnbuf_bind_lock(), but for -EAGAIN.
+ *
+ * -EINVAL  it is not locked
+ * -EALREADY  it runs
+ * -EAGAIN  the report is not there yet: nothing happened, try again
+ * -EKEYREJECTED  the report's digest is not the attested one
+ * -ESTALE  the device was locked again between the two readings
+ * -EPERM   its TDI is not in RUN, or in ERROR
+ * -E2BIG   the report is longer than PFNBUF_BIND_REPORT_MAX
+ * -ENOTRECOVERABLE  it is quarantined, perhaps by this very call
+ * and those of pfnbuf_tdi_report_parse(), pfnbuf_tdi_layouts_compile(), pfnbuf_device_export(),
+ * pfnbuf_window_apply(), pfnbuf_vm_pre_fault(), and what opts.ops fail with
+ */
+PFNBUF_API int pfnbuf_bind_run(struct pfnbuf_bind *bind);
+
+/**
+ * Back to what was before pfnbuf_bind_lock(). On failure it is as before, locked or running.
+ *
+ * -EALREADY  it is not locked
+ * -EBUSY   the kernel does not unbind: something of the device is still in use
+ * -ENOTRECOVERABLE  it is quarantined, perhaps by this very call
+ * and what opts.ops fail with, and the errnos of pfnbuf_window_apply()
+ */
+PFNBUF_API int pfnbuf_bind_unlock(struct pfnbuf_bind *bind);
+
+struct pfnbuf_bind_info {
+	/**
+	 * the TDI as far as the library knows: from pfnbuf_bind_lock() on CONFIG_LOCKED, from
+	 * pfnbuf_bind_run() on RUN, ERROR after an error notice
+	 */
+	enum pfnbuf_tdi_state state;
+	bool bound; /**< the device is bound to the guest */
+	bool quarantined;
+	char reason[512];    /**< why it is quarantined: what is known, and what is not; else "" */
+	uint32_t vdevice_id; /**< in use: the caller's or the library's; 0: none */
+	uint32_t viommu_id;
+	uint64_t generation;	/**< of the evidence that the layouts rest on; 0: none */
+	uint64_t private_bytes; /**< that the guest sees as private memory */
+	uint64_t shared_bytes;	/**< that it sees as shared memory */
+};
+
+PFNBUF_API void pfnbuf_bind_get_info(struct pfnbuf_bind *bind, struct pfnbuf_bind_info *info);
+
+/**
+ * The layouts that pfnbuf_bind_run() compiled, with their reasons; they stay the bind's, until its
+ * next call. NULL: it does not run.
+ */
+PFNBUF_API const struct pfnbuf_tdi_layouts *pfnbuf_bind_get_layouts(struct pfnbuf_bind *bind);
+
+/**
+ * Print the steps: those that the last lock, run, unlock or error took, with result and time, and
+ * those that the next one will take, as far as it is known before there is a report. Form, buffer
+ * and return value are those of pfnbuf_plan_print() and pfnbuf_plan_print_json().
+ */
+PFNBUF_API size_t pfnbuf_bind_print(struct pfnbuf_bind *bind, char *buf, size_t size);
+PFNBUF_API size_t pfnbuf_bind_print_json(struct pfnbuf_bind *bind, char *buf, size_t size);
 
 #ifdef __cplusplus
 }

@@ -30,8 +30,9 @@ struct pfnbuf_ctx {
 	bool iommufd_borrowed;
 	atomic_int imports_ranges; /* -1: not tried yet */
 
-	pthread_mutex_t queue;	    /* what follows */
-	struct pfnbuf_watch queued; /* an eventfd, signalled for events that no watch announced */
+	pthread_mutex_t queue;	     /* what follows */
+	struct pfnbuf_link deferred; /* work for the next dispatch */
+	struct pfnbuf_watch queued;  /* an eventfd, signalled for events that no watch announced */
 	bool is_signalled;
 	bool is_held;		     /* signalled for events that a watch announced */
 	struct pfnbuf_event *events; /* a ring of max_events */
@@ -151,6 +152,7 @@ int pfnbuf_ctx_new(struct pfnbuf_ctx **ctxp, const struct pfnbuf_ctx_opts *opts)
 	}
 	for (int i = 0; i < PFNBUF_NR_LISTS; i++)
 		pfnbuf_list_init(&ctx->lists[i]);
+	pfnbuf_list_init(&ctx->deferred);
 	pthread_rwlock_init(&ctx->topology, NULL);
 	pthread_mutex_init(&ctx->dispatch, NULL);
 	pthread_mutex_init(&ctx->iommufd_lock, NULL);
@@ -367,12 +369,54 @@ static void fall_silent(struct pfnbuf_ctx *ctx)
 	signal_rest(ctx);
 }
 
-int pfnbuf_ctx_dispatch(struct pfnbuf_ctx *ctx)
+static int dispatch_engine(struct pfnbuf_ctx *ctx)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->dispatch);
 	int r = ctx->engine->ops->dispatch(ctx->engine);
 
 	fall_silent(ctx);
+	return r;
+}
+
+bool pfnbuf_ctx_defer(struct pfnbuf_ctx *ctx, struct pfnbuf_work *work)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->queue);
+
+	if (!pfnbuf_list_is_empty(&work->link))
+		return false;
+	pfnbuf_list_add_tail(&ctx->deferred, &work->link);
+	return true;
+}
+
+bool pfnbuf_ctx_cancel(struct pfnbuf_ctx *ctx, struct pfnbuf_work *work)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->queue);
+
+	if (pfnbuf_list_is_empty(&work->link))
+		return false;
+	pfnbuf_list_del(&work->link);
+	return true;
+}
+
+static struct pfnbuf_work *next_deferred(struct pfnbuf_ctx *ctx)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->queue);
+	struct pfnbuf_work *work;
+
+	if (pfnbuf_list_is_empty(&ctx->deferred))
+		return NULL;
+	work = pfnbuf_container_of(ctx->deferred.next, struct pfnbuf_work, link);
+	pfnbuf_list_del(&work->link);
+	return work;
+}
+
+int pfnbuf_ctx_dispatch(struct pfnbuf_ctx *ctx)
+{
+	struct pfnbuf_work *work;
+	int r = dispatch_engine(ctx);
+
+	while ((work = next_deferred(ctx)))
+		work->run(work);
 	return r;
 }
 
@@ -500,6 +544,10 @@ const char *pfnbuf_event_type_name(enum pfnbuf_event_type type)
 		return "restore-failed";
 	case PFNBUF_EVENT_QUARANTINED:
 		return "quarantined";
+	case PFNBUF_EVENT_TDI_ERROR:
+		return "tdi-error";
+	case PFNBUF_EVENT_TDI_UNBOUND:
+		return "tdi-unbound";
 	}
 	return "?";
 }
@@ -523,6 +571,10 @@ const char *pfnbuf_cause_name(enum pfnbuf_cause cause)
 		return "close";
 	case PFNBUF_CAUSE_FOREIGN:
 		return "foreign";
+	case PFNBUF_CAUSE_DISCONNECT:
+		return "disconnect";
+	case PFNBUF_CAUSE_WINDOW:
+		return "window";
 	}
 	return "?";
 }

@@ -67,6 +67,11 @@ struct pfnbuf_device {
 	struct bar bars[NR_BARS];
 	bool is_vf;
 
+	pthread_mutex_t gate;		   /* binding to a guest, and calls that revoke */
+	struct pfnbuf_bind_hook *bound_to; /* with the gate held */
+	atomic_bool failed;		   /* an error notice that @bound_to has not heard of */
+	struct pfnbuf_work tell_bind;	   /* of it; holds a reference while it is queued */
+
 	pthread_mutex_t lock; /* what follows, and every call that changes the device */
 	bool low_power;
 	bool bracketed;
@@ -159,6 +164,108 @@ void pfnbuf_device_unhook(struct pfnbuf_device *device, struct pfnbuf_revoke_hoo
 	pfnbuf_list_del(&hook->link);
 }
 
+/* ---------------------------------------------------------------- the gate ------------------ */
+
+static void hear_error(struct pfnbuf_device *device)
+{
+	if (atomic_exchange(&device->failed, false) && device->bound_to)
+		device->bound_to->error(device->bound_to);
+}
+
+void pfnbuf_device_hold(struct pfnbuf_device *device)
+{
+	pthread_mutex_lock(&device->gate);
+}
+
+/* An error that came while the gate was held is heard before it opens, or right after. */
+void pfnbuf_device_let_go(struct pfnbuf_device *device)
+{
+	do {
+		hear_error(device);
+		pthread_mutex_unlock(&device->gate);
+	} while (atomic_load(&device->failed) && !pthread_mutex_trylock(&device->gate));
+}
+
+static void tell_bind(struct pfnbuf_work *work)
+{
+	struct pfnbuf_device *device = pfnbuf_container_of(work, struct pfnbuf_device, tell_bind);
+
+	if (!pthread_mutex_trylock(&device->gate))
+		pfnbuf_device_let_go(device);
+	pfnbuf_device_unref(device);
+}
+
+/* Dispatch never waits for the gate, nor may it be taken under the dispatch lock. */
+static void note_error(struct pfnbuf_device *device)
+{
+	atomic_store(&device->failed, true);
+	pfnbuf_device_ref(device);
+	if (!pfnbuf_ctx_defer(device->ctx, &device->tell_bind))
+		pfnbuf_device_unref(device);
+}
+
+static struct pfnbuf_device *held_gate(struct pfnbuf_device *device)
+{
+	pfnbuf_device_hold(device);
+	return device;
+}
+
+static void cleanup_let_go(struct pfnbuf_device **device)
+{
+	pfnbuf_device_let_go(*device);
+}
+
+#define cleanup_gate __attribute__((cleanup(cleanup_let_go), unused))
+
+int pfnbuf_device_set_bind(struct pfnbuf_device *device, struct pfnbuf_bind_hook *hook)
+{
+	if (pfnbuf_device_revocation(device).state == PFNBUF_DEAD)
+		return pfnbuf_refused(-ENODEV, "pfnbuf_bind_new", device->name, NULL, "",
+				      "the device is closed");
+	if (device->bound_to)
+		return pfnbuf_refused(-EBUSY, "pfnbuf_bind_new", device->name, NULL,
+				      "free the other one first", "the device has a bind");
+	device->bound_to = hook;
+	/* What went wrong before is not this one's. */
+	atomic_store(&device->failed, false);
+	return 0;
+}
+
+void pfnbuf_device_clear_bind(struct pfnbuf_device *device, const struct pfnbuf_bind_hook *hook)
+{
+	if (device->bound_to == hook)
+		device->bound_to = NULL;
+}
+
+int pfnbuf_device_unbind_first(struct pfnbuf_device *device, const char *call,
+			       enum pfnbuf_cause cause)
+{
+	char why[256];
+
+	if (!device->bound_to || device->bound_to->unbind(device->bound_to, cause) >= 0)
+		return 0;
+	pfnbuf_copy_text(why, sizeof(why), pfnbuf_last_error());
+	return pfnbuf_refused(-EBUSY, call, device->name, NULL,
+			      "pfnbuf_bind_get_info() says what the bind is in",
+			      "the device is bound to a guest, and unbinding it failed: %s", why);
+}
+
+int pfnbuf_device_check_quiet(struct pfnbuf_device *device, const char *call)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&device->lock);
+
+	if (device->bracketed)
+		return pfnbuf_refused(-EBUSY, call, device->name, NULL,
+				      "call pfnbuf_device_revoke_end() first", "a bracket is open");
+	if (pfnbuf_device_revocation(device).state != PFNBUF_LIVE)
+		return pfnbuf_refused(-ENODEV, call, device->name, NULL,
+				      "turn memory decode on, or leave low power, first",
+				      "the device's memory is off, or it is closed");
+	return 0;
+}
+
+/* ---------------------------------------------------------------- brackets ------------------ */
+
 /* Before a call that may revoke. Where nothing is live there is nothing to revoke. */
 static void begin(struct pfnbuf_device *device, enum pfnbuf_cause cause)
 {
@@ -228,7 +335,7 @@ static void settle(struct pfnbuf_device *device)
 	tell(device, PFNBUF_EVENT_LIVE, PFNBUF_CAUSE_NONE);
 }
 
-int pfnbuf_device_revoke_begin(struct pfnbuf_device *device, enum pfnbuf_cause cause)
+static int check_bracket(struct pfnbuf_device *device)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&device->lock);
 
@@ -238,6 +345,20 @@ int pfnbuf_device_revoke_begin(struct pfnbuf_device *device, enum pfnbuf_cause c
 	if (device->bracketed)
 		return pfnbuf_refused(-EALREADY, "pfnbuf_device_revoke_begin", device->name, NULL,
 				      "end the other bracket first", "a bracket is open");
+	return 0;
+}
+
+int pfnbuf_device_revoke_begin(struct pfnbuf_device *device, enum pfnbuf_cause cause)
+{
+	cleanup_gate struct pfnbuf_device *gate = held_gate(device);
+	cleanup_unlock pthread_mutex_t *held = NULL;
+	int r = check_bracket(device);
+
+	if (r >= 0)
+		r = pfnbuf_device_unbind_first(device, "pfnbuf_device_revoke_begin", cause);
+	held = pfnbuf_locked(&device->lock);
+	if (r < 0)
+		return r;
 	begin(device, cause);
 	device->bracketed = true;
 	return 0;
@@ -273,6 +394,9 @@ static struct pfnbuf_device *allocate(struct pfnbuf_ctx *ctx)
 	pfnbuf_list_init(&device->link);
 	pfnbuf_list_init(&device->mappings);
 	pfnbuf_list_init(&device->hooks);
+	pfnbuf_list_init(&device->tell_bind.link);
+	device->tell_bind.run = tell_bind;
+	pthread_mutex_init(&device->gate, NULL);
 	pthread_mutex_init(&device->lock, NULL);
 	return device;
 }
@@ -290,6 +414,7 @@ struct pfnbuf_device *pfnbuf_device_unref(struct pfnbuf_device *device)
 	for (unsigned bar = 0; bar < NR_BARS; bar++)
 		free(device->bars[bar].sparse);
 	pthread_mutex_destroy(&device->lock);
+	pthread_mutex_destroy(&device->gate);
 	pfnbuf_ctx_unref(device->ctx);
 	free(device);
 	return NULL;
@@ -550,6 +675,8 @@ static void pass_on_notice(struct pfnbuf_watch *watch)
 	/* First: who hears that events were lost finds it here. */
 	atomic_fetch_add(&notice->count, 1);
 	pfnbuf_ctx_push_event(notice->device->ctx, &event, true);
+	if (notice->type == PFNBUF_EVENT_DEVICE_ERROR)
+		note_error(notice->device);
 }
 
 static int set_trigger(struct pfnbuf_device *device, uint32_t irq, int32_t fd)
@@ -956,6 +1083,19 @@ static void die(struct pfnbuf_device *device)
 	pfnbuf_ctx_forget_device(device->ctx, device);
 }
 
+/* What can be undone of it is, before the device goes. */
+static void close_bind(struct pfnbuf_device *device)
+{
+	cleanup_gate struct pfnbuf_device *gate = held_gate(device);
+	struct pfnbuf_bind_hook *hook = device->bound_to;
+
+	if (pfnbuf_ctx_cancel(device->ctx, &device->tell_bind))
+		pfnbuf_device_unref(device);
+	device->bound_to = NULL;
+	if (hook)
+		hook->close(hook);
+}
+
 static void close_hooks(struct pfnbuf_device *device)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&device->lock);
@@ -985,6 +1125,7 @@ struct pfnbuf_device *pfnbuf_device_close(struct pfnbuf_device *device)
 	if (!device)
 		return NULL;
 	unwatch_notices(device);
+	close_bind(device);
 	die(device);
 	close_hooks(device);
 	leave_for_good(device);
@@ -1017,6 +1158,18 @@ const char *pfnbuf_device_bdf(const struct pfnbuf_device *device)
 struct pfnbuf_ctx *pfnbuf_device_ctx(const struct pfnbuf_device *device)
 {
 	return device->ctx;
+}
+
+uint32_t pfnbuf_device_devid(const struct pfnbuf_device *device)
+{
+	return device->devid;
+}
+
+uint32_t pfnbuf_device_ioas_id(struct pfnbuf_device *device)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&device->lock);
+
+	return device->ioas_id;
 }
 
 void pfnbuf_device_set_user(struct pfnbuf_device *device, void *user)
@@ -1287,6 +1440,19 @@ static struct bar_mapping *find_mapping(struct pfnbuf_device *device, const void
 	return NULL;
 }
 
+int pfnbuf_device_find_mapping(struct pfnbuf_device *device, void **addr, uint64_t *length)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&device->lock);
+	const struct bar_mapping *mapping;
+
+	if (pfnbuf_list_is_empty(&device->mappings))
+		return 0;
+	mapping = pfnbuf_container_of(device->mappings.next, struct bar_mapping, link);
+	*addr = mapping->addr;
+	*length = mapping->length;
+	return 1;
+}
+
 static const char *slot_over(struct pfnbuf_device *device, const struct bar_mapping *mapping)
 {
 	const struct pfnbuf_link *vms = pfnbuf_ctx_list(device->ctx, PFNBUF_LIST_VMS);
@@ -1355,18 +1521,31 @@ static int write_config(struct pfnbuf_device *device, uint64_t offset, const voi
 	return 0;
 }
 
-int pfnbuf_device_config_write(struct pfnbuf_device *device, uint64_t offset, const void *data,
+static int write_config_locked(struct pfnbuf_device *device, uint64_t offset, const void *data,
 			       size_t length)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&device->lock);
+
+	return write_config(device, offset, data, length);
+}
+
+int pfnbuf_device_config_write(struct pfnbuf_device *device, uint64_t offset, const void *data,
+			       size_t length)
+{
+	cleanup_gate struct pfnbuf_device *gate = held_gate(device);
 	const struct pfnbuf_range range = { offset, length };
+	enum pfnbuf_cause cause;
+	int r = 0;
 
 	if (!device->learned)
 		return refuse_unbound(device, "pwrite of configuration space");
 	if (!length)
 		return pfnbuf_refused(-EINVAL, "pwrite of configuration space", device->name,
 				      &range, "", "the range is empty");
-	return write_config(device, offset, data, length);
+	cause = pfnbuf_pci_write_revokes(&device->pci, offset, data, length);
+	if (cause != PFNBUF_CAUSE_NONE)
+		r = pfnbuf_device_unbind_first(device, "pwrite of configuration space", cause);
+	return r < 0 ? r : write_config_locked(device, offset, data, length);
 }
 
 static int set_command_bit(struct pfnbuf_device *device, uint8_t bit, bool on)
@@ -1387,7 +1566,12 @@ static int set_command_bit(struct pfnbuf_device *device, uint8_t bit, bool on)
 
 int pfnbuf_device_set_memory_decode(struct pfnbuf_device *device, bool on)
 {
-	return set_command_bit(device, PCI_COMMAND_MEMORY, on);
+	cleanup_gate struct pfnbuf_device *gate = held_gate(device);
+	int r = on ? 0
+		   : pfnbuf_device_unbind_first(device, "pwrite of configuration space",
+						PFNBUF_CAUSE_DECODE_OFF);
+
+	return r < 0 ? r : set_command_bit(device, PCI_COMMAND_MEMORY, on);
 }
 
 int pfnbuf_device_set_bus_master(struct pfnbuf_device *device, bool on)
@@ -1397,9 +1581,20 @@ int pfnbuf_device_set_bus_master(struct pfnbuf_device *device, bool on)
 
 /* ---------------------------------------------------------------- resets -------------------- */
 
-int pfnbuf_device_reset(struct pfnbuf_device *device)
+static int reset(struct pfnbuf_device *device)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&device->lock);
+	int r;
+
+	begin(device, PFNBUF_CAUSE_RESET);
+	r = device_ioctl(device, VFIO_DEVICE_RESET, NULL);
+	settle(device);
+	return r < 0 ? pfnbuf_failed(r, "VFIO_DEVICE_RESET", device->name, NULL) : 0;
+}
+
+int pfnbuf_device_reset(struct pfnbuf_device *device)
+{
+	cleanup_gate struct pfnbuf_device *gate = held_gate(device);
 	int r;
 
 	if (!device->learned)
@@ -1407,10 +1602,8 @@ int pfnbuf_device_reset(struct pfnbuf_device *device)
 	/* The kernel refuses it without touching the device, so nothing is revoked. */
 	if (!(device->info.flags & VFIO_DEVICE_FLAGS_RESET))
 		return pfnbuf_failed(-EINVAL, "VFIO_DEVICE_RESET", device->name, NULL);
-	begin(device, PFNBUF_CAUSE_RESET);
-	r = device_ioctl(device, VFIO_DEVICE_RESET, NULL);
-	settle(device);
-	return r < 0 ? pfnbuf_failed(r, "VFIO_DEVICE_RESET", device->name, NULL) : 0;
+	r = pfnbuf_device_unbind_first(device, "VFIO_DEVICE_RESET", PFNBUF_CAUSE_RESET);
+	return r < 0 ? r : reset(device);
 }
 
 /* A slot or bus has at most this many functions. */
@@ -1455,12 +1648,21 @@ int pfnbuf_device_hot_reset_set(struct pfnbuf_device *device,
 	return (int)set.info.count;
 }
 
-/* An object of this context stands for a device of the set if it is bound under its id. */
+/*
+ * An object of this context stands for a device of the set if it is bound under its id, or has its
+ * address: it may have been bound since the set was asked for.
+ */
 static bool is_in_set(const struct pfnbuf_device *device, const struct hot_reset_set *set)
 {
-	for (uint32_t i = 0; i < set->info.count; i++)
+	for (uint32_t i = 0; i < set->info.count; i++) {
+		char bdf[16];
+
 		if (device->devid && set->devices[i].devid == device->devid)
 			return true;
+		format_bdf(&set->devices[i], bdf);
+		if (device->devid && !strcmp(device->bdf, bdf))
+			return true;
+	}
 	return false;
 }
 
@@ -1480,34 +1682,92 @@ static void unlock_all(const struct pfnbuf_link *devices)
 		pthread_mutex_unlock(&pfnbuf_device_of_link(l)->lock);
 }
 
-static int hot_reset_locked(struct pfnbuf_device *device, const struct pfnbuf_link *devices)
+/* The devices of this context that a hot reset reaches. */
+struct reached {
+	struct hot_reset_set set;
+	struct pfnbuf_device *devices[MAX_HOT_RESET_DEVICES]; /* a reference each */
+	size_t nr;
+	size_t nr_held; /* of their gates */
+};
+
+static void cleanup_reached(struct reached *reached)
+{
+	while (reached->nr_held)
+		pfnbuf_device_let_go(reached->devices[--reached->nr_held]);
+	while (reached->nr)
+		pfnbuf_device_unref(reached->devices[--reached->nr]);
+}
+
+static int ask_for_set(struct pfnbuf_device *device, struct hot_reset_set *set)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&device->lock);
+
+	return get_hot_reset_set(device, set);
+}
+
+static void collect_reached(struct pfnbuf_ctx *ctx, struct reached *reached)
+{
+	cleanup_rwunlock pthread_rwlock_t *topology = pfnbuf_ctx_hold(ctx);
+	const struct pfnbuf_link *devices = pfnbuf_ctx_list(ctx, PFNBUF_LIST_DEVICES);
+
+	for (const struct pfnbuf_link *l = devices->next; l != devices; l = l->next)
+		if (is_in_set(pfnbuf_device_of_link(l), &reached->set) &&
+		    reached->nr < MAX_HOT_RESET_DEVICES)
+			reached->devices[reached->nr++] =
+				pfnbuf_device_ref(pfnbuf_device_of_link(l));
+}
+
+/* In the order of the context's list, as every other hot reset does. */
+static int unbind_reached(struct reached *reached)
+{
+	int r = 0;
+
+	for (; reached->nr_held < reached->nr; reached->nr_held++)
+		pfnbuf_device_hold(reached->devices[reached->nr_held]);
+	for (size_t i = 0; r >= 0 && i < reached->nr; i++)
+		r = pfnbuf_device_unbind_first(reached->devices[i], "VFIO_DEVICE_PCI_HOT_RESET",
+					       PFNBUF_CAUSE_HOT_RESET);
+	return r;
+}
+
+static int hot_reset_locked(struct pfnbuf_device *device, const struct hot_reset_set *set,
+			    const struct pfnbuf_link *devices)
 {
 	struct vfio_pci_hot_reset arg = { .argsz = sizeof(arg) };
-	struct hot_reset_set set;
-	int r = get_hot_reset_set(device, &set);
+	int r;
 
-	if (r < 0)
-		return r;
 	for (const struct pfnbuf_link *l = devices->next; l != devices; l = l->next)
-		if (is_in_set(pfnbuf_device_of_link(l), &set))
+		if (is_in_set(pfnbuf_device_of_link(l), set))
 			begin(pfnbuf_device_of_link(l), PFNBUF_CAUSE_HOT_RESET);
 	r = device_ioctl(device, VFIO_DEVICE_PCI_HOT_RESET, &arg);
 	for (const struct pfnbuf_link *l = devices->next; l != devices; l = l->next)
-		if (is_in_set(pfnbuf_device_of_link(l), &set))
+		if (is_in_set(pfnbuf_device_of_link(l), set))
 			settle(pfnbuf_device_of_link(l));
 	return r < 0 ? pfnbuf_failed(r, "VFIO_DEVICE_PCI_HOT_RESET", device->name, NULL) : 0;
 }
 
-int pfnbuf_device_hot_reset(struct pfnbuf_device *device)
+static int hot_reset(struct pfnbuf_device *device, const struct hot_reset_set *set)
 {
 	cleanup_rwunlock pthread_rwlock_t *topology = pfnbuf_ctx_hold(device->ctx);
 	const struct pfnbuf_link *devices = pfnbuf_ctx_list(device->ctx, PFNBUF_LIST_DEVICES);
 	int r;
 
 	lock_all(devices);
-	r = hot_reset_locked(device, devices);
+	r = hot_reset_locked(device, set, devices);
 	unlock_all(devices);
 	return r;
+}
+
+int pfnbuf_device_hot_reset(struct pfnbuf_device *device)
+{
+	__attribute__((cleanup(cleanup_reached))) struct reached reached = { .nr = 0 };
+	int r = ask_for_set(device, &reached.set);
+
+	if (r < 0)
+		return r;
+	collect_reached(device->ctx, &reached);
+	r = unbind_reached(&reached);
+	return r < 0 ? r : hot_reset(device, &reached.set);
 }
 
 /* ---------------------------------------------------------------- low power ----------------- */
@@ -1529,14 +1789,12 @@ static int set_feature(struct pfnbuf_device *device, uint32_t feature, const voi
 	return device_ioctl(device, VFIO_DEVICE_FEATURE, &arg);
 }
 
-int pfnbuf_device_low_power_enter(struct pfnbuf_device *device, int wake_fd)
+static int enter_low_power(struct pfnbuf_device *device, int wake_fd)
 {
 	struct vfio_device_low_power_entry_with_wakeup wakeup = { .wakeup_eventfd = wake_fd };
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&device->lock);
 	int r;
 
-	if (!device->learned)
-		return refuse_unbound(device, "VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY");
 	begin(device, PFNBUF_CAUSE_POWER);
 	r = wake_fd < 0 ? set_feature(device, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY, "", 0)
 			: set_feature(device, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP,
@@ -1552,6 +1810,18 @@ int pfnbuf_device_low_power_enter(struct pfnbuf_device *device, int wake_fd)
 	if (!device->low_power)
 		settle(device);
 	return pfnbuf_failed(r, "VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY", device->name, NULL);
+}
+
+int pfnbuf_device_low_power_enter(struct pfnbuf_device *device, int wake_fd)
+{
+	static const char call[] = "VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY";
+	cleanup_gate struct pfnbuf_device *gate = held_gate(device);
+	int r;
+
+	if (!device->learned)
+		return refuse_unbound(device, call);
+	r = pfnbuf_device_unbind_first(device, call, PFNBUF_CAUSE_POWER);
+	return r < 0 ? r : enter_low_power(device, wake_fd);
 }
 
 int pfnbuf_device_low_power_exit(struct pfnbuf_device *device)

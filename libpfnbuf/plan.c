@@ -369,7 +369,7 @@ int pfnbuf_plan_check(struct pfnbuf_plan *plan)
 
 /* ---------------------------------------------------------------- running ------------------- */
 
-static uint64_t now(void)
+uint64_t pfnbuf_now(void)
 {
 	struct timespec ts;
 
@@ -505,7 +505,7 @@ static void turn_back(const struct pfnbuf_plan *plan, size_t failed, bool withdr
 /* Note what became of a step. *before is when it began, and becomes when it ended. */
 static int note(struct step *step, int result, uint64_t *before)
 {
-	const uint64_t after = now();
+	const uint64_t after = pfnbuf_now();
 
 	step->result = result;
 	step->state = result < 0 ? PFNBUF_STEP_FAILED : PFNBUF_STEP_DONE;
@@ -527,7 +527,7 @@ static size_t nr_undoable(const struct pfnbuf_plan *plan)
 int pfnbuf_plan_run(struct pfnbuf_plan *plan, bool withdrawn)
 {
 	const size_t n = nr_undoable(plan);
-	uint64_t before = now();
+	uint64_t before = pfnbuf_now();
 
 	plan->has_run = true;
 	for (size_t i = 0; i < n; i++) {
@@ -578,7 +578,7 @@ static int discard(const struct pfnbuf_plan *plan, const struct step *step)
 
 int pfnbuf_plan_settle(struct pfnbuf_plan *plan)
 {
-	uint64_t before = now();
+	uint64_t before = pfnbuf_now();
 	int failed = 0;
 
 	drop_kept(plan);
@@ -654,6 +654,30 @@ const char *pfnbuf_step_kind_name(enum pfnbuf_step_kind kind)
 		return "attribute-set";
 	case PFNBUF_STEP_DISCARD:
 		return "discard";
+	case PFNBUF_STEP_EXPORT:
+		return "export";
+	case PFNBUF_STEP_CLOSE:
+		return "close";
+	case PFNBUF_STEP_BAR_MAP:
+		return "bar-map";
+	case PFNBUF_STEP_BAR_UNMAP:
+		return "bar-unmap";
+	case PFNBUF_STEP_ALLOC:
+		return "alloc";
+	case PFNBUF_STEP_DESTROY:
+		return "destroy";
+	case PFNBUF_STEP_BIND:
+		return "bind";
+	case PFNBUF_STEP_UNBIND:
+		return "unbind";
+	case PFNBUF_STEP_START:
+		return "start";
+	case PFNBUF_STEP_REPORT:
+		return "report";
+	case PFNBUF_STEP_VALIDATE:
+		return "validate";
+	case PFNBUF_STEP_PRE_FAULT:
+		return "pre-fault";
 	}
 	return "?";
 }
@@ -698,8 +722,10 @@ static void say(struct text *text, const char *format, ...)
 
 static void say_step(struct text *text, size_t i, const struct pfnbuf_step *step)
 {
-	say(text, "%zu %s %s 0x%" PRIx64 "+0x%" PRIx64, i + 1, pfnbuf_step_kind_name(step->kind),
-	    step->object, step->range.offset, step->range.length);
+	say(text, "%zu %s %s", i + 1, pfnbuf_step_kind_name(step->kind), step->object);
+	/* What is done to a device or an object as a whole has none. */
+	if (step->range.length)
+		say(text, " 0x%" PRIx64 "+0x%" PRIx64, step->range.offset, step->range.length);
 	if (step->kind == PFNBUF_STEP_SLOT_MOVE)
 		say(text, " to 0x%" PRIx64, step->to);
 	if (step->kind == PFNBUF_STEP_ATTRIBUTE_SET)
@@ -734,6 +760,22 @@ static void say_step_json(struct text *text, const struct pfnbuf_step *step)
 	if (step->state != PFNBUF_STEP_PLANNED)
 		say(text, ", \"ns\": %" PRIu64, step->ns);
 	say(text, "}");
+}
+
+size_t pfnbuf_step_print(const struct pfnbuf_step *step, size_t i, char *buf, size_t size)
+{
+	struct text text = { buf, size, 0 };
+
+	say_step(&text, i, step);
+	return text.length;
+}
+
+size_t pfnbuf_step_print_json(const struct pfnbuf_step *step, char *buf, size_t size)
+{
+	struct text text = { buf, size, 0 };
+
+	say_step_json(&text, step);
+	return text.length;
 }
 
 size_t pfnbuf_plan_print(const struct pfnbuf_plan *plan, char *buf, size_t size)

@@ -6,6 +6,9 @@
  * Locks, outermost first: topology (ctx), device, window, IOAS, VM, dispatch (ctx), queue (ctx).
  * Several windows are locked in the order of the context's list. A buffer has none: what of it
  * changes is atomic. The log hook may run while an object's lock is
+
+ * Locks, outermost first: a device's gate, topology (ctx), device, window, IOAS, VM, dispatch (ctx),
+ * queue (ctx). A buffer has none: what of it changes is atomic. The log hook may run while an object's lock is
  * held, so it must not call the library on the same object.
  */
 #ifndef PFNBUF_PRIVATE_H
@@ -238,6 +241,19 @@ void pfnbuf_ctx_forget_device(struct pfnbuf_ctx *ctx, const struct pfnbuf_device
 /* The same of a window. */
 void pfnbuf_ctx_forget_window(struct pfnbuf_ctx *ctx, const struct pfnbuf_window *window);
 
+/*
+ * What a watch's ready() wants done without the dispatch lock: run() is called once by the dispatch
+ * that is under way, or the next one.
+ */
+struct pfnbuf_work {
+	struct pfnbuf_link link; /* empty: not queued */
+	void (*run)(struct pfnbuf_work *work);
+};
+
+/* Whether the call did it: false where it was queued, or was not, before. */
+bool pfnbuf_ctx_defer(struct pfnbuf_ctx *ctx, struct pfnbuf_work *work);
+bool pfnbuf_ctx_cancel(struct pfnbuf_ctx *ctx, struct pfnbuf_work *work);
+
 /* Close an fd at the end of an object; a failure goes to the log. */
 void pfnbuf_ctx_close_fd(struct pfnbuf_ctx *ctx, int fd, const char *object);
 
@@ -286,6 +302,7 @@ struct pfnbuf_profile_data {
 	uint64_t bind_op;
 	uint64_t unbind_request;
 	uint64_t unbind_op;
+	uint64_t mappings_stay; /* 1: private mappings go after unbind, and not before */
 	uint64_t viommu_type;
 	uint64_t private_mmio; /* enum pfnbuf_mmio_mechanism */
 	uint64_t slot_flag;
@@ -340,6 +357,36 @@ struct pfnbuf_revoke_hook {
 int pfnbuf_device_hook(struct pfnbuf_device *device, struct pfnbuf_revoke_hook *hook);
 /* Also where the hook is off the list. */
 void pfnbuf_device_unhook(struct pfnbuf_device *device, struct pfnbuf_revoke_hook *hook);
+
+/*
+ * Binding the device to a guest, and every call that revokes, go through its gate one at a time.
+ * It is outside of all locks, so that whoever holds it may call anything but those.
+ */
+void pfnbuf_device_hold(struct pfnbuf_device *device);
+void pfnbuf_device_let_go(struct pfnbuf_device *device);
+
+/* What is bound to a guest hears first. All are called with the gate held, and no lock. */
+struct pfnbuf_bind_hook {
+	/* A call is about to revoke. -errno: the device stays bound, and the call is refused. */
+	int (*unbind)(struct pfnbuf_bind_hook *hook, enum pfnbuf_cause cause);
+	/* The device is being closed. The hook is off. */
+	void (*close)(struct pfnbuf_bind_hook *hook);
+	/* The device gave an error notice. */
+	void (*error)(struct pfnbuf_bind_hook *hook);
+};
+
+/* With the gate held. -EBUSY: another one is there; -ENODEV: the device is closed. */
+int pfnbuf_device_set_bind(struct pfnbuf_device *device, struct pfnbuf_bind_hook *hook);
+void pfnbuf_device_clear_bind(struct pfnbuf_device *device, const struct pfnbuf_bind_hook *hook);
+/* With the gate held: unbind it, if it is bound. -EBUSY: it stays so, and @call is refused. */
+int pfnbuf_device_unbind_first(struct pfnbuf_device *device, const char *call,
+			       enum pfnbuf_cause cause);
+/* With the gate held: whether its memory is on, and no bracket is open. -ENODEV, -EBUSY */
+int pfnbuf_device_check_quiet(struct pfnbuf_device *device, const char *call);
+/* A mapping of a BAR in this process that stands: 1, and which; 0: none does. */
+int pfnbuf_device_find_mapping(struct pfnbuf_device *device, void **addr, uint64_t *length);
+uint32_t pfnbuf_device_devid(const struct pfnbuf_device *device);
+uint32_t pfnbuf_device_ioas_id(struct pfnbuf_device *device);
 
 struct pfnbuf_device *pfnbuf_device_ref(struct pfnbuf_device *device);
 struct pfnbuf_device *pfnbuf_device_unref(struct pfnbuf_device *device);
@@ -425,6 +472,9 @@ int pfnbuf_vm_withdraw_slot(struct pfnbuf_vm *vm, uint32_t id);
 int pfnbuf_vm_put_back_slot(struct pfnbuf_vm *vm, uint32_t id);
 /* Whether KVM has the slot as the ledger says: 1, 0, or a negative errno. A withdrawn one is. */
 int pfnbuf_vm_verify_slot(struct pfnbuf_vm *vm, uint32_t id);
+/* pfnbuf_vm_pre_fault() by a profile's request. */
+int pfnbuf_vm_pre_fault_by(struct pfnbuf_vm *vm, uint64_t request, int vcpu_fd, uint64_t gpa,
+			   uint64_t length);
 /* Delete those slots, and drop the device from kvm-vfio: it is being closed. */
 void pfnbuf_vm_drop_slots_over(struct pfnbuf_vm *vm, const void *addr, uint64_t length);
 void pfnbuf_vm_drop_device(struct pfnbuf_vm *vm, struct pfnbuf_device *device);
@@ -475,6 +525,11 @@ struct pfnbuf_plan_goal {
 /* Takes what @goal refers to, also on failure. */
 int pfnbuf_plan_new(const struct pfnbuf_plan_goal *goal, struct pfnbuf_plan **planp);
 struct pfnbuf_plan_goal *pfnbuf_plan_goal(struct pfnbuf_plan *plan);
+/* A step as the plan's print has it, as snprintf() does; @i counts from 0. */
+size_t pfnbuf_step_print(const struct pfnbuf_step *step, size_t i, char *buf, size_t size);
+size_t pfnbuf_step_print_json(const struct pfnbuf_step *step, char *buf, size_t size);
+/* In nanoseconds, from some moment on. */
+uint64_t pfnbuf_now(void);
 
 /* Append a step. @join: the area may go with the call of the step in front, which unmaps, too. */
 int pfnbuf_plan_unmap(struct pfnbuf_plan *plan, const struct pfnbuf_plan_area *area, bool join,
@@ -550,5 +605,82 @@ struct pfnbuf_window_view {
 /* Look at [gpa, gpa + length) as far as it meets the window. Takes its lock. */
 void pfnbuf_window_look(struct pfnbuf_window *window, const struct pfnbuf_conversion *conversion,
 			struct pfnbuf_window_view *view);
+
+/* ---------------------------------------------------------------- journal.c ----------------- */
+
+/* Steps that were taken, or will be, one after the other, whoever took them. */
+struct pfnbuf_journal {
+	struct pfnbuf_journal_entry *entries;
+	size_t nr;
+	size_t max;
+	size_t lost; /* that there was no memory for */
+};
+
+#define PFNBUF_JOURNAL_LOST SIZE_MAX
+
+/* Add a step that has not run. Returns its number, to be told of its result. @reason is static. */
+size_t pfnbuf_journal_add(struct pfnbuf_journal *journal, enum pfnbuf_step_kind kind,
+			  const char *object, const struct pfnbuf_range *range, const char *reason);
+/* It begins now; and it ended. A step that was lost is not missed. */
+void pfnbuf_journal_begin(struct pfnbuf_journal *journal, size_t i);
+int pfnbuf_journal_end(struct pfnbuf_journal *journal, size_t i, int result);
+/* Add a plan's steps, run or not. */
+void pfnbuf_journal_add_plan(struct pfnbuf_journal *journal, const struct pfnbuf_plan *plan);
+void pfnbuf_journal_copy(struct pfnbuf_journal *journal, const struct pfnbuf_journal *from,
+			 size_t i);
+void pfnbuf_journal_clear(struct pfnbuf_journal *journal);
+/* As pfnbuf_plan_print() and pfnbuf_plan_print_json(). */
+size_t pfnbuf_journal_print(const struct pfnbuf_journal *journal, char *buf, size_t size);
+size_t pfnbuf_journal_print_json(const struct pfnbuf_journal *journal, char *buf, size_t size);
+
+/* ---------------------------------------------------------------- window.c ------------------ */
+
+/* What a bind knows of a window. */
+struct pfnbuf_window_part {
+	struct pfnbuf_device *device; /* NULL: RAM */
+	struct pfnbuf_vm *vm;	      /* or NULL */
+	struct pfnbuf_ioas *ioas;     /* or NULL */
+	unsigned bar;
+	struct pfnbuf_range range; /* in the BAR */
+	uint64_t gpa;
+	const char *name;
+};
+
+void pfnbuf_window_get_part(struct pfnbuf_window *window, struct pfnbuf_window_part *part);
+
+/*
+ * The window of a bind. All but the first two with the device's gate held, by the bind that the
+ * window is lent to; nobody else changes it until it is given back.
+ */
+struct pfnbuf_bind;
+
+/* -EBUSY: it is lent; -ENODEV, -ENOTRECOVERABLE. */
+int pfnbuf_window_lend(struct pfnbuf_window *window, struct pfnbuf_bind *bind);
+void pfnbuf_window_give_back(struct pfnbuf_window *window);
+/* Add to the journal the steps that pfnbuf_window_withdraw() and _close_buffers() would take. */
+void pfnbuf_window_plan_withdraw(struct pfnbuf_window *window, struct pfnbuf_journal *journal);
+/* Take away all that is placed, or fail and leave all. 1, or 0: nothing was. */
+int pfnbuf_window_withdraw(struct pfnbuf_window *window, struct pfnbuf_journal *journal);
+/* Then unmap and close what stood behind it, or fail and leave it open. */
+int pfnbuf_window_close_buffers(struct pfnbuf_window *window, struct pfnbuf_journal *journal);
+/*
+ * Open what the layout needs: for each shared run a dma-buf and a mapping, for each private one a
+ * dma-buf where @private_slots. NULL: what the window had when it was lent. Or fail and open none.
+ */
+int pfnbuf_window_open_buffers(struct pfnbuf_window *window, const struct pfnbuf_layout *layout,
+			       bool private_slots, bool private_attribute,
+			       struct pfnbuf_journal *journal);
+/* Place what was opened, or fail and place none. */
+int pfnbuf_window_place(struct pfnbuf_window *window, struct pfnbuf_journal *journal);
+/* Make holes of what is private, or fail and leave it. */
+int pfnbuf_window_drop_private(struct pfnbuf_window *window, struct pfnbuf_journal *journal);
+bool pfnbuf_window_is_quarantined(struct pfnbuf_window *window);
+/* Also where the device is closed. */
+void pfnbuf_window_quarantine(struct pfnbuf_window *window, const char *reason);
+
+/* ---------------------------------------------------------------- bind.c -------------------- */
+
+/* A window that is lent to it is being freed: unlock it and forget the window. */
+void pfnbuf_bind_forget_window(struct pfnbuf_bind *bind, struct pfnbuf_window *window);
 
 #endif /* PFNBUF_PRIVATE_H */

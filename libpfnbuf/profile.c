@@ -54,6 +54,8 @@ static const char *const gmem_structs[] = { "kvm-memory-attributes2", NULL };
 
 /* How much of a dma-buf a slot shows: from offset 0 to its end. */
 static const char *const buffer_words[] = { "whole", NULL };
+/* Whether private mappings are taken away before the device is unbound, or after. */
+static const char *const mapping_words[] = { "go", "stay", NULL };
 static const char *const yes_no[] = { "no", "yes", NULL };
 
 #define BIT(n) (1U << (n))
@@ -88,6 +90,7 @@ static const struct key keys[] = {
 	  .binds = BIT(PFNBUF_TSM_VFIO_BIND) },
 	{ "unbind.op", NUMBER, AT(unbind_op), .max = UINT32_MAX,
 	  .binds = BIT(PFNBUF_TSM_VDEVICE_OP) },
+	{ "unbind.mappings", WORD, AT(mappings_stay), .words = mapping_words, .binds = ANY_BIND },
 	{ "viommu.type", NUMBER, AT(viommu_type), .max = UINT32_MAX, .binds = ANY_BIND },
 	{ "private", WORD, AT(private_mmio), .words = private_words },
 	{ "private.flag", NUMBER, AT(slot_flag), .max = UINT32_MAX, .privates = BY_SLOT },

@@ -93,6 +93,19 @@ int pfnbuf_tsm_connect(struct pfnbuf_device *device, const char *tsm)
 	return write_attribute(device, CONNECT, "tsm/connect", tsm);
 }
 
+/* The kernel would unbind the device under the private mappings that the guest still has. */
+static int disconnect(struct pfnbuf_device *device, const char *tsm)
+{
+	int r;
+
+	pfnbuf_device_hold(device);
+	r = pfnbuf_device_unbind_first(device, DISCONNECT, PFNBUF_CAUSE_DISCONNECT);
+	if (r >= 0)
+		r = write_attribute(device, DISCONNECT, "tsm/disconnect", tsm);
+	pfnbuf_device_let_go(device);
+	return r;
+}
+
 int pfnbuf_tsm_disconnect(struct pfnbuf_device *device, const char *tsm)
 {
 	struct pfnbuf_tsm_info info;
@@ -102,7 +115,7 @@ int pfnbuf_tsm_disconnect(struct pfnbuf_device *device, const char *tsm)
 		return pfnbuf_refused(-EINVAL, DISCONNECT, pfnbuf_device_name(device), NULL, "",
 				      "\"%.32s\" is not the name of a TSM", tsm);
 	if (tsm)
-		return write_attribute(device, DISCONNECT, "tsm/disconnect", tsm);
+		return disconnect(device, tsm);
 	r = pfnbuf_tsm_get_info(device, &info);
 	if (r < 0)
 		return r;
@@ -110,7 +123,7 @@ int pfnbuf_tsm_disconnect(struct pfnbuf_device *device, const char *tsm)
 		return no_tsm(device, DISCONNECT);
 	if (!*info.connected)
 		return pfnbuf_failed(-ENXIO, DISCONNECT, pfnbuf_device_name(device), NULL);
-	return write_attribute(device, DISCONNECT, "tsm/disconnect", info.connected);
+	return disconnect(device, info.connected);
 }
 
 int pfnbuf_tsm_get_info(struct pfnbuf_device *device, struct pfnbuf_tsm_info *out)

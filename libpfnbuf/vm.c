@@ -348,6 +348,20 @@ static uint32_t region_flags(unsigned flags)
 	       (flags & PFNBUF_SLOT_READONLY ? (uint32_t)KVM_MEM_READONLY : 0);
 }
 
+/* The flag by which a profile lets a dma-buf stand behind a slot; 0: none does. */
+static uint32_t dmabuf_flag(const struct pfnbuf_vm *vm)
+{
+	const struct pfnbuf_profile *profile = pfnbuf_ctx_profile(vm->ctx);
+
+	return profile ? (uint32_t)pfnbuf_profile_data(profile)->slot_flag : 0;
+}
+
+static uint32_t private_flag(const struct pfnbuf_vm *vm, const struct pfnbuf_buf *buf)
+{
+	return pfnbuf_buf_get_kind(buf) == PFNBUF_DMA_BUF ? dmabuf_flag(vm)
+							  : (uint32_t)KVM_MEM_GUEST_MEMFD;
+}
+
 /* Tell KVM what the slot is from now on. A length of 0 deletes it. */
 static int set_region(const struct pfnbuf_vm *vm, uint32_t id, const struct pfnbuf_slot *slot)
 {
@@ -369,7 +383,7 @@ static int set_region(const struct pfnbuf_vm *vm, uint32_t id, const struct pfnb
 	if (!vm->has_region2)
 		return k_ioctl(vm->kernel, vm->fd, KVM_SET_USER_MEMORY_REGION, &region);
 	if (slot->guest_memfd) {
-		region2.flags |= (uint32_t)KVM_MEM_GUEST_MEMFD;
+		region2.flags |= private_flag(vm, slot->guest_memfd);
 		region2.guest_memfd = (uint32_t)pfnbuf_buf_get_fd(slot->guest_memfd);
 		region2.guest_memfd_offset = slot->guest_memfd_offset;
 	}
@@ -420,6 +434,20 @@ static int no_such_slot(const struct pfnbuf_vm *vm, const char *call, uint32_t i
 	return pfnbuf_refused(-ENOENT, call, vm->name, NULL, "", "there is no slot %" PRIu32, id);
 }
 
+static bool can_be_private(const struct pfnbuf_vm *vm, const struct pfnbuf_buf *buf)
+{
+	const enum pfnbuf_kind kind = pfnbuf_buf_get_kind(buf);
+
+	return kind == PFNBUF_GUEST_MEMFD || (kind == PFNBUF_DMA_BUF && dmabuf_flag(vm));
+}
+
+static bool shows_whole_dmabuf(const struct pfnbuf_slot *slot)
+{
+	return pfnbuf_buf_get_kind(slot->guest_memfd) != PFNBUF_DMA_BUF ||
+	       (!slot->guest_memfd_offset &&
+		slot->length == pfnbuf_buf_get_length(slot->guest_memfd));
+}
+
 static int check_slot(const struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot)
 {
 	const char *wrong = NULL;
@@ -431,8 +459,10 @@ static int check_slot(const struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot
 		wrong = "unknown flags";
 	else if (!slot->length)
 		wrong = "the slot is empty";
-	else if (slot->guest_memfd && pfnbuf_buf_get_kind(slot->guest_memfd) != PFNBUF_GUEST_MEMFD)
-		wrong = "the buffer is not a guest_memfd";
+	else if (slot->guest_memfd && !can_be_private(vm, slot->guest_memfd))
+		wrong = "the buffer is not a guest_memfd, and no profile lets another kind be one";
+	else if (slot->guest_memfd && !shows_whole_dmabuf(slot))
+		wrong = "a slot on a dma-buf shows all of it";
 	else if (slot->guest_memfd && slot->flags)
 		wrong = "a slot with a guest_memfd is neither logged nor read-only";
 	if (wrong)
@@ -859,8 +889,8 @@ void pfnbuf_vm_get_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t *attr
 		*length = last - gpa == UINT64_MAX ? UINT64_MAX : last - gpa + 1;
 }
 
-int pfnbuf_vm_pre_fault(struct pfnbuf_vm *vm, int vcpu_fd, uint64_t gpa, uint64_t length,
-			uint64_t *done)
+static int pre_fault(struct pfnbuf_vm *vm, unsigned long request, int vcpu_fd, uint64_t gpa,
+		     uint64_t length, uint64_t *done)
 {
 	static const char call[] = "KVM_PRE_FAULT_MEMORY";
 	struct kvm_pre_fault_memory arg = { .gpa = gpa, .size = length };
@@ -870,7 +900,7 @@ int pfnbuf_vm_pre_fault(struct pfnbuf_vm *vm, int vcpu_fd, uint64_t gpa, uint64_
 	do {
 		uint64_t before = arg.size;
 
-		r = k_ioctl(vm->kernel, vcpu_fd, KVM_PRE_FAULT_MEMORY, &arg);
+		r = k_ioctl(vm->kernel, vcpu_fd, request, &arg);
 		if (r >= 0 && arg.size >= before)
 			break;
 	} while (r >= 0 && arg.size);
@@ -884,6 +914,18 @@ int pfnbuf_vm_pre_fault(struct pfnbuf_vm *vm, int vcpu_fd, uint64_t gpa, uint64_
 				      &(struct pfnbuf_range){ arg.gpa, arg.size }, "",
 				      "the kernel makes no progress");
 	return 0;
+}
+
+int pfnbuf_vm_pre_fault(struct pfnbuf_vm *vm, int vcpu_fd, uint64_t gpa, uint64_t length,
+			uint64_t *done)
+{
+	return pre_fault(vm, KVM_PRE_FAULT_MEMORY, vcpu_fd, gpa, length, done);
+}
+
+int pfnbuf_vm_pre_fault_by(struct pfnbuf_vm *vm, uint64_t request, int vcpu_fd, uint64_t gpa,
+			   uint64_t length)
+{
+	return pre_fault(vm, (unsigned long)request, vcpu_fd, gpa, length, NULL);
 }
 
 /* ---------------------------------------------------------------- devices ------------------- */

@@ -76,6 +76,18 @@ struct pfnbuf_window {
 	/* Slots of a plan that could not be undone, linked by node.right. */
 	struct pfnbuf_window_slot *strays;
 	char reason[512];
+
+	/*
+	 * What is the bind's that the window is lent to. Its stretches are then those of a report,
+	 * or its own without anything behind them.
+	 */
+	struct pfnbuf_bind *lent_to; /* NULL: to none */
+	struct pfnbuf_layout *own_layout;
+	bool own_suspended;
+	bool private_slots;	       /* private pages are slots on dma-bufs */
+	struct stretch *own_stretches; /* set aside while there are others; NULL */
+	uint64_t *own_ends;
+	size_t nr_own;
 };
 
 static struct pfnbuf_window *of_owner(struct pfnbuf_plan_owner *owner)
@@ -218,6 +230,18 @@ static int check_usable(const struct pfnbuf_window *w, const char *call)
 	return 0;
 }
 
+/* Nobody but a bind changes a window that is lent to it. */
+static int check_changeable(const struct pfnbuf_window *w, const char *call)
+{
+	int r = check_usable(w, call);
+
+	if (r < 0 || !w->lent_to)
+		return r;
+	return pfnbuf_refused(
+		-EBUSY, call, w->name, NULL, "call pfnbuf_bind_unlock() first",
+		"its device is bound to the guest, and the report says what it shows");
+}
+
 static int check_fresh(const struct pfnbuf_window *w, struct pfnbuf_plan *plan, const char *call)
 {
 	const struct pfnbuf_plan_goal *goal = pfnbuf_plan_goal(plan);
@@ -275,7 +299,7 @@ static int check_owned_plan(struct pfnbuf_plan_owner *owner, struct pfnbuf_plan 
 	/* Somebody else may have attached a device. */
 	if (w->ioas && !w->ended)
 		pfnbuf_ioas_forget_space(w->ioas);
-	r = check_usable(w, call);
+	r = check_changeable(w, call);
 	if (r >= 0)
 		r = check_fresh(w, plan, call);
 	return r < 0 ? r : check_limits(w, plan);
@@ -425,10 +449,22 @@ static void end(struct pfnbuf_window *w)
 	w->ended = true;
 }
 
+static struct pfnbuf_bind *borrower(struct pfnbuf_window *w)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+
+	return w->lent_to;
+}
+
 struct pfnbuf_window *pfnbuf_window_free(struct pfnbuf_window *w)
 {
+	struct pfnbuf_bind *bind;
+
 	if (!w)
 		return NULL;
+	bind = borrower(w);
+	if (bind)
+		pfnbuf_bind_forget_window(bind, w);
 	pfnbuf_ctx_unlink(w->ctx, &w->link);
 	if (w->device)
 		pfnbuf_device_unhook(w->device, &w->hook);
@@ -439,6 +475,9 @@ struct pfnbuf_window *pfnbuf_window_free(struct pfnbuf_window *w)
 	free(w->ends);
 	w->stretches = NULL;
 	w->ends = NULL;
+	free(w->own_stretches);
+	free(w->own_ends);
+	pfnbuf_layout_free(w->own_layout);
 	pfnbuf_ctx_forget_window(w->ctx, w);
 	unref(w);
 	return NULL;
@@ -583,12 +622,19 @@ static struct pfnbuf_cutting area_cutting(const struct pfnbuf_window *w)
 	};
 }
 
-/* A guest sees in slots what is shared and, with a guest_memfd, what is private. */
+/* A slot of RAM is both; what is private of a BAR stands on other buffers than what is shared. */
+static uint8_t private_class(const struct pfnbuf_window *w)
+{
+	if (w->device)
+		return w->private_slots ? 2 : 0;
+	return w->stretches[0].guest_memfd != NULL;
+}
+
+/* A guest sees in slots what is shared and, with private memory behind it, what is private. */
 static struct pfnbuf_cutting slot_cutting(const struct pfnbuf_window *w)
 {
 	return (struct pfnbuf_cutting){
-		.classes = { [PFNBUF_SHARED] = 1,
-			     [PFNBUF_PRIVATE] = w->stretches[0].guest_memfd != NULL },
+		.classes = { [PFNBUF_SHARED] = 1, [PFNBUF_PRIVATE] = private_class(w) },
 		.ends = w->ends,
 	};
 }
@@ -682,7 +728,7 @@ static struct pfnbuf_window_slot *new_slot(const struct pfnbuf_window *w,
 		return NULL;
 	slot->node.key = piece->offset;
 	slot->length = piece->length;
-	slot->addr = (char *)s->addr + (piece->offset - s->offset);
+	slot->addr = s->addr ? (char *)s->addr + (piece->offset - s->offset) : NULL;
 	slot->guest_memfd = s->guest_memfd;
 	slot->guest_memfd_offset = s->guest_memfd_offset + (piece->offset - s->offset);
 	return slot;
@@ -765,7 +811,7 @@ static int plan_discards(const struct pfnbuf_window *w, struct pfnbuf_plan *plan
 	uint64_t pos = 0;
 	int n, r = 0;
 
-	while (w->has_private && !w->in_place && r >= 0 &&
+	while (w->has_private && !w->in_place && !w->device && r >= 0 &&
 	       (n = pfnbuf_layout_diff(w->layout, to, &pos, changes, 64)) > 0)
 		for (int i = 0; r >= 0 && i < n; i++)
 			r = plan_discard(w, plan, &changes[i]);
@@ -777,6 +823,8 @@ static int plan_discards(const struct pfnbuf_window *w, struct pfnbuf_plan *plan
 
 static const char *slot_reason(const struct pfnbuf_window *w, bool made)
 {
+	if (w->lent_to)
+		return made ? "the report names it" : "the guest sees nothing of it";
 	if (w->stretches[0].guest_memfd)
 		return made ? "no hole any more" : "a hole from now on";
 	return made ? "shared from now on" : "not shared any more";
@@ -1080,7 +1128,7 @@ int pfnbuf_window_apply(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 	if (pfnbuf_plan_goal(plan)->owner != &w->owner)
 		return pfnbuf_refused(-EINVAL, call, w->name, NULL, "",
 				      "the plan is another window's");
-	r = check_usable(w, call);
+	r = check_changeable(w, call);
 	if (r >= 0)
 		r = check_fresh(w, plan, call);
 	return r < 0 ? r : run_plan(w, plan);
@@ -1158,7 +1206,7 @@ static int plan_layout(struct pfnbuf_window *w, const struct pfnbuf_layout *targ
 		       struct pfnbuf_plan **planp)
 {
 	struct pfnbuf_plan_goal goal = goal_of(w);
-	int r = check_usable(w, "pfnbuf_window_plan");
+	int r = check_changeable(w, "pfnbuf_window_plan");
 
 	if (r >= 0)
 		r = check_layout(w, target);
@@ -1195,7 +1243,7 @@ int pfnbuf_window_set_range(struct pfnbuf_window *w, uint64_t offset, uint64_t l
 	cleanup_layout struct pfnbuf_layout *target = NULL;
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
 	const struct pfnbuf_range range = { offset, length };
-	int r = check_usable(w, call);
+	int r = check_changeable(w, call);
 
 	if (r < 0)
 		return r;
@@ -1273,7 +1321,7 @@ int pfnbuf_window_convert_batch(struct pfnbuf_window *w, const struct pfnbuf_con
 {
 	cleanup_layout struct pfnbuf_layout *target = NULL;
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
-	int r = check_usable(w, "pfnbuf_window_convert");
+	int r = check_changeable(w, "pfnbuf_window_convert");
 
 	for (size_t i = 0; r >= 0 && i < n; i++)
 		r = check_conversion(w, &list[i]);
@@ -1454,7 +1502,7 @@ static int plan_move(struct pfnbuf_window *w, uint64_t gpa, uint64_t iova,
 {
 	static const char call[] = "pfnbuf_window_move";
 	struct pfnbuf_plan_goal goal = goal_of(w);
-	int r = check_usable(w, call);
+	int r = check_changeable(w, call);
 
 	if (r >= 0)
 		r = check_address(w->name, "guest physical address", gpa, w->length);
@@ -1492,7 +1540,7 @@ static int set_suspended(struct pfnbuf_window *w, bool suspended, const char *ca
 	cleanup_plan struct pfnbuf_plan *plan = NULL;
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
 	struct pfnbuf_plan_goal goal = goal_of(w);
-	int r = check_usable(w, call);
+	int r = check_changeable(w, call);
 
 	if (r < 0)
 		return r;
@@ -1690,25 +1738,25 @@ static struct pfnbuf_range slice_of(const struct pfnbuf_window *w, const struct 
 }
 
 /* One dma-buf for several stretches, where the kernel imports such. */
-static int export_together(struct pfnbuf_window *w)
+static int export_together(const struct pfnbuf_window *w, struct stretch *stretches, size_t n)
 {
-	cleanup_free struct pfnbuf_range *slices = calloc(w->nr_stretches, sizeof(*slices));
+	cleanup_free struct pfnbuf_range *slices = calloc(n, sizeof(*slices));
 	struct pfnbuf_buf *buf;
 	uint64_t offset = 0;
 	int r;
 
 	if (!slices)
 		return no_memory(w, "pfnbuf_window_new_bar");
-	for (size_t i = 0; i < w->nr_stretches; i++)
-		slices[i] = slice_of(w, &w->stretches[i]);
-	r = pfnbuf_device_export(w->device, w->bar, slices, w->nr_stretches, &buf);
+	for (size_t i = 0; i < n; i++)
+		slices[i] = slice_of(w, &stretches[i]);
+	r = pfnbuf_device_export(w->device, w->bar, slices, n, &buf);
 	if (r < 0)
 		return r;
 	r = imports_ranges(w, buf);
-	for (size_t i = 0; r > 0 && i < w->nr_stretches; i++) {
-		w->stretches[i].buf = pfnbuf_buf_ref(buf);
-		w->stretches[i].buf_offset = offset;
-		offset += w->stretches[i].length;
+	for (size_t i = 0; r > 0 && i < n; i++) {
+		stretches[i].buf = pfnbuf_buf_ref(buf);
+		stretches[i].buf_offset = offset;
+		offset += stretches[i].length;
 	}
 	pfnbuf_buf_unref(buf);
 	return r;
@@ -1760,7 +1808,7 @@ int pfnbuf_window_new_bar(struct pfnbuf_device *device, unsigned bar,
 	snprintf(w->name, sizeof(w->name), "window of %.32s BAR %u", object, bar);
 	r = find_stretches(w, &info, part);
 	if (r >= 0 && w->ioas && w->nr_stretches > 1 && pfnbuf_ctx_imports_ranges(w->ctx) != 0)
-		r = export_together(w);
+		r = export_together(w, w->stretches, w->nr_stretches);
 	for (size_t i = 0; r >= 0 && i < w->nr_stretches; i++)
 		r = open_stretch(w, &w->stretches[i]);
 	if (r >= 0)
@@ -1941,6 +1989,395 @@ int pfnbuf_window_new_ram(struct pfnbuf_ctx *ctx, const struct pfnbuf_ram *ram,
 	return 0;
 }
 
+/* ---------------------------------------------------------------- lent to a bind ------------ */
+
+void pfnbuf_window_get_part(struct pfnbuf_window *w, struct pfnbuf_window_part *part)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+
+	*part = (struct pfnbuf_window_part){
+		.device = w->device,
+		.vm = w->vm,
+		.ioas = w->ioas,
+		.bar = w->bar,
+		.range = { w->bar_offset, w->length },
+		.gpa = w->gpa,
+		.name = w->name,
+	};
+}
+
+int pfnbuf_window_lend(struct pfnbuf_window *w, struct pfnbuf_bind *bind)
+{
+	static const char call[] = "pfnbuf_bind_lock";
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+	int r = check_usable(w, call);
+
+	if (r < 0)
+		return r;
+	if (w->lent_to)
+		return pfnbuf_refused(-EBUSY, call, w->name, NULL, "", "another bind has it");
+	if (w->withdrawn)
+		return pfnbuf_refused(-EBUSY, call, w->name, NULL,
+				      "call pfnbuf_device_restore() first",
+				      "its slots wait to be restored");
+	if (pfnbuf_layout_copy(w->layout, &w->own_layout) < 0)
+		return no_memory(w, call);
+	w->own_suspended = w->suspended;
+	w->lent_to = bind;
+	w->version++;
+	return 0;
+}
+
+void pfnbuf_window_give_back(struct pfnbuf_window *w)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+
+	w->own_layout = pfnbuf_layout_free(w->own_layout);
+	w->lent_to = NULL;
+	w->version++;
+}
+
+bool pfnbuf_window_is_quarantined(struct pfnbuf_window *w)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+
+	return w->quarantined;
+}
+
+void pfnbuf_window_quarantine(struct pfnbuf_window *w, const char *reason)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+
+	if (w->quarantined)
+		return;
+	w->quarantined = true;
+	w->version++;
+	snprintf(w->reason, sizeof(w->reason), "the bind of its device is quarantined: %.400s",
+		 reason);
+}
+
+/* Go to another layout, or another state of suspension, and tell of the steps. */
+static int go(struct pfnbuf_window *w, const struct pfnbuf_layout *layout, bool suspended,
+	      struct pfnbuf_journal *journal)
+{
+	cleanup_plan struct pfnbuf_plan *plan = NULL;
+	struct pfnbuf_plan_goal goal = goal_of(w);
+	int r = check_usable(w, "pfnbuf_bind");
+
+	if (r < 0)
+		return r;
+	goal.suspended = suspended;
+	r = make_plan(w, &goal, layout, &plan);
+	if (r < 0)
+		return r;
+	r = run_plan(w, plan);
+	pfnbuf_journal_add_plan(journal, plan);
+	return r;
+}
+
+void pfnbuf_window_plan_withdraw(struct pfnbuf_window *w, struct pfnbuf_journal *journal)
+{
+	cleanup_plan struct pfnbuf_plan *plan = NULL;
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+	struct pfnbuf_plan_goal goal = goal_of(w);
+
+	goal.suspended = true;
+	if (make_plan(w, &goal, NULL, &plan) >= 0)
+		pfnbuf_journal_add_plan(journal, plan);
+	for (size_t i = 0; i < w->nr_stretches; i++) {
+		const struct stretch *s = &w->stretches[i];
+		const struct pfnbuf_range slice = slice_of(w, s);
+
+		if (s->mapped)
+			pfnbuf_journal_add(journal, PFNBUF_STEP_BAR_UNMAP, w->name, &slice,
+					   "the host must not touch it");
+		if (s->buf || s->guest_memfd)
+			pfnbuf_journal_add(journal, PFNBUF_STEP_CLOSE, w->name, &slice,
+					   "nothing of it is shown any more");
+	}
+}
+
+int pfnbuf_window_withdraw(struct pfnbuf_window *w, struct pfnbuf_journal *journal)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+	int r;
+
+	if (w->suspended)
+		return 0;
+	r = go(w, NULL, true, journal);
+	return r < 0 ? r : 1;
+}
+
+int pfnbuf_window_place(struct pfnbuf_window *w, struct pfnbuf_journal *journal)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+	const bool home = !w->own_stretches;
+
+	if (!w->suspended || (home && w->own_suspended))
+		return 0;
+	return go(w, NULL, false, journal);
+}
+
+int pfnbuf_window_drop_private(struct pfnbuf_window *w, struct pfnbuf_journal *journal)
+{
+	cleanup_layout struct pfnbuf_layout *layout = NULL;
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+	struct pfnbuf_run run;
+	int r = pfnbuf_layout_copy(w->layout, &layout);
+
+	for (uint64_t at = 0; r >= 0 && pfnbuf_layout_next(w->layout, &at, &run, 1) > 0;)
+		if (run.vis == PFNBUF_PRIVATE)
+			r = pfnbuf_layout_set(layout, run.offset, run.length, PFNBUF_HOLE);
+	if (r < 0)
+		return no_memory(w, "pfnbuf_bind");
+	return go(w, layout, w->suspended, journal);
+}
+
+/*
+ * What stands behind a stretch is opened and closed without the window's lock, which comes after the
+ * device's; only entering and taking out is done with it.
+ */
+static int unmap_stretch(struct pfnbuf_window *w, struct stretch *s, struct pfnbuf_journal *journal)
+{
+	const struct pfnbuf_range slice = slice_of(w, s);
+	size_t step;
+	int r;
+
+	if (!s->mapped)
+		return 0;
+	step = pfnbuf_journal_add(journal, PFNBUF_STEP_BAR_UNMAP, w->name, &slice,
+				  "the host must not touch it");
+	pfnbuf_journal_begin(journal, step);
+	r = pfnbuf_journal_end(journal, step, pfnbuf_device_bar_unmap(w->device, s->addr));
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&w->lock);
+	s->addr = NULL;
+	s->mapped = false;
+	pthread_mutex_unlock(&w->lock);
+	return 0;
+}
+
+static void close_stretch(struct pfnbuf_window *w, struct stretch *s,
+			  struct pfnbuf_journal *journal)
+{
+	const struct pfnbuf_range slice = slice_of(w, s);
+	struct pfnbuf_buf *shared = s->buf, *private = s->guest_memfd;
+	size_t step;
+
+	if (!shared && !private)
+		return;
+	step = pfnbuf_journal_add(journal, PFNBUF_STEP_CLOSE, w->name, &slice,
+				  "nothing of it is shown any more");
+	pfnbuf_journal_begin(journal, step);
+	pthread_mutex_lock(&w->lock);
+	s->buf = NULL;
+	s->buf_offset = 0;
+	s->guest_memfd = NULL;
+	pthread_mutex_unlock(&w->lock);
+	pfnbuf_buf_unref(shared);
+	pfnbuf_buf_unref(private);
+	pfnbuf_journal_end(journal, step, 0);
+}
+
+int pfnbuf_window_close_buffers(struct pfnbuf_window *w, struct pfnbuf_journal *journal)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < w->nr_stretches; i++)
+		r = unmap_stretch(w, &w->stretches[i], journal);
+	for (size_t i = 0; r >= 0 && i < w->nr_stretches; i++)
+		close_stretch(w, &w->stretches[i], journal);
+	return r;
+}
+
+static int export_stretch(const struct pfnbuf_window *w, const struct stretch *s,
+			  const char *reason, struct pfnbuf_journal *journal,
+			  struct pfnbuf_buf **bufp)
+{
+	const struct pfnbuf_range slice = slice_of(w, s);
+	const size_t step =
+		pfnbuf_journal_add(journal, PFNBUF_STEP_EXPORT, w->name, &slice, reason);
+
+	pfnbuf_journal_begin(journal, step);
+	return pfnbuf_journal_end(journal, step,
+				  pfnbuf_device_export(w->device, w->bar, &slice, 1, bufp));
+}
+
+static int map_stretch(const struct pfnbuf_window *w, struct stretch *s,
+		       struct pfnbuf_journal *journal)
+{
+	const struct pfnbuf_range slice = slice_of(w, s);
+	const size_t step = pfnbuf_journal_add(journal, PFNBUF_STEP_BAR_MAP, w->name, &slice,
+					       "the guest's slots stand on it");
+	int r;
+
+	pfnbuf_journal_begin(journal, step);
+	r = pfnbuf_journal_end(
+		journal, step,
+		pfnbuf_device_bar_map(w->device, w->bar, slice.offset, slice.length, &s->addr));
+	s->mapped = r >= 0;
+	return r;
+}
+
+/* What a shared stretch lacks. */
+static int open_shared(const struct pfnbuf_window *w, struct stretch *s,
+		       struct pfnbuf_journal *journal)
+{
+	int r = 0;
+
+	if (w->ioas && !s->buf)
+		r = export_stretch(w, s, "devices see it", journal, &s->buf);
+	if (r >= 0 && w->vm && !s->mapped)
+		r = map_stretch(w, s, journal);
+	return r;
+}
+
+static void release_stretches(const struct pfnbuf_window *w, struct stretch *stretches, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		release_stretch(w, &stretches[i]);
+	free(stretches);
+}
+
+/* The window's own stretches, as far as they are not open; nobody else looks at their buffers now. */
+static int open_own(struct pfnbuf_window *w, struct pfnbuf_journal *journal)
+{
+	const size_t n = w->nr_stretches;
+	cleanup_free struct stretch *opened = calloc(n, sizeof(*opened));
+	int r = 0;
+
+	if (!opened)
+		return no_memory(w, "pfnbuf_bind");
+	memcpy(opened, w->stretches, n * sizeof(*opened));
+	if (w->ioas && n > 1 && !opened[0].buf && pfnbuf_ctx_imports_ranges(w->ctx) > 0)
+		r = export_together(w, opened, n);
+	for (size_t i = 0; r >= 0 && i < n; i++)
+		r = open_shared(w, &opened[i], journal);
+	/* What was opened before another one failed stays open: calling again goes on there. */
+	pthread_mutex_lock(&w->lock);
+	memcpy(w->stretches, opened, n * sizeof(*opened));
+	pthread_mutex_unlock(&w->lock);
+	return r < 0 ? r : 0;
+}
+
+/* Go from the report's stretches, which are closed, back to the window's own. */
+static void go_home(struct pfnbuf_window *w)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+	struct pfnbuf_layout *layout = w->layout;
+
+	if (!w->own_stretches)
+		return;
+	free(w->stretches);
+	free(w->ends);
+	w->stretches = w->own_stretches;
+	w->ends = w->own_ends;
+	w->nr_stretches = w->nr_own;
+	w->own_stretches = NULL;
+	w->own_ends = NULL;
+	w->private_slots = false;
+	w->has_private = false;
+	/* Nothing is placed, so that the layout is but what it will be. */
+	w->layout = w->own_layout;
+	w->own_layout = layout;
+	w->version++;
+}
+
+struct opening {
+	struct stretch *stretches;
+	uint64_t *ends;
+	size_t nr;
+};
+
+static int open_run(struct pfnbuf_window *w, const struct pfnbuf_run *run, bool private_slots,
+		    struct opening *o, struct pfnbuf_journal *journal)
+{
+	struct stretch *s = &o->stretches[o->nr];
+
+	*s = (struct stretch){ .offset = run->offset, .length = run->length };
+	o->ends[o->nr++] = run->offset + run->length;
+	if (run->vis == PFNBUF_SHARED)
+		return open_shared(w, s, journal);
+	if (!private_slots || !w->vm)
+		return 0;
+	return export_stretch(w, s, "the guest's alone", journal, &s->guest_memfd);
+}
+
+/* A stretch for each run, cut where the window itself is. */
+static int open_runs(struct pfnbuf_window *w, const struct pfnbuf_layout *layout,
+		     bool private_slots, struct opening *o, struct pfnbuf_journal *journal)
+{
+	struct pfnbuf_run run;
+	size_t at = 0;
+	int r = 0;
+
+	for (uint64_t pos = 0; r >= 0 && pfnbuf_layout_next(layout, &pos, &run, 1) > 0;) {
+		while (at < w->nr_stretches && w->ends[at] <= run.offset)
+			at++;
+		if (at < w->nr_stretches && run.offset + run.length > w->ends[at]) {
+			run.length = w->ends[at] - run.offset;
+			pos = w->ends[at];
+		}
+		if (run.vis != PFNBUF_HOLE)
+			r = open_run(w, &run, private_slots, o, journal);
+	}
+	return r;
+}
+
+static int open_report(struct pfnbuf_window *w, const struct pfnbuf_layout *layout,
+		       bool private_slots, bool private_attribute, struct pfnbuf_journal *journal)
+{
+	cleanup_layout struct pfnbuf_layout *copy = NULL;
+	struct pfnbuf_layout_count count;
+	struct opening o = { .nr = 0 };
+	size_t max;
+	int r = check_stretches(w, layout);
+
+	if (r < 0)
+		return r;
+	pfnbuf_layout_count(layout, &count);
+	max = count.runs[PFNBUF_SHARED] + count.runs[PFNBUF_PRIVATE] + w->nr_stretches;
+	o.stretches = calloc(max, sizeof(*o.stretches));
+	o.ends = calloc(max + 1, sizeof(*o.ends));
+	if (!o.stretches || !o.ends || pfnbuf_layout_copy(layout, &copy) < 0)
+		r = no_memory(w, "pfnbuf_bind_run");
+	if (r >= 0)
+		r = open_runs(w, layout, private_slots, &o, journal);
+	if (r < 0) {
+		release_stretches(w, o.stretches, o.nr);
+		free(o.ends);
+		return r;
+	}
+	o.ends[o.nr] = UINT64_MAX;
+	pthread_mutex_lock(&w->lock);
+	w->own_stretches = w->stretches;
+	w->own_ends = w->ends;
+	w->nr_own = w->nr_stretches;
+	w->stretches = o.stretches;
+	w->ends = o.ends;
+	w->nr_stretches = o.nr;
+	w->private_slots = private_slots && w->vm;
+	w->has_private = private_attribute && w->vm;
+	/* The window's own is kept in own_layout. */
+	pfnbuf_layout_free(w->layout);
+	w->layout = copy;
+	copy = NULL;
+	w->version++;
+	pthread_mutex_unlock(&w->lock);
+	return 0;
+}
+
+int pfnbuf_window_open_buffers(struct pfnbuf_window *w, const struct pfnbuf_layout *layout,
+			       bool private_slots, bool private_attribute,
+			       struct pfnbuf_journal *journal)
+{
+	if (layout)
+		return open_report(w, layout, private_slots, private_attribute, journal);
+	go_home(w);
+	return open_own(w, journal);
+}
+
 /* ---------------------------------------------------------------- looking ------------------- */
 
 /* 1, or 0 where the kernel does not have it; a dead area is not asked for: the ledger says so. */
@@ -2042,7 +2479,7 @@ void pfnbuf_window_get_info(struct pfnbuf_window *w, struct pfnbuf_window_info *
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
 
 	*info = (struct pfnbuf_window_info){
-		.user_suspended = w->suspended,
+		.user_suspended = w->lent_to ? w->own_suspended : w->suspended,
 		.withdrawn = w->withdrawn,
 		.length = w->length,
 		.gpa = w->gpa,

@@ -6,6 +6,9 @@ about = Arm CCA device assignment v7 of September 2026: IOMMU_VDEVICE_ALLOC bind
 
 bind = iommufd-vdevice-alloc
 
+# What the guest has of the device must be unmapped before.
+unbind.mappings = go
+
 # IOMMU_VIOMMU_TYPE_ARM_REALM_SMMUV3
 viommu.type = 3
 

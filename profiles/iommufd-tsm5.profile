@@ -11,6 +11,9 @@ bind.request = 0x3b95
 bind.op = 1
 unbind.op = 2
 
+# What the guest has of the device must be unmapped before.
+unbind.mappings = go
+
 # IOMMU_VIOMMU_TYPE_ARM_SMMUV3
 viommu.type = 1
 

@@ -11,6 +11,9 @@ bind.struct = vfio-pci-tsm-bind
 bind.request = 0x3b7a
 unbind.request = 0x3b7b
 
+# What a bound device has in the secure EPT must stay till it is unbound (patch 20).
+unbind.mappings = stay
+
 # The series has no vIOMMU type of its own: IOMMU_VIOMMU_TYPE_DEFAULT.
 viommu.type = 0
 

@@ -117,7 +117,7 @@ static void own_profiles(void **state)
 #define NONE "name = x\nbind = none\nprivate = none\n"
 #define TDX                                                                                        \
 	"name = x\nbind = vfio-tsm-bind\nbind.struct = vfio-pci-tsm-bind\nbind.request = 1\n"      \
-	"unbind.request = 2\nviommu.type = 0\n"
+	"unbind.request = 2\nunbind.mappings = go\nviommu.type = 0\n"
 #define SLOT                                                                                       \
 	"private = kvm-dmabuf-slot\nprivate.flag = 8\nprivate.buffer = whole\n"                    \
 	"private.attribute = yes\n"
@@ -156,23 +156,23 @@ static const struct {
 	{ NONE "bind.request = 5\n", 4, 1, "no use for it", NULL },
 	{ NONE "private.flag = 8\n", 4, 1, "no use for it", NULL },
 	{ "name = x\nbind = none\n" SLOT, 3, 1, "takes a way to bind", NULL },
-	{ TDX, 7, 1, "missing", "private" },
-	{ TDX "private = kvm-dmabuf-slot\n", 8, 1, "missing", "private.flag" },
+	{ TDX, 8, 1, "missing", "private" },
+	{ TDX "private = kvm-dmabuf-slot\n", 9, 1, "missing", "private.flag" },
 	{ TDX "private = kvm-dmabuf-slot\nprivate.flag = 0\nprivate.buffer = whole\n"
 	      "private.attribute = yes\n",
-	  8, 1, "a flag has a bit", NULL },
+	  9, 1, "a flag has a bit", NULL },
 	{ TDX "private = pre-fault\nprivate.flag = 8\nprivate.buffer = whole\n"
 	      "private.attribute = yes\n",
-	  11, 1, "missing", "pre-fault.request" },
-	{ TDX SLOT "bind.op = 1\n", 11, 1, "no use for it", NULL },
+	  12, 1, "missing", "pre-fault.request" },
+	{ TDX SLOT "bind.op = 1\n", 12, 1, "no use for it", NULL },
 	{ "name = x\nbind = vfio-tsm-bind\nbind.struct = iommu-vdevice-tsm-op\n"
-	  "bind.request = 1\nunbind.request = 2\nviommu.type = 0\n" SLOT,
+	  "bind.request = 1\nunbind.request = 2\nunbind.mappings = go\nviommu.type = 0\n" SLOT,
 	  3, 1, "another way to bind", NULL },
-	{ "name = x\nbind = iommufd-vdevice-alloc\nviommu.type = 3\nprivate = validate-mmio\n"
+	{ "name = x\nbind = iommufd-vdevice-alloc\nunbind.mappings = go\nviommu.type = 3\nprivate = validate-mmio\n"
 	  "private.attribute = yes\nvalidate.struct = iommu-vdevice-tsm-req\n"
 	  "validate.payload = arm64-vdev-validate-mmio\nvalidate.request = 1\n"
 	  "validate.op = 4\nvalidate.arch = 1\n",
-	  5, 1, "no attribute", NULL },
+	  6, 1, "no attribute", NULL },
 };
 
 static void wrong_texts(void **state)

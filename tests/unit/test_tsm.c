@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fixture.h"
+#include "libpfnbuf/private.h"
 
 #define FD 60
 
@@ -201,13 +202,47 @@ static void kernel_refuses(void **state)
 	mock_done();
 }
 
+static int stays_bound(struct pfnbuf_bind_hook *hook, enum pfnbuf_cause cause)
+{
+	(void)hook;
+	assert_int_equal(cause, PFNBUF_CAUSE_DISCONNECT);
+	return -EIO;
+}
+
+static void closed(struct pfnbuf_bind_hook *hook)
+{
+	(void)hook;
+}
+
+/* What is bound to a guest is unbound first; where that fails the session stays. */
+static void a_bound_device_stays(void **state)
+{
+	struct pfnbuf_bind_hook hook = { stays_bound, closed, closed };
+	struct fixture *f = *state;
+
+	pfnbuf_device_hold(f->device);
+	assert_int_equal(pfnbuf_device_set_bind(f->device, &hook), 0);
+	pfnbuf_device_let_go(f->device);
+	assert_fails("pfnbuf_tsm_disconnect", pfnbuf_tsm_disconnect(f->device, "tsm0"), EBUSY,
+		     DISCONNECT, DEVICE_NAME, NULL);
+	mock_done();
+	pfnbuf_device_hold(f->device);
+	pfnbuf_device_clear_bind(f->device, &hook);
+	pfnbuf_device_let_go(f->device);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(connects),	    TEST(disconnects_any),   TEST(asks),
-		TEST(asking_fails), TEST(names_are_checked), TEST(kernel_refuses),
+		TEST(connects),
+		TEST(disconnects_any),
+		TEST(asks),
+		TEST(asking_fails),
+		TEST(names_are_checked),
+		TEST(kernel_refuses),
+		TEST(a_bound_device_stays),
 	};
 
 	return cmocka_run_group_tests_name("tsm", tests, NULL, NULL);

@@ -1,0 +1,950 @@
+/* SPDX-License-Identifier: MIT */
+/* Bind and unbind on each of the proposed interfaces, and what must never become private. */
+#include "bind.h"
+
+static const char *const profiles[] = { "tdx-rfc2", "iommufd-tsm5", "cca7" };
+
+#define NR_PROFILES (sizeof(profiles) / sizeof(*profiles))
+
+typedef void check_fn(struct guest *g);
+
+/* Run a check on each profile, and look at what it leaves. */
+static void on_each(check_fn *check)
+{
+	for (size_t i = 0; i < NR_PROFILES; i++) {
+		struct guest g;
+
+		print_message("%s\n", profiles[i]);
+		guest_init(&g, profiles[i]);
+		check(&g);
+		guest_assert_no_alias(&g);
+		guest_fini(&g);
+	}
+}
+
+#define ON_EACH(name)                                                                              \
+	static void test_##name(void **state)                                                      \
+	{                                                                                          \
+		(void)state;                                                                       \
+		on_each(name);                                                                     \
+	}
+
+static int bind_all(struct guest *g)
+{
+	int r = guest_lock(g);
+
+	if (r >= 0)
+		r = guest_start(g);
+	return r < 0 ? r : pfnbuf_bind_run(g->bind);
+}
+
+/* ---------------------------------------------------------------- there and back ------------ */
+
+static void there_and_back(struct guest *g)
+{
+	struct pfnbuf_bind_info info;
+
+	SUCCEEDS(guest_bind_new(g));
+	guest_assert_as_before(g);
+	for (unsigned n = 0; n < 2; n++) {
+		SUCCEEDS(pfnbuf_bind_lock(g->bind));
+		guest_assert_view(g, AS_NOTHING);
+		info = guest_info(g);
+		WANT(info.bound && !info.quarantined && info.state == PFNBUF_TDI_CONFIG_LOCKED);
+		WANT(info.vdevice_id && info.viommu_id && !info.private_bytes);
+		SUCCEEDS(guest_start(g));
+		SUCCEEDS(pfnbuf_bind_run(g->bind));
+		guest_assert_view(g, AS_REPORTED);
+		info = guest_info(g);
+		WANT(info.bound && info.state == PFNBUF_TDI_RUN && info.generation);
+		WANT(info.private_bytes == 18 * PAGE && info.shared_bytes == 8 * PAGE);
+		WANT(pfnbuf_bind_get_layouts(g->bind) != NULL);
+		SUCCEEDS(pfnbuf_bind_unlock(g->bind));
+		guest_assert_as_before(g);
+		info = guest_info(g);
+		WANT(!info.bound && info.state == PFNBUF_TDI_CONFIG_UNLOCKED && !info.vdevice_id);
+		WANT(!info.private_bytes && !pfnbuf_bind_get_layouts(g->bind));
+	}
+	WANT(!g->warnings);
+}
+ON_EACH(there_and_back)
+
+/* The VMM's own objects are used, and stay. */
+static void with_own_objects(struct guest *g)
+{
+	const bool binds = !strcmp(g->name, "cca7");
+	struct pfnbuf_bind_info first;
+
+	SUCCEEDS(bind_all(g));
+	first = guest_info(g);
+	WANT(first.viommu_id && first.vdevice_id);
+	g->bind = pfnbuf_bind_free(g->bind);
+	guest_assert_as_before(g);
+
+	/* Of a kind that is not there. */
+	g->opts.viommu_id = 4711;
+	REFUSED(guest_lock(g), ENOENT);
+	guest_assert_as_before(g);
+	g->bind = pfnbuf_bind_free(g->bind);
+	g->opts.viommu_id = 0;
+	g->opts.vdevice_id = 4711;
+	REFUSED(guest_lock(g), binds ? EINVAL : ENOENT);
+	guest_assert_as_before(g);
+	g->bind = pfnbuf_bind_free(g->bind);
+}
+ON_EACH(with_own_objects)
+
+static int start_op(void *data, struct pfnbuf_device *device)
+{
+	struct guest *g = data;
+
+	WANT(device == g->device);
+	return guest_start(g);
+}
+
+/* Started by the VMM, with a report that is longer than the first offer. */
+static void started_by_the_caller(struct guest *g)
+{
+	g->ops.start = start_op;
+	g->opts.compile = (struct pfnbuf_tdi_compile_opts){
+		.size = sizeof(g->opts.compile),
+		.unit = PFNBUF_TDI_UNIT_PAGES,
+		.base = PFNBUF_TDI_BASE_ABSOLUTE,
+	};
+	SUCCEEDS(guest_lock(g));
+	SUCCEEDS(pfnbuf_bind_run(g->bind));
+	guest_assert_view(g, AS_REPORTED);
+	/* Freeing it unlocks. */
+	g->bind = pfnbuf_bind_free(g->bind);
+	guest_assert_as_before(g);
+}
+ON_EACH(started_by_the_caller)
+
+/* A window that the user had suspended is so again. */
+static void suspended_window(struct guest *g)
+{
+	struct pfnbuf_window_info info;
+
+	SUCCEEDS(pfnbuf_window_suspend(g->windows[1]));
+	SUCCEEDS(bind_all(g));
+	guest_assert_view(g, AS_REPORTED);
+	SUCCEEDS(pfnbuf_bind_unlock(g->bind));
+	pfnbuf_window_get_info(g->windows[1], &info);
+	WANT(info.user_suspended && info.state == PFNBUF_WINDOW_SUSPENDED && !info.areas);
+	SUCCEEDS(pfnbuf_window_resume(g->windows[1]));
+	guest_assert_as_before(g);
+}
+ON_EACH(suspended_window)
+
+/* ---------------------------------------------------------------- order --------------------- */
+
+static void order(struct guest *g)
+{
+	struct pfnbuf_layout *layout = NULL;
+	struct pfnbuf_plan *plan = NULL;
+
+	SUCCEEDS(guest_bind_new(g));
+	REFUSED(pfnbuf_bind_run(g->bind), EINVAL);
+	REFUSED(pfnbuf_bind_unlock(g->bind), EALREADY);
+	SUCCEEDS(pfnbuf_window_get_layout(g->windows[0], &layout));
+	SUCCEEDS(pfnbuf_window_plan(g->windows[0], layout, &plan));
+	SUCCEEDS(pfnbuf_bind_lock(g->bind));
+	REFUSED(pfnbuf_bind_lock(g->bind), EALREADY);
+	/* The windows are the bind's. */
+	REFUSED(pfnbuf_window_apply(g->windows[0], plan), EBUSY);
+	REFUSED(pfnbuf_window_set_layout(g->windows[0], layout), EBUSY);
+	REFUSED(pfnbuf_window_set_range(g->windows[0], 0, PAGE, PFNBUF_HOLE), EBUSY);
+	REFUSED(pfnbuf_window_move(g->windows[0], 0x1000, IOVA(0)), EBUSY);
+	REFUSED(pfnbuf_window_suspend(g->windows[0]), EBUSY);
+	REFUSED(pfnbuf_window_resume(g->windows[0]), EBUSY);
+	SUCCEEDS(guest_start(g));
+	SUCCEEDS(pfnbuf_bind_run(g->bind));
+	REFUSED(pfnbuf_bind_run(g->bind), EALREADY);
+	REFUSED(pfnbuf_bind_lock(g->bind), EALREADY);
+	REFUSED(pfnbuf_window_set_layout(g->windows[0], layout), EBUSY);
+	WANT(pfnbuf_window_verify(g->windows[0], NULL) == 1);
+	SUCCEEDS(pfnbuf_bind_unlock(g->bind));
+	WANT(pfnbuf_window_verify(g->windows[0], NULL) == 1);
+	pfnbuf_plan_free(plan);
+	pfnbuf_layout_free(layout);
+	guest_assert_as_before(g);
+}
+ON_EACH(order)
+
+static void one_bind_a_device(struct guest *g)
+{
+	struct pfnbuf_bind *first;
+
+	SUCCEEDS(guest_bind_new(g));
+	first = g->bind;
+	REFUSED(guest_bind_new(g), EBUSY);
+	g->bind = pfnbuf_bind_free(first);
+	SUCCEEDS(guest_bind_new(g));
+	g->device = pfnbuf_device_close(g->device);
+	REFUSED(pfnbuf_bind_lock(g->bind), ENODEV);
+}
+ON_EACH(one_bind_a_device)
+
+/* Somebody else's mapping of a BAR would stay shared under what becomes private. */
+static void strangers(struct guest *g)
+{
+	const struct pfnbuf_range slice = { 0, PAGE };
+	struct pfnbuf_buf *buf = NULL;
+	uint64_t iova = 0;
+	void *addr;
+
+	SUCCEEDS(guest_bind_new(g));
+	SUCCEEDS(pfnbuf_device_bar_map(g->device, 2, 0, PAGE, &addr));
+	REFUSED(pfnbuf_bind_lock(g->bind), EBUSY);
+	SUCCEEDS(pfnbuf_device_bar_unmap(g->device, addr));
+	guest_assert_as_before(g);
+
+	SUCCEEDS(pfnbuf_device_export(g->device, 2, &slice, 1, &buf));
+	SUCCEEDS(pfnbuf_ioas_map_buf(g->ioas, buf, 0, PAGE, PFNBUF_MAP_READ, &iova));
+	REFUSED(pfnbuf_bind_lock(g->bind), EBUSY);
+	SUCCEEDS(pfnbuf_ioas_unmap(g->ioas, iova, PAGE, NULL));
+	pfnbuf_buf_unref(buf);
+	guest_assert_as_before(g);
+
+	SUCCEEDS(pfnbuf_device_revoke_begin(g->device, PFNBUF_CAUSE_FOREIGN));
+	REFUSED(pfnbuf_bind_lock(g->bind), EBUSY);
+	SUCCEEDS(pfnbuf_device_revoke_end(g->device));
+	SUCCEEDS(pfnbuf_device_restore(g->device));
+	SUCCEEDS(pfnbuf_device_set_memory_decode(g->device, false));
+	REFUSED(pfnbuf_bind_lock(g->bind), ENODEV);
+	SUCCEEDS(pfnbuf_device_set_memory_decode(g->device, true));
+	SUCCEEDS(pfnbuf_device_restore(g->device));
+	SUCCEEDS(pfnbuf_bind_lock(g->bind));
+}
+ON_EACH(strangers)
+
+/* No TSM has a session with the device. */
+static void not_connected(struct guest *g)
+{
+	SUCCEEDS(pfnbuf_tsm_disconnect(g->device, NULL));
+	REFUSED(guest_lock(g), EINVAL);
+	SUCCEEDS(pfnbuf_tsm_connect(g->device, "tsm0"));
+	guest_assert_as_before(g);
+}
+ON_EACH(not_connected)
+
+/* ---------------------------------------------------------------- what it is asked for ------ */
+
+static void refuses_opts(struct guest *g, int code, const struct pfnbuf_bind_opts *opts)
+{
+	struct pfnbuf_bind *bind = (void *)1;
+
+	REFUSED(pfnbuf_bind_new(g->device, g->vm, opts, &bind), code);
+	WANT(bind == (void *)1);
+}
+
+static void options(struct guest *g)
+{
+	const struct pfnbuf_bind_opts good = {
+		.size = sizeof(good),
+		.ops = &g->ops,
+		.ops_data = g,
+		.windows = g->windows,
+		.nr_windows = NR_WINDOWS,
+		.digest = g->digest,
+		.digest_len = sizeof(g->digest),
+	};
+	struct pfnbuf_tsm_ops ops = g->ops;
+	struct pfnbuf_window *twice[2] = { g->windows[0], g->windows[0] }, *theirs = NULL;
+	struct pfnbuf_place place = { .size = sizeof(place), .ioas = g->ioas };
+	struct pfnbuf_bind_opts opts = good;
+	struct pfnbuf_bind *bind;
+
+	opts.size--;
+	refuses_opts(g, EINVAL, &opts);
+	opts = good;
+	opts.ops = NULL;
+	refuses_opts(g, EINVAL, &opts);
+	opts = good;
+	opts.ops = &ops;
+	ops.size--;
+	refuses_opts(g, EINVAL, &opts);
+	ops = g->ops;
+	ops.report = NULL;
+	refuses_opts(g, EINVAL, &opts);
+	ops = g->ops;
+	ops.bind = (int (*)(void *, struct pfnbuf_device *, struct pfnbuf_vm *))abort;
+	refuses_opts(g, EINVAL, &opts);
+	opts = good;
+	opts.nr_windows = 0;
+	refuses_opts(g, EINVAL, &opts);
+	opts = good;
+	opts.windows = NULL;
+	refuses_opts(g, EINVAL, &opts);
+	opts = good;
+	opts.windows = twice;
+	refuses_opts(g, EINVAL, &opts);
+	opts = good;
+	opts.digest = NULL;
+	refuses_opts(g, EINVAL, &opts);
+	opts = good;
+	opts.digest_len = 0;
+	refuses_opts(g, EINVAL, &opts);
+	opts.digest_len = PFNBUF_TDI_DIGEST_MAX + 1;
+	refuses_opts(g, EINVAL, &opts);
+
+	place.iova = 0x90000000;
+	SUCCEEDS(pfnbuf_window_new_bar(g->engine, 0, NULL, &place, &theirs));
+	opts = good;
+	opts.windows = &theirs;
+	opts.nr_windows = 1;
+	refuses_opts(g, EINVAL, &opts);
+	theirs = pfnbuf_window_free(theirs);
+	REFUSED(pfnbuf_bind_new(g->device, NULL, &good, &bind), EINVAL);
+	WANT(pfnbuf_bind_free(NULL) == NULL);
+}
+ON_EACH(options)
+
+/* On Linux 7.3 there is no way, and with no profile none is tried. */
+static void test_not_supported(void **state)
+{
+	static const char *const names[] = { "mainline-7.3", "gmem-inplace8" };
+	struct guest g;
+	uint64_t calls;
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		guest_init(&g, names[i]);
+		calls = pfnbuf_sim_calls(g.sim);
+		REFUSED(guest_bind_new(&g), EOPNOTSUPP);
+		WANT(strstr(pfnbuf_last_error_record()->cause, "not supported by this kernel"));
+		WANT(strstr(pfnbuf_last_error_record()->hint, "TSM bind call"));
+		/* The caller could bind, and nothing would be private. */
+		g.ops.bind = (int (*)(void *, struct pfnbuf_device *, struct pfnbuf_vm *))abort;
+		g.ops.unbind = g.ops.bind;
+		REFUSED(guest_bind_new(&g), EOPNOTSUPP);
+		WANT(strstr(pfnbuf_last_error_record()->cause, "private MMIO"));
+		WANT(pfnbuf_sim_calls(g.sim) == calls);
+		guest_fini(&g);
+	}
+}
+
+/* ---------------------------------------------------------------- lies ---------------------- */
+
+/* Whatever the device says, what nobody attested never becomes private. */
+static void refuses_run(struct guest *g, int code)
+{
+	REFUSED(pfnbuf_bind_run(g->bind), code);
+	guest_assert_as_before(g);
+	WANT(!guest_info(g).bound && !guest_info(g).quarantined);
+	WANT(pfnbuf_sim_tdi_state(g->sim, TDI, NULL, NULL) == 0);
+	g->bind = pfnbuf_bind_free(g->bind);
+	g->reports = 0;
+}
+
+static void lies(struct guest *g)
+{
+	uint8_t attested[32];
+
+	memcpy(attested, g->digest, sizeof(attested));
+
+	/* Not what was attested. */
+	SUCCEEDS(guest_lock(g));
+	SUCCEEDS(guest_start(g));
+	g->other_digest = true;
+	refuses_run(g, EKEYREJECTED);
+	g->other_digest = false;
+
+	/* Not started. */
+	SUCCEEDS(guest_lock(g));
+	if (!strcmp(g->name, "cca7"))
+		SUCCEEDS(pfnbuf_sim_tdi_lock(g->sim, TDI));
+	refuses_run(g, EPERM);
+
+	/* Locked again between the readings, or not in RUN any more. */
+	SUCCEEDS(guest_lock(g));
+	SUCCEEDS(guest_start(g));
+	g->other_lock = 2;
+	refuses_run(g, ESTALE);
+	g->other_lock = 0;
+	SUCCEEDS(guest_lock(g));
+	SUCCEEDS(guest_start(g));
+	g->other_state = 2;
+	refuses_run(g, EPERM);
+	g->other_state = 0;
+
+	/* A range beyond its BAR: by its digest, and where that was attested, by what it says. */
+	SUCCEEDS(pfnbuf_sim_tdi_inject(g->sim, TDI, PFNBUF_SIM_TDI_REPORT_LIES));
+	SUCCEEDS(guest_lock(g));
+	SUCCEEDS(guest_start(g));
+	refuses_run(g, EKEYREJECTED);
+	SUCCEEDS(pfnbuf_sim_tdi_inject(g->sim, TDI, PFNBUF_SIM_TDI_NO_FAULT));
+}
+ON_EACH(lies)
+
+/* The digest of a report as the device gives it in its present trouble. */
+static void attest(struct guest *g)
+{
+	struct pfnbuf_tdi_evidence e;
+	static uint8_t bytes[4096];
+	size_t length;
+
+	SUCCEEDS(g->ops.report(g, g->device, bytes, sizeof(bytes), &length, &e));
+	memcpy(g->digest, e.digest, sizeof(g->digest));
+	g->reports = 0;
+}
+
+/* The owner attested a report that lies: the compiler sees it. */
+static void attested_lie(struct guest *g)
+{
+	SUCCEEDS(pfnbuf_sim_tdi_inject(g->sim, TDI, PFNBUF_SIM_TDI_REPORT_LIES));
+	SUCCEEDS(guest_lock(g));
+	SUCCEEDS(guest_start(g));
+	attest(g);
+	g->bind = pfnbuf_bind_free(g->bind);
+	SUCCEEDS(guest_lock(g));
+	SUCCEEDS(guest_start(g));
+	/* AUTO finds no unit in which it makes sense. */
+	refuses_run(g, EBADMSG);
+	g->opts.compile = (struct pfnbuf_tdi_compile_opts){
+		.size = sizeof(g->opts.compile),
+		.unit = PFNBUF_TDI_UNIT_PAGES,
+	};
+	SUCCEEDS(guest_lock(g));
+	SUCCEEDS(guest_start(g));
+	refuses_run(g, ERANGE);
+}
+ON_EACH(attested_lie)
+
+/* Another report at each reading: the first is the attested one, the second is not. */
+static void changing_report(struct guest *g)
+{
+	SUCCEEDS(pfnbuf_sim_tdi_inject(g->sim, TDI, PFNBUF_SIM_TDI_REPORT_CHANGES));
+	SUCCEEDS(guest_lock(g));
+	SUCCEEDS(guest_start(g));
+	refuses_run(g, EKEYREJECTED);
+	SUCCEEDS(guest_lock(g));
+	SUCCEEDS(guest_start(g));
+	attest(g);
+	g->bind = pfnbuf_bind_free(g->bind);
+	SUCCEEDS(guest_lock(g));
+	SUCCEEDS(guest_start(g));
+	refuses_run(g, EKEYREJECTED);
+}
+ON_EACH(changing_report)
+
+/* A report that is not there yet is waited for. */
+static void late_report(struct guest *g)
+{
+	SUCCEEDS(guest_lock(g));
+	SUCCEEDS(guest_start(g));
+	SUCCEEDS(pfnbuf_sim_tdi_inject(g->sim, TDI, PFNBUF_SIM_TDI_REPORT_LATE));
+	REFUSED(pfnbuf_bind_run(g->bind), EAGAIN);
+	guest_assert_view(g, AS_NOTHING);
+	WANT(guest_info(g).bound && guest_info(g).state == PFNBUF_TDI_CONFIG_LOCKED);
+	SUCCEEDS(pfnbuf_bind_run(g->bind));
+	guest_assert_view(g, AS_REPORTED);
+}
+ON_EACH(late_report)
+
+/* ---------------------------------------------------------------- trouble ------------------- */
+
+static void bind_fails(struct guest *g)
+{
+	struct pfnbuf_window_info window;
+
+	SUCCEEDS(pfnbuf_sim_tdi_inject(g->sim, TDI, PFNBUF_SIM_TDI_BIND_FAILS_BEFORE));
+	REFUSED(guest_lock(g), EBUSY);
+	guest_assert_as_before(g);
+	WANT(!guest_info(g).bound && !guest_info(g).quarantined);
+	SUCCEEDS(pfnbuf_bind_lock(g->bind));
+	SUCCEEDS(pfnbuf_bind_unlock(g->bind));
+
+	/* It may be bound, and is: nothing is tried again, nothing is placed. */
+	SUCCEEDS(pfnbuf_sim_tdi_inject(g->sim, TDI, PFNBUF_SIM_TDI_BIND_FAILS_AFTER_COMMIT));
+	guest_events(g, PFNBUF_EVENT_QUARANTINED, NULL);
+	REFUSED(pfnbuf_bind_lock(g->bind), ENOTRECOVERABLE);
+	WANT(guest_info(g).quarantined && *guest_info(g).reason);
+	WANT(guest_events(g, PFNBUF_EVENT_QUARANTINED, NULL) == 1);
+	guest_assert_view(g, AS_NOTHING);
+	WANT(pfnbuf_sim_tdi_state(g->sim, TDI, NULL, NULL) == 1);
+	REFUSED(pfnbuf_bind_lock(g->bind), ENOTRECOVERABLE);
+	REFUSED(pfnbuf_bind_run(g->bind), ENOTRECOVERABLE);
+	REFUSED(pfnbuf_bind_unlock(g->bind), ENOTRECOVERABLE);
+	REFUSED(pfnbuf_device_reset(g->device), EBUSY);
+	pfnbuf_window_get_info(g->windows[0], &window);
+	WANT(window.state == PFNBUF_WINDOW_QUARANTINED && strstr(window.reason, "bind"));
+	REFUSED(pfnbuf_window_resume(g->windows[0]), ENOTRECOVERABLE);
+}
+ON_EACH(bind_fails)
+
+static void unbind_fails(struct guest *g)
+{
+	SUCCEEDS(bind_all(g));
+	SUCCEEDS(pfnbuf_sim_tdi_inject(g->sim, TDI, PFNBUF_SIM_TDI_UNBIND_FAILS));
+	/* EIO: who knows. */
+	REFUSED(pfnbuf_bind_unlock(g->bind), ENOTRECOVERABLE);
+	WANT(guest_info(g).quarantined);
+	REFUSED(pfnbuf_device_set_memory_decode(g->device, false), EBUSY);
+}
+ON_EACH(unbind_fails)
+
+/* ---------------------------------------------------------------- revoking ------------------ */
+
+typedef int revoke_fn(struct pfnbuf_device *device);
+
+static int by_decode(struct pfnbuf_device *device)
+{
+	return pfnbuf_device_set_memory_decode(device, false);
+}
+
+static int by_low_power(struct pfnbuf_device *device)
+{
+	return pfnbuf_device_low_power_enter(device, -1);
+}
+
+static int by_bracket(struct pfnbuf_device *device)
+{
+	return pfnbuf_device_revoke_begin(device, PFNBUF_CAUSE_FOREIGN);
+}
+
+static int by_disconnect(struct pfnbuf_device *device)
+{
+	return pfnbuf_tsm_disconnect(device, NULL);
+}
+
+static int find_cap(struct pfnbuf_device *device, uint8_t id)
+{
+	uint8_t at = 0, cap[2] = { 0, 0 };
+
+	SUCCEEDS(pfnbuf_device_config_read(device, 0x34, &at, 1));
+	while (at >= 0x40) {
+		SUCCEEDS(pfnbuf_device_config_read(device, at, cap, sizeof(cap)));
+		if (cap[0] == id)
+			return at;
+		at = cap[1] & 0xfc;
+	}
+	fail_msg("no capability %d", id);
+	return 0;
+}
+
+static int by_d3hot(struct pfnbuf_device *device)
+{
+	const uint8_t d3hot[2] = { 3, 0 };
+
+	return pfnbuf_device_config_write(device, (uint64_t)find_cap(device, 1) + 4, d3hot, 2);
+}
+
+static int by_flr(struct pfnbuf_device *device)
+{
+	const uint8_t flr[2] = { 0, 0x80 };
+
+	return pfnbuf_device_config_write(device, (uint64_t)find_cap(device, 0x10) + 8, flr, 2);
+}
+
+static int by_af_flr(struct pfnbuf_device *device)
+{
+	const uint8_t flr = 1;
+
+	return pfnbuf_device_config_write(device, (uint64_t)find_cap(device, 0x13) + 4, &flr, 1);
+}
+
+static const struct {
+	revoke_fn *call;
+	enum pfnbuf_cause cause;
+	bool revokes;
+} revoking[] = {
+	{ pfnbuf_device_reset, PFNBUF_CAUSE_RESET, true },
+	{ pfnbuf_device_hot_reset, PFNBUF_CAUSE_HOT_RESET, true },
+	{ by_flr, PFNBUF_CAUSE_FLR, true },
+	{ by_af_flr, PFNBUF_CAUSE_FLR, true },
+	{ by_d3hot, PFNBUF_CAUSE_POWER, true },
+	{ by_decode, PFNBUF_CAUSE_DECODE_OFF, true },
+	{ by_low_power, PFNBUF_CAUSE_POWER, true },
+	{ by_bracket, PFNBUF_CAUSE_FOREIGN, true },
+	{ by_disconnect, PFNBUF_CAUSE_DISCONNECT, false },
+};
+
+#define NR_REVOKING (sizeof(revoking) / sizeof(*revoking))
+
+static void wake(struct guest *g)
+{
+	const uint8_t d0[2] = { 0, 0 };
+
+	SUCCEEDS(
+		pfnbuf_device_config_write(g->device, (uint64_t)find_cap(g->device, 1) + 4, d0, 2));
+	pfnbuf_device_revoke_end(g->device);
+	SUCCEEDS(pfnbuf_device_low_power_exit(g->device));
+	SUCCEEDS(pfnbuf_device_set_memory_decode(g->device, true));
+	SUCCEEDS(pfnbuf_device_restore(g->device));
+	if (pfnbuf_device_get_generation(g->neighbor) > 1)
+		SUCCEEDS(pfnbuf_device_restore(g->neighbor));
+	pfnbuf_tsm_connect(g->device, "tsm0");
+}
+
+/* What revokes unbinds first, and it is all shared and alive again afterwards. */
+static void unbound_first(struct guest *g)
+{
+	SUCCEEDS(guest_bind_new(g));
+	for (size_t i = 0; i < 2 * NR_REVOKING; i++) {
+		enum pfnbuf_cause cause = PFNBUF_CAUSE_NONE;
+		uint64_t generation;
+
+		print_message("%s\n", pfnbuf_cause_name(revoking[i / 2].cause));
+		SUCCEEDS(pfnbuf_bind_lock(g->bind));
+		SUCCEEDS(guest_start(g));
+		/* Locked, and running. */
+		if (i % 2)
+			SUCCEEDS(pfnbuf_bind_run(g->bind));
+		guest_assert_view(g, i % 2 ? AS_REPORTED : AS_NOTHING);
+		guest_events(g, PFNBUF_EVENT_TDI_UNBOUND, NULL);
+		generation = pfnbuf_device_get_generation(g->device);
+		SUCCEEDS(revoking[i / 2].call(g->device));
+		WANT(pfnbuf_device_get_generation(g->device) ==
+		     generation + revoking[i / 2].revokes);
+		guest_assert_no_alias(g);
+		WANT(guest_events(g, PFNBUF_EVENT_TDI_UNBOUND, &cause) == 1);
+		WANT(cause == revoking[i / 2].cause);
+		WANT(!guest_info(g).bound);
+		WANT(pfnbuf_sim_tdi_state(g->sim, TDI, NULL, NULL) == 0);
+		wake(g);
+		guest_assert_view(g, AS_SHARED);
+	}
+	/* The neighbor's hot reset reaches it. */
+	SUCCEEDS(pfnbuf_bind_lock(g->bind));
+	SUCCEEDS(pfnbuf_device_hot_reset(g->neighbor));
+	WANT(!guest_info(g).bound);
+	WANT(guest_events(g, PFNBUF_EVENT_TDI_UNBOUND, NULL) == 1);
+	wake(g);
+	guest_assert_view(g, AS_SHARED);
+}
+ON_EACH(unbound_first)
+
+/* What does not revoke does not unbind. */
+static void stays_bound(struct guest *g)
+{
+	uint8_t command[2];
+
+	SUCCEEDS(bind_all(g));
+	SUCCEEDS(pfnbuf_device_set_memory_decode(g->device, true));
+	SUCCEEDS(pfnbuf_device_config_read(g->device, 4, command, 2));
+	SUCCEEDS(pfnbuf_device_config_write(g->device, 4, command, 2));
+	guest_assert_view(g, AS_REPORTED);
+}
+ON_EACH(stays_bound)
+
+static void error_while_bound(struct guest *g)
+{
+	/* Of no interest to a bind that is not locked. */
+	SUCCEEDS(guest_bind_new(g));
+	SUCCEEDS(pfnbuf_sim_raise_error(g->sim, TDI));
+	WANT(guest_events(g, PFNBUF_EVENT_TDI_ERROR, NULL) == 0);
+	guest_assert_as_before(g);
+
+	SUCCEEDS(pfnbuf_bind_lock(g->bind));
+	SUCCEEDS(guest_start(g));
+	SUCCEEDS(pfnbuf_bind_run(g->bind));
+	SUCCEEDS(pfnbuf_sim_raise_error(g->sim, TDI));
+	WANT(guest_events(g, PFNBUF_EVENT_TDI_ERROR, NULL) == 1);
+	WANT(guest_info(g).bound && guest_info(g).state == PFNBUF_TDI_ERROR);
+	WANT(!guest_info(g).private_bytes);
+	guest_assert_no_alias(g);
+	/* A validated range goes with the vDEVICE only, and no call takes it back. */
+	if (strcmp(g->name, "cca7"))
+		guest_assert_view(g, WITHOUT_PRIVATE);
+	REFUSED(pfnbuf_bind_run(g->bind), EPERM);
+	SUCCEEDS(pfnbuf_bind_unlock(g->bind));
+	guest_assert_as_before(g);
+
+	/* Its interface really is in ERROR. */
+	SUCCEEDS(pfnbuf_bind_lock(g->bind));
+	SUCCEEDS(guest_start(g));
+	SUCCEEDS(pfnbuf_bind_run(g->bind));
+	SUCCEEDS(pfnbuf_sim_tdi_inject(g->sim, TDI, PFNBUF_SIM_TDI_ERROR_STATE));
+	WANT(guest_events(g, PFNBUF_EVENT_TDI_ERROR, NULL) == 1);
+	guest_assert_view(g, WITHOUT_PRIVATE);
+	/* A reset of a failed device unbinds, too. */
+	SUCCEEDS(pfnbuf_device_reset(g->device));
+	WANT(!guest_info(g).bound);
+	SUCCEEDS(pfnbuf_device_restore(g->device));
+	guest_assert_view(g, AS_SHARED);
+}
+ON_EACH(error_while_bound)
+
+/* ---------------------------------------------------------------- teardown ------------------ */
+
+/* The device goes while it is bound. */
+static void closed_while_bound(struct guest *g)
+{
+	SUCCEEDS(bind_all(g));
+	g->device = pfnbuf_device_close(g->device);
+	WANT(pfnbuf_sim_tdi_state(g->sim, TDI, NULL, NULL) == 0);
+	WANT(!guest_info(g).bound && !guest_info(g).quarantined);
+	REFUSED(pfnbuf_bind_lock(g->bind), ENODEV);
+	REFUSED(pfnbuf_bind_unlock(g->bind), EALREADY);
+	WANT(!g->warnings);
+}
+ON_EACH(closed_while_bound)
+
+/* A window goes while its device is bound: the device is unbound first. */
+static void window_freed_while_bound(struct guest *g)
+{
+	enum pfnbuf_cause cause = PFNBUF_CAUSE_NONE;
+
+	SUCCEEDS(bind_all(g));
+	guest_events(g, PFNBUF_EVENT_TDI_UNBOUND, NULL);
+	g->windows[0] = pfnbuf_window_free(g->windows[0]);
+	WANT(!guest_info(g).bound);
+	WANT(guest_events(g, PFNBUF_EVENT_TDI_UNBOUND, &cause) == 1);
+	WANT(cause == PFNBUF_CAUSE_WINDOW);
+	WANT(pfnbuf_sim_tdi_state(g->sim, TDI, NULL, NULL) == 0);
+	/* The other one can be bound without it. */
+	SUCCEEDS(pfnbuf_bind_lock(g->bind));
+	SUCCEEDS(pfnbuf_bind_unlock(g->bind));
+	WANT(!g->warnings);
+}
+ON_EACH(window_freed_while_bound)
+
+/* ---------------------------------------------------------------- the caller's functions ---- */
+
+static int bind_op(void *data, struct pfnbuf_device *device, struct pfnbuf_vm *vm)
+{
+	struct guest *g = data;
+
+	WANT(device == g->device && vm == g->vm);
+	return g->bind_code;
+}
+
+static int unbind_op(void *data, struct pfnbuf_device *device, struct pfnbuf_vm *vm)
+{
+	struct guest *g = data;
+
+	WANT(device == g->device && vm == g->vm);
+	return g->unbind_code;
+}
+
+static int validate_op(void *data, struct pfnbuf_device *device, unsigned bar, uint64_t offset,
+		       uint64_t length, uint64_t gpa, bool on)
+{
+	struct guest *g = data;
+	const unsigned i = bar ? 1 : 0;
+
+	WANT(device == g->device && (bar == 0 || bar == 2));
+	WANT(gpa == GPA(i) + offset && length && offset + length <= BAR_SIZE);
+	for (uint64_t at = offset; at < offset + length; at += PAGE)
+		WANT(g->reported[i][at / PAGE] == PFNBUF_PRIVATE);
+	if (g->validate_at && ++g->nr_validate == g->validate_at)
+		return g->validate_code;
+	g->validated += on ? 1 : -1U;
+	return 0;
+}
+
+static uint8_t own_bytes[1024];
+static size_t own_length;
+
+static int own_report_op(void *data, struct pfnbuf_device *device, void *buf, size_t size,
+			 size_t *len, struct pfnbuf_tdi_evidence *e)
+{
+	struct guest *g = data;
+
+	(void)device;
+	g->reports++;
+	if (g->large && size < 0x20000) {
+		*len = 0x20000;
+		return 0;
+	}
+	WANT(size >= own_length);
+	memcpy(buf, own_bytes, own_length);
+	*len = own_length;
+	memcpy(e->digest, g->digest, sizeof(g->digest));
+	e->digest_len = sizeof(g->digest);
+	e->generation = 1;
+	e->state = PFNBUF_TDI_RUN;
+	return 0;
+}
+
+/* On Linux 7.3, where the caller does all of it. */
+static void own_init(struct guest *g)
+{
+	struct pfnbuf_tdi_evidence e;
+
+	guest_init(g, "tdx-rfc2");
+	SUCCEEDS(guest_lock(g));
+	SUCCEEDS(g->ops.report(g, g->device, own_bytes, sizeof(own_bytes), &own_length, &e));
+	guest_fini(g);
+	guest_init(g, "mainline-7.3");
+	memcpy(g->digest, e.digest, sizeof(g->digest));
+	g->ops.bind = bind_op;
+	g->ops.unbind = unbind_op;
+	g->ops.validate = validate_op;
+	g->ops.report = own_report_op;
+}
+
+static void test_own_functions(void **state)
+{
+	struct guest g;
+
+	(void)state;
+	own_init(&g);
+	SUCCEEDS(guest_lock(&g));
+	guest_assert_view(&g, AS_NOTHING);
+	g.large = true;
+	SUCCEEDS(pfnbuf_bind_run(g.bind));
+	/* Private pages are the caller's business: five runs. */
+	guest_assert_view(&g, WITHOUT_PRIVATE);
+	WANT(g.validated == 5 && g.reports == 4);
+	SUCCEEDS(pfnbuf_bind_unlock(g.bind));
+	WANT(g.validated == 0);
+	guest_assert_as_before(&g);
+	guest_fini(&g);
+}
+
+static void test_own_functions_refuse(void **state)
+{
+	struct guest g;
+
+	(void)state;
+	own_init(&g);
+	g.bind_code = -EPROTO;
+	REFUSED(guest_lock(&g), EPROTO);
+	guest_assert_as_before(&g);
+	g.bind_code = 0;
+
+	/* Each call of validate, on the way there. */
+	g.validate_code = -EPROTO;
+	for (g.validate_at = 1; g.validate_at <= 5; g.validate_at++) {
+		g.nr_validate = 0;
+		SUCCEEDS(pfnbuf_bind_lock(g.bind));
+		REFUSED(pfnbuf_bind_run(g.bind), EPROTO);
+		WANT(g.validated == 0);
+		guest_assert_as_before(&g);
+	}
+	/* And on the way back: it runs on. */
+	for (g.validate_at = 1; g.validate_at <= 5; g.validate_at++) {
+		g.nr_validate = 100;
+		SUCCEEDS(pfnbuf_bind_lock(g.bind));
+		SUCCEEDS(pfnbuf_bind_run(g.bind));
+		g.nr_validate = 0;
+		REFUSED(pfnbuf_bind_unlock(g.bind), EPROTO);
+		WANT(g.validated == 5 && guest_info(&g).state == PFNBUF_TDI_RUN);
+		guest_assert_view(&g, WITHOUT_PRIVATE);
+		SUCCEEDS(pfnbuf_bind_unlock(g.bind));
+		WANT(g.validated == 0);
+	}
+	/* Unbinding is refused: as before, and the reset with it. */
+	g.validate_at = 0;
+	g.unbind_code = -EPROTO;
+	SUCCEEDS(pfnbuf_bind_lock(g.bind));
+	REFUSED(pfnbuf_bind_unlock(g.bind), EPROTO);
+	SUCCEEDS(pfnbuf_bind_run(g.bind));
+	REFUSED(pfnbuf_bind_unlock(g.bind), EPROTO);
+	WANT(g.validated == 5 && guest_info(&g).state == PFNBUF_TDI_RUN);
+	guest_assert_view(&g, WITHOUT_PRIVATE);
+	REFUSED(pfnbuf_device_reset(g.device), EBUSY);
+	WANT(pfnbuf_device_get_generation(g.device) == 1);
+	g.unbind_code = 0;
+	SUCCEEDS(pfnbuf_bind_unlock(g.bind));
+	guest_assert_as_before(&g);
+	guest_fini(&g);
+}
+
+/* What may have been done is never done again. */
+static void test_own_functions_do_not_know(void **state)
+{
+	struct guest g;
+
+	(void)state;
+	own_init(&g);
+	g.bind_code = PFNBUF_TSM_UNKNOWN;
+	REFUSED(guest_lock(&g), ENOTRECOVERABLE);
+	guest_assert_view(&g, AS_NOTHING);
+	g.bind = pfnbuf_bind_free(g.bind);
+	guest_fini(&g);
+
+	own_init(&g);
+	SUCCEEDS(guest_lock(&g));
+	SUCCEEDS(pfnbuf_bind_run(g.bind));
+	g.unbind_code = PFNBUF_TSM_UNKNOWN;
+	REFUSED(pfnbuf_bind_unlock(g.bind), ENOTRECOVERABLE);
+	guest_assert_view(&g, AS_NOTHING);
+	guest_fini(&g);
+
+	own_init(&g);
+	g.validate_code = PFNBUF_TSM_UNKNOWN;
+	g.validate_at = 3;
+	SUCCEEDS(guest_lock(&g));
+	REFUSED(pfnbuf_bind_run(g.bind), ENOTRECOVERABLE);
+	WANT(guest_info(&g).quarantined && guest_info(&g).bound);
+	guest_fini(&g);
+}
+
+/* ---------------------------------------------------------------- printing ------------------ */
+
+static void check_print(struct guest *g, const char *const *parts)
+{
+	const size_t length = pfnbuf_bind_print(g->bind, NULL, 0);
+	const size_t json_length = pfnbuf_bind_print_json(g->bind, NULL, 0);
+	char *text = malloc(length + 1), *json = malloc(json_length + 1);
+
+	WANT(pfnbuf_bind_print(g->bind, text, length + 1) >= strlen(text) &&
+	     strlen(text) <= length);
+	WANT(pfnbuf_bind_print_json(g->bind, json, json_length + 1) == json_length);
+	WANT(!strncmp(json, "{\"steps\": [", 11) && !strcmp(json + json_length - 2, "]}"));
+	for (; *parts; parts++)
+		if (!strstr(text, *parts))
+			fail_msg("no \"%s\" in: %s", *parts, text);
+	free(text);
+	free(json);
+}
+
+static void prints(struct guest *g)
+{
+	uint64_t calls;
+
+	SUCCEEDS(guest_bind_new(g));
+	calls = pfnbuf_sim_calls(g->sim);
+	check_print(g, (const char *const[]){ "area-unmap", "slot-delete", "bar-unmap", "close",
+					      "bind device " TDI ": ", NULL });
+	/* Nothing but looking. */
+	WANT(pfnbuf_sim_calls(g->sim) == calls);
+	SUCCEEDS(pfnbuf_bind_lock(g->bind));
+	check_print(g, (const char *const[]){ "bind device " TDI ": the device is the guest's from "
+					      "now on; done, 0",
+					      "report device " TDI ": it names", NULL });
+	SUCCEEDS(guest_start(g));
+	SUCCEEDS(pfnbuf_bind_run(g->bind));
+	check_print(g, (const char *const[]){ "report", "export", "slot-set", "area-map",
+					      "; done, 0", "unbind device", NULL });
+	SUCCEEDS(pfnbuf_bind_unlock(g->bind));
+	check_print(g, (const char *const[]){ "unbind device " TDI, "destroy vIOMMU", "area-map",
+					      NULL });
+}
+ON_EACH(prints)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_there_and_back),
+		cmocka_unit_test(test_with_own_objects),
+		cmocka_unit_test(test_started_by_the_caller),
+		cmocka_unit_test(test_suspended_window),
+		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_one_bind_a_device),
+		cmocka_unit_test(test_strangers),
+		cmocka_unit_test(test_not_connected),
+		cmocka_unit_test(test_options),
+		cmocka_unit_test(test_not_supported),
+		cmocka_unit_test(test_lies),
+		cmocka_unit_test(test_attested_lie),
+		cmocka_unit_test(test_changing_report),
+		cmocka_unit_test(test_late_report),
+		cmocka_unit_test(test_bind_fails),
+		cmocka_unit_test(test_unbind_fails),
+		cmocka_unit_test(test_unbound_first),
+		cmocka_unit_test(test_stays_bound),
+		cmocka_unit_test(test_error_while_bound),
+		cmocka_unit_test(test_closed_while_bound),
+		cmocka_unit_test(test_window_freed_while_bound),
+		cmocka_unit_test(test_own_functions),
+		cmocka_unit_test(test_own_functions_refuse),
+		cmocka_unit_test(test_own_functions_do_not_know),
+		cmocka_unit_test(test_prints),
+	};
+
+	return cmocka_run_group_tests_name("bind", tests, NULL, NULL);
+}
