@@ -86,6 +86,7 @@ companions()
 		/bin/window_history_linux tests/vm/window_history_linux
 		/bin/differential tests/differential/differential
 		/bin/conformance tests/conformance/conformance
+		/bin/bench_convert tests/bench_convert
 		/lib/nested-guest tests/vm/nested-guest
 		/bin/minivmm examples/minivmm
 		/lib/minivmm-guest examples/minivmm-guest

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The parts of the benchmark of conversions, which prints a line for each figure: "convert.<figure>
+ * <value>", and what stands behind it after a "#".
+ */
+#ifndef TESTS_BENCH_CONVERT_H
+#define TESTS_BENCH_CONVERT_H
+
+#include <pfnbuf.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PAGE UINT64_C(4096)
+#define MIB  (UINT64_C(1) << 20)
+#define GIB  (UINT64_C(1) << 30)
+#define TIB  (UINT64_C(1) << 40)
+
+/* End the program with what went wrong, unless @result is positive or 0. */
+#define CHECK(result) check_result((result), #result)
+int check_result(int result, const char *call);
+
+uint64_t now(void); /* in nanoseconds */
+uint64_t random_u64(void);
+uint64_t median_u64(uint64_t *values, size_t n);
+
+/* ---------------------------------------------------------------- convert_null.c ------------ */
+
+/*
+ * A kernel that says yes to everything and keeps nothing: what is left is the library. It counts
+ * the calls that change something, of each thread.
+ */
+void null_kernel(struct pfnbuf_kernel *kernel);
+uint64_t null_kernel_changes(void);
+
+/* A window of RAM in two places, in a VM and an IOAS of its own or those of @with. */
+struct null_scene {
+	struct pfnbuf_kernel kernel;
+	struct pfnbuf_ctx *ctx;
+	struct pfnbuf_ioas *ioas;
+	struct pfnbuf_vm *vm;
+	struct pfnbuf_window *w;
+	const struct null_scene *with;
+};
+
+void null_scene_open(struct null_scene *scene, uint64_t length, uint64_t granule,
+		     const struct null_scene *with);
+void null_scene_close(struct null_scene *scene);
+
+/* The library's own time for a conversion, and two threads over one. */
+void bench_null(void);
+
+/* ---------------------------------------------------------------- the others ---------------- */
+
+/* convert_calls.c: kernel calls over the fewest that will do. */
+void bench_calls(void);
+
+/*
+ * convert_real.c: conversions over a bare loop, on the kernel that runs. @bdf: a device to attach,
+ * so that pages are pinned; or NULL. Returns the worst of the ratios, 1 where there are none.
+ */
+double bench_real(const char *bdf);
+
+/* convert_discard.c: a submission to io_uring over a loop of fallocate. @name: of the figure. */
+void bench_discard(int fd, const char *name);
+
+#endif
