@@ -23,12 +23,7 @@
  *
  * In here, all positions are frame numbers; those inside a chunk are `unsigned`.
  */
-#include <pfnbuf.h>
-
-#include <errno.h>
-#include <stdatomic.h>
-#include <stdlib.h>
-#include <string.h>
+#include "private.h"
 
 #define CHUNK_SHIFT  14
 #define CHUNK_FRAMES (1u << CHUNK_SHIFT)
@@ -1256,7 +1251,7 @@ static struct run_writer write_dense(struct run_writer w, const struct dense *d,
  * The slot that covers a frame and those to the right of it in its node, if they are of chunks.
  * @edges has a bit for each at which a run may begin: not for a uniform one that continues its
  * neighbour. Most are such, and which are is not to be predicted: looking at all of them would cost
- * more than at the rest.
+ * more than at the rest. What begins at frame @end or behind it is left out.
  */
 struct row {
 	const slot_t *slots;
@@ -1265,7 +1260,7 @@ struct row {
 	uint64_t end;	/* of the last */
 };
 
-static struct row look_up_row(const struct pfnbuf_layout *l, uint64_t frame)
+static struct row look_up_row(const struct pfnbuf_layout *l, uint64_t frame, uint64_t end)
 {
 	const slot_t *slot = &l->root;
 	unsigned level = l->levels, n = 1;
@@ -1278,6 +1273,8 @@ static struct row look_up_row(const struct pfnbuf_layout *l, uint64_t frame)
 	row.first = frame & ~(level_span(level) - 1);
 	if (!level && l->levels)
 		n = NODE_SLOTS - (frame >> CHUNK_SHIFT & (NODE_SLOTS - 1));
+	if (end - row.first < (uint64_t)n * CHUNK_FRAMES)
+		n = (unsigned)((end - row.first - 1) >> CHUNK_SHIFT) + 1;
 	for (unsigned i = 1; i < n; i++)
 		row.edges |= (uint64_t)(!is_uniform(slot[i]) | (slot[i] != slot[i - 1])) << i;
 	row.end = row.first + n * level_span(level);
@@ -1317,11 +1314,18 @@ static int check_cursor(const struct pfnbuf_layout *l, uint64_t pos, int max)
 	return pos > l->frames << l->page_shift ? -ERANGE : 0;
 }
 
-int pfnbuf_layout_next(const struct pfnbuf_layout *layout, uint64_t *pos, struct pfnbuf_run *runs,
-		       int max)
+static int check_cursor_to(const struct pfnbuf_layout *l, uint64_t pos, uint64_t end, int max)
 {
-	int ret = check_cursor(layout, *pos, max);
-	uint64_t at = *pos >> layout->page_shift;
+	int ret = check_cursor(l, pos, max);
+
+	return ret < 0 ? ret : check_cursor(l, end, max);
+}
+
+int pfnbuf_layout_next_to(const struct pfnbuf_layout *layout, uint64_t *pos, uint64_t end,
+			  struct pfnbuf_run *runs, int max)
+{
+	int ret = check_cursor_to(layout, *pos, end, max);
+	uint64_t at = *pos >> layout->page_shift, last = end >> layout->page_shift;
 	struct run_writer w = {
 		.next = runs,
 		.end = runs + (ret < 0 ? 0 : max),
@@ -1330,17 +1334,23 @@ int pfnbuf_layout_next(const struct pfnbuf_layout *layout, uint64_t *pos, struct
 	};
 	struct row row;
 
-	if (ret < 0 || at == layout->frames)
+	if (ret < 0 || at >= last)
 		return ret;
 	w.vis = vis_at(layout, at);
-	for (; at < layout->frames && w.next < w.end; at = row.end) {
-		row = look_up_row(layout, at);
+	for (; at < last && w.next < w.end; at = row.end) {
+		row = look_up_row(layout, at, last);
 		w = write_row(w, &row, at);
 	}
 	if (w.next < w.end)
-		w = next_run(w, layout->frames, w.vis);
+		w = next_run(w, at < layout->frames ? at : layout->frames, w.vis);
 	*pos = w.next[-1].offset + w.next[-1].length;
 	return (int)(w.next - runs);
+}
+
+int pfnbuf_layout_next(const struct pfnbuf_layout *layout, uint64_t *pos, struct pfnbuf_run *runs,
+		       int max)
+{
+	return pfnbuf_layout_next_to(layout, pos, pfnbuf_layout_get_size(layout), runs, max);
 }
 
 /* ---------------------------------------------------------------- two layouts ----------------- */
@@ -1405,11 +1415,13 @@ static struct spot_pair look_up_pair(const struct pfnbuf_layout *a, const struct
 	return pair;
 }
 
-static void write_chunk_changes(struct change_writer *w, const struct spot_pair *pair, unsigned at)
+/* The changes of a chunk's frames [at, end). */
+static void write_chunk_changes(struct change_writer *w, const struct spot_pair *pair, unsigned at,
+				unsigned end)
 {
 	unsigned first, a_end, b_end;
 
-	for (; at < CHUNK_FRAMES && w->n < w->max; at = a_end < b_end ? a_end : b_end) {
+	for (; at < end && w->n < w->max; at = a_end < b_end ? a_end : b_end) {
 		enum pfnbuf_vis from = leaf_run(pair->a, at, &first, &a_end);
 		enum pfnbuf_vis to = leaf_run(pair->b, at, &first, &b_end);
 
@@ -1422,29 +1434,37 @@ static bool same_geometry(const struct pfnbuf_layout *a, const struct pfnbuf_lay
 	return a->frames == b->frames && a->page_shift == b->page_shift;
 }
 
-int pfnbuf_layout_diff(const struct pfnbuf_layout *from, const struct pfnbuf_layout *to,
-		       uint64_t *pos, struct pfnbuf_change *changes, int max)
+int pfnbuf_layout_diff_to(const struct pfnbuf_layout *from, const struct pfnbuf_layout *to,
+			  uint64_t *pos, uint64_t end, struct pfnbuf_change *changes, int max)
 {
-	int ret = same_geometry(from, to) ? check_cursor(from, *pos, max) : -EINVAL;
+	int ret = same_geometry(from, to) ? check_cursor_to(from, *pos, end, max) : -EINVAL;
 	struct change_writer w = { .changes = changes, .max = max, .page_shift = from->page_shift };
+	const uint64_t last = end >> from->page_shift;
 	struct spot_pair pair;
 
 	if (ret < 0)
 		return ret;
-	for (uint64_t at = *pos >> from->page_shift; at < from->frames && w.n < max;
-	     at = pair.end) {
+	for (uint64_t at = *pos >> from->page_shift; at < last && w.n < max; at = pair.end) {
 		pair = look_up_pair(from, to, at);
-		if (pair.a == pair.b || leaf_looks_same(pair.a, pair.b))
+		if (pair.a == pair.b)
 			writer_begin_change(&w, at, PFNBUF_HOLE, PFNBUF_HOLE);
 		else if (is_uniform(pair.a) && is_uniform(pair.b))
 			writer_begin_change(&w, at, uniform_vis(pair.a), uniform_vis(pair.b));
+		else if (pair.end <= last && leaf_looks_same(pair.a, pair.b))
+			writer_begin_change(&w, at, PFNBUF_HOLE, PFNBUF_HOLE);
 		else
-			write_chunk_changes(&w, &pair, chunk_offset(at));
+			write_chunk_changes(&w, &pair, chunk_offset(at),
+					    pair.end <= last ? CHUNK_FRAMES : chunk_offset(last));
 	}
-	writer_close_change(&w, from->frames);
-	*pos = w.n == max ? changes[max - 1].offset + changes[max - 1].length
-			  : from->frames << from->page_shift;
+	writer_close_change(&w, last);
+	*pos = w.n == max ? changes[max - 1].offset + changes[max - 1].length : end;
 	return w.n;
+}
+
+int pfnbuf_layout_diff(const struct pfnbuf_layout *from, const struct pfnbuf_layout *to,
+		       uint64_t *pos, struct pfnbuf_change *changes, int max)
+{
+	return pfnbuf_layout_diff_to(from, to, pos, pfnbuf_layout_get_size(from), changes, max);
 }
 
 bool pfnbuf_layout_equal(const struct pfnbuf_layout *a, const struct pfnbuf_layout *b)

@@ -5,10 +5,8 @@
  * reaches the pieces that it touches; reaches that overlap make a span, whose pieces are compared
  * once.
  */
-#include <errno.h>
-#include <stdlib.h>
-
 #include "pieces.h"
+#include "private.h"
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
@@ -44,7 +42,7 @@ static const struct pfnbuf_run *this_run(struct pfnbuf_cursor *c)
 		return &c->runs[c->i];
 	if (c->next >= c->end)
 		return NULL;
-	c->nr = pfnbuf_layout_next(c->layout, &c->next, c->runs, c->ask);
+	c->nr = pfnbuf_layout_next_to(c->layout, &c->next, c->end, c->runs, c->ask);
 	c->i = 0;
 	c->ask = sizeof(c->runs) / sizeof(*c->runs);
 	return c->nr > 0 ? c->runs : NULL;
@@ -135,7 +133,7 @@ static bool has_piece(const struct pfnbuf_cutting *cutting, const struct pfnbuf_
 {
 	struct pfnbuf_run run;
 
-	while (from < to && pfnbuf_layout_next(layout, &from, &run, 1) > 0)
+	while (from < to && pfnbuf_layout_next_to(layout, &from, to, &run, 1) > 0)
 		if (cutting->classes[run.vis] && run.offset < to)
 			return true;
 	return false;
@@ -307,16 +305,17 @@ static int add_changes(struct pfnbuf_difference *d, const struct pfnbuf_change *
 	return r;
 }
 
-int pfnbuf_pieces_compare(struct pfnbuf_difference *const *differences, size_t n)
+int pfnbuf_pieces_compare(struct pfnbuf_difference *const *differences, size_t n,
+			  const struct pfnbuf_range *changed)
 {
 	struct pfnbuf_change changes[64];
-	uint64_t pos = 0;
+	uint64_t pos = changed->offset;
 	int found, r = 0;
 
 	if (!n)
 		return 0;
-	while ((found = pfnbuf_layout_diff(differences[0]->from, differences[0]->to, &pos, changes,
-					   64)) > 0)
+	while ((found = pfnbuf_layout_diff_to(differences[0]->from, differences[0]->to, &pos,
+					      end_of(changed), changes, 64)) > 0)
 		for (size_t i = 0; i < n; i++) {
 			r = add_changes(differences[i], changes, found);
 			if (r < 0)

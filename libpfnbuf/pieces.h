@@ -76,9 +76,10 @@ int pfnbuf_pieces_collect(const struct pfnbuf_cutting *cutting, const struct pfn
 			  struct pfnbuf_pieces *pieces);
 /*
  * Find @gone and @made of @n differences, all of the same two layouts, in one pass over what these
- * differ in. -ENOMEM
+ * differ in. Outside @changed they do not. -ENOMEM
  */
-int pfnbuf_pieces_compare(struct pfnbuf_difference *const *differences, size_t n);
+int pfnbuf_pieces_compare(struct pfnbuf_difference *const *differences, size_t n,
+			  const struct pfnbuf_range *changed);
 
 /* Free the lists, and not the struct that holds them. */
 void pfnbuf_pieces_free(struct pfnbuf_pieces *pieces);

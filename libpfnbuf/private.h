@@ -126,6 +126,17 @@ struct pfnbuf_saved_error {
 void pfnbuf_error_save(struct pfnbuf_saved_error *saved);
 void pfnbuf_error_restore(const struct pfnbuf_saved_error *saved);
 
+/* ---------------------------------------------------------------- layout.c ------------------ */
+
+/*
+ * As pfnbuf_layout_next() and pfnbuf_layout_diff(), of which nobody asks what begins at @end or
+ * behind it. Runs may go on there and be cut somewhere; changes are cut at @end.
+ */
+int pfnbuf_layout_next_to(const struct pfnbuf_layout *layout, uint64_t *pos, uint64_t end,
+			  struct pfnbuf_run *runs, int max);
+int pfnbuf_layout_diff_to(const struct pfnbuf_layout *from, const struct pfnbuf_layout *to,
+			  uint64_t *pos, uint64_t end, struct pfnbuf_change *changes, int max);
+
 /* ---------------------------------------------------------------- pci.c --------------------- */
 
 /* A part of a BAR. */
@@ -515,6 +526,7 @@ struct pfnbuf_plan_goal {
 	unsigned map_flags;
 	unsigned slot_flags;
 	struct pfnbuf_layout *layout; /* the plan frees it */
+	struct pfnbuf_range changed;  /* outside of it the owner's layout is the same */
 	uint64_t gpa;
 	uint64_t iova;
 	bool suspended;

@@ -774,12 +774,13 @@ static int plan_attribute(const struct pfnbuf_window *w, struct pfnbuf_plan *pla
 static int plan_attributes(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
 			   const struct pfnbuf_layout *from, const struct pfnbuf_layout *to)
 {
+	const struct pfnbuf_range changed = pfnbuf_plan_goal(plan)->changed;
 	struct pfnbuf_change changes[64];
-	uint64_t pos = 0;
+	uint64_t pos = changed.offset;
 	int n, r = 0;
 
 	while (w->has_private && r >= 0 &&
-	       (n = pfnbuf_layout_diff(from, to, &pos, changes, 64)) > 0)
+	       (n = pfnbuf_layout_diff_to(from, to, &pos, end_of(&changed), changes, 64)) > 0)
 		for (int i = 0; r >= 0 && i < n; i++)
 			r = plan_attribute(w, plan, &changes[i]);
 	return r;
@@ -806,13 +807,14 @@ static int plan_discard(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
 /* Of the layouts, whatever of them is placed. What becomes a hole keeps what it holds. */
 static int plan_discards(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 {
-	const struct pfnbuf_layout *to = pfnbuf_plan_goal(plan)->layout;
+	const struct pfnbuf_plan_goal *goal = pfnbuf_plan_goal(plan);
 	struct pfnbuf_change changes[64];
-	uint64_t pos = 0;
+	uint64_t pos = goal->changed.offset;
 	int n, r = 0;
 
 	while (w->has_private && !w->in_place && !w->device && r >= 0 &&
-	       (n = pfnbuf_layout_diff(w->layout, to, &pos, changes, 64)) > 0)
+	       (n = pfnbuf_layout_diff_to(w->layout, goal->layout, &pos, end_of(&goal->changed),
+					  changes, 64)) > 0)
 		for (int i = 0; r >= 0 && i < n; i++)
 			r = plan_discard(w, plan, &changes[i]);
 	return r;
@@ -856,7 +858,7 @@ static int plan_difference(const struct pfnbuf_window *w, struct pfnbuf_plan *pl
 		both[n++] = &areas;
 	if (w->vm)
 		both[n++] = &slots;
-	if (pfnbuf_pieces_compare(both, n) < 0)
+	if (pfnbuf_pieces_compare(both, n, &pfnbuf_plan_goal(plan)->changed) < 0)
 		return no_memory(w, "pfnbuf_window_plan");
 	r = plan_unmaps(w, plan, &areas.gone, "not shared any more",
 			"its run changes, and an area cannot");
@@ -940,15 +942,6 @@ static int plan_way(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 	return r;
 }
 
-/* What the window places: nothing, while it is suspended. */
-static int copy_placed(const struct pfnbuf_window *w, bool suspended,
-		       const struct pfnbuf_layout *layout, struct pfnbuf_layout **placed)
-{
-	if (suspended)
-		return pfnbuf_layout_new(w->length, pfnbuf_page_size(), PFNBUF_HOLE, placed);
-	return pfnbuf_layout_copy(layout, placed);
-}
-
 static void cleanup_layout_free(struct pfnbuf_layout **layout)
 {
 	pfnbuf_layout_free(*layout);
@@ -959,15 +952,17 @@ static void cleanup_layout_free(struct pfnbuf_layout **layout)
 static int plan_steps(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 {
 	const struct pfnbuf_plan_goal *goal = pfnbuf_plan_goal(plan);
-	cleanup_layout struct pfnbuf_layout *from = NULL, *to = NULL;
+	cleanup_layout struct pfnbuf_layout *nothing = NULL;
 	int r;
 
 	if (goal->gpa != w->gpa || goal->iova != w->iova)
 		return w->suspended ? 0 : plan_way(w, plan);
-	if (copy_placed(w, w->suspended, w->layout, &from) < 0 ||
-	    copy_placed(w, goal->suspended, goal->layout, &to) < 0)
+	/* What a suspended window places. */
+	if ((w->suspended || goal->suspended) &&
+	    pfnbuf_layout_new(w->length, pfnbuf_page_size(), PFNBUF_HOLE, &nothing) < 0)
 		return no_memory(w, "pfnbuf_window_plan");
-	r = plan_difference(w, plan, from, to);
+	r = plan_difference(w, plan, w->suspended ? nothing : w->layout,
+			    goal->suspended ? nothing : goal->layout);
 	return r < 0 ? r : plan_discards(w, plan);
 }
 
@@ -989,6 +984,7 @@ static struct pfnbuf_plan_goal goal_of(struct pfnbuf_window *w)
 		.slot_flags = w->slot_flags,
 		.gpa = w->gpa,
 		.iova = w->iova,
+		.changed = { 0, w->length },
 		.suspended = w->suspended,
 		.version = w->version,
 		.generation = generation(w),
@@ -1202,21 +1198,25 @@ static int check_layout(const struct pfnbuf_window *w, const struct pfnbuf_layou
 	return check_stretches(w, layout);
 }
 
+/* Outside @changed the window has that layout already; NULL: who knows. */
 static int plan_layout(struct pfnbuf_window *w, const struct pfnbuf_layout *target,
-		       struct pfnbuf_plan **planp)
+		       const struct pfnbuf_range *changed, struct pfnbuf_plan **planp)
 {
 	struct pfnbuf_plan_goal goal = goal_of(w);
 	int r = check_changeable(w, "pfnbuf_window_plan");
 
+	if (changed)
+		goal.changed = *changed;
 	if (r >= 0)
 		r = check_layout(w, target);
 	return r < 0 ? r : make_plan(w, &goal, target, planp);
 }
 
-static int set_layout(struct pfnbuf_window *w, const struct pfnbuf_layout *target)
+static int set_layout(struct pfnbuf_window *w, const struct pfnbuf_layout *target,
+		      const struct pfnbuf_range *changed)
 {
 	cleanup_plan struct pfnbuf_plan *plan = NULL;
-	int r = plan_layout(w, target, &plan);
+	int r = plan_layout(w, target, changed, &plan);
 
 	return r < 0 ? r : run_plan(w, plan);
 }
@@ -1226,14 +1226,14 @@ int pfnbuf_window_plan(struct pfnbuf_window *w, const struct pfnbuf_layout *targ
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
 
-	return plan_layout(w, target, planp);
+	return plan_layout(w, target, NULL, planp);
 }
 
 int pfnbuf_window_set_layout(struct pfnbuf_window *w, const struct pfnbuf_layout *target)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
 
-	return set_layout(w, target);
+	return set_layout(w, target, NULL);
 }
 
 int pfnbuf_window_set_range(struct pfnbuf_window *w, uint64_t offset, uint64_t length,
@@ -1258,7 +1258,7 @@ int pfnbuf_window_set_range(struct pfnbuf_window *w, uint64_t offset, uint64_t l
 					      ? "the range leaves the window"
 					      : "the range is empty or misaligned, or there is "
 						"no such visibility");
-	return set_layout(w, target);
+	return set_layout(w, target, &range);
 }
 
 static int check_conversion(const struct pfnbuf_window *w, const struct pfnbuf_conversion *c)
@@ -1288,7 +1288,7 @@ static int convert_range(struct pfnbuf_layout *layout, const struct pfnbuf_conve
 	struct pfnbuf_run run;
 	int r = 0;
 
-	while (r >= 0 && pos < end && pfnbuf_layout_next(layout, &pos, &run, 1) > 0) {
+	while (r >= 0 && pos < end && pfnbuf_layout_next_to(layout, &pos, end, &run, 1) > 0) {
 		if (run.vis != PFNBUF_HOLE)
 			continue;
 		if (start < min_u64(run.offset, end))
@@ -1300,9 +1300,33 @@ static int convert_range(struct pfnbuf_layout *layout, const struct pfnbuf_conve
 	return r;
 }
 
-/* The layout after conversions that are in order. */
+/* What holds all of the conversions. */
+static struct pfnbuf_range range_of(const struct pfnbuf_conversion *list, size_t n)
+{
+	uint64_t first = n ? UINT64_MAX : 0, end = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const uint64_t own = list[i].offset + list[i].length;
+
+		first = min_u64(first, list[i].offset);
+		end = own > end ? own : end;
+	}
+	return (struct pfnbuf_range){ first, end - first };
+}
+
+static bool is_changed(const struct pfnbuf_window *w, const struct pfnbuf_layout *layout,
+		       const struct pfnbuf_range *range)
+{
+	struct pfnbuf_change change;
+	uint64_t pos = range->offset;
+
+	return pfnbuf_layout_diff_to(w->layout, layout, &pos, end_of(range), &change, 1) > 0;
+}
+
+/* The layout after conversions that are in order; NULL where it is what it was. */
 static int convert_layout(const struct pfnbuf_window *w, const struct pfnbuf_conversion *list,
-			  size_t n, struct pfnbuf_layout **layoutp)
+			  size_t n, const struct pfnbuf_range *range,
+			  struct pfnbuf_layout **layoutp)
 {
 	cleanup_layout struct pfnbuf_layout *layout = NULL;
 	int r = pfnbuf_layout_copy(w->layout, &layout);
@@ -1311,6 +1335,9 @@ static int convert_layout(const struct pfnbuf_window *w, const struct pfnbuf_con
 		r = convert_range(layout, &list[i]);
 	if (r < 0)
 		return no_memory(w, "pfnbuf_window_convert");
+	*layoutp = NULL;
+	if (!is_changed(w, layout, range))
+		return 0;
 	*layoutp = layout;
 	layout = NULL;
 	return 0;
@@ -1321,15 +1348,16 @@ int pfnbuf_window_convert_batch(struct pfnbuf_window *w, const struct pfnbuf_con
 {
 	cleanup_layout struct pfnbuf_layout *target = NULL;
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+	struct pfnbuf_range changed;
 	int r = check_changeable(w, "pfnbuf_window_convert");
 
 	for (size_t i = 0; r >= 0 && i < n; i++)
 		r = check_conversion(w, &list[i]);
-	if (r >= 0)
-		r = convert_layout(w, list, n, &target);
 	if (r < 0)
 		return r;
-	return pfnbuf_layout_equal(w->layout, target) ? 0 : set_layout(w, target);
+	changed = range_of(list, n);
+	r = convert_layout(w, list, n, &changed, &target);
+	return r < 0 || !target ? r : set_layout(w, target, &changed);
 }
 
 int pfnbuf_window_convert(struct pfnbuf_window *w, uint64_t offset, uint64_t length,
@@ -1383,6 +1411,7 @@ int pfnbuf_window_plan_conversions(struct pfnbuf_window *w, const struct pfnbuf_
 {
 	cleanup_free struct pfnbuf_conversion *parts = calloc(n, sizeof(*parts));
 	cleanup_layout struct pfnbuf_layout *target = NULL;
+	struct pfnbuf_range changed;
 	size_t nr_parts = 0;
 	int r = check_usable(w, "pfnbuf_guest_convert");
 
@@ -1390,12 +1419,13 @@ int pfnbuf_window_plan_conversions(struct pfnbuf_window *w, const struct pfnbuf_
 		return no_memory(w, "pfnbuf_guest_convert");
 	for (size_t i = 0; i < n; i++)
 		nr_parts += clip_conversion(w, &list[i], &parts[nr_parts]);
+	changed = range_of(parts, nr_parts);
 	if (r >= 0)
-		r = convert_layout(w, parts, nr_parts, &target);
+		r = convert_layout(w, parts, nr_parts, &changed, &target);
 	if (r < 0)
 		return r;
 	*planp = NULL;
-	return pfnbuf_layout_equal(w->layout, target) ? 0 : plan_layout(w, target, planp);
+	return target ? plan_layout(w, target, &changed, planp) : 0;
 }
 
 int pfnbuf_window_try(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
