@@ -274,6 +274,10 @@ enum pfnbuf_event_type {
 	PFNBUF_EVENT_TDI_ERROR,
 	/** a bound device was unbound, because of the call that @cause names */
 	PFNBUF_EVENT_TDI_UNBOUND,
+	/** a conversion that returned PFNBUF_PENDING is done: @range of @window and what was with it */
+	PFNBUF_EVENT_CONVERTED,
+	/** it was tried often enough, or failed for another reason, which @result says: all is as before */
+	PFNBUF_EVENT_CONVERT_FAILED,
 };
 
 /** Why a device's buffers were revoked. */
@@ -303,6 +307,7 @@ struct pfnbuf_event {
 	void *user;		   /**< the device's user pointer */
 	uint64_t generation;	   /**< the device's generation after what happened */
 	uint64_t count;		   /**< LOST: how many */
+	int result; /**< CONVERTED, CONVERT_FAILED: what the call would have returned */
 };
 
 /** Take the oldest event. Returns 1 and fills *ev, or 0 where there is none. */
@@ -1065,7 +1070,7 @@ struct pfnbuf_slot {
 	 * the guest's (virt/kvm/kvm_main.c:__kvm_write_guest_page)
 	 */
 	void *addr;
-	unsigned flags;			/**< PFNBUF_SLOT_* */
+	unsigned flags; /**< PFNBUF_SLOT_* */
 	/**
 	 * private memory behind it, or NULL: a guest_memfd; with a profile that puts private MMIO
 	 * in slots also a dma-buf, of which the slot then shows all
@@ -2001,8 +2006,8 @@ enum pfnbuf_step_kind {
 	/** KVM_SET_USER_MEMORY_REGION of a slot that is there. Inverse: move back */
 	PFNBUF_STEP_SLOT_MOVE,
 	/**
-	 * KVM_SET_MEMORY_ATTRIBUTES: private, or not any more. Inverse: what they were, the same
-	 * for all of the range
+	 * KVM_SET_MEMORY_ATTRIBUTES, or KVM_SET_MEMORY_ATTRIBUTES2 of a guest_memfd: private, or
+	 * not any more. Inverse: what they were, the same for all of the range
 	 */
 	PFNBUF_STEP_ATTRIBUTE_SET,
 	/**
@@ -2126,7 +2131,16 @@ enum {
 	 * (arch/x86/kvm/mmu/mmu.c:kvm_handle_error_pfn) instead of exiting for MMIO.
 	 */
 	PFNBUF_PLACE_WITHDRAW_SLOTS = 1 << 0,
+	/**
+	 * A window of memory that is converted in place: a conversion that fails because somebody
+	 * holds a page returns PFNBUF_PENDING, and pfnbuf_ctx_dispatch() tries it again after 1, 2,
+	 * 4 and so on to 64 ms, ten times in all.
+	 */
+	PFNBUF_PLACE_RETRY = 1 << 1,
 };
+
+/** Returned by a conversion that waits: an event will say what became of it. */
+#define PFNBUF_PENDING 2
 
 /** Where a window is. */
 struct pfnbuf_place {
@@ -2153,7 +2167,10 @@ struct pfnbuf_place {
  * and private memory in two places is the same with a @guest_memfd: one slot stands on both, the
  * VM's attributes say which of them the guest sees, and what is converted loses what it held.
  * Shared and private memory in one is a @guest_memfd alone, made with PFNBUF_GUEST_MEMFD_MMAP and
- * _INIT_SHARED.
+ * _INIT_SHARED: converted in place, where the context's profile says that the kernel does that
+ * (pfnbuf_ctx_set_profile() comes first), and shared memory only on Linux 7.3. The kernel converts
+ * no page to private that anybody holds; areas of this context that do, without being a window's,
+ * are unmapped. What a page held when it was converted in place is undefined, and a hole is shared.
  *
  * Whatever it is, devices reach its shared pages only. The window takes references. The memory is
  * the window's own: a page that is given back because it was converted must not be mapped for
@@ -2253,8 +2270,12 @@ PFNBUF_API int pfnbuf_window_plan_move(struct pfnbuf_window *window, uint64_t gp
  * needed any more could not be given back: it stays allocated, which the log says, and so does the
  * plan (a PFNBUF_STEP_DISCARD that FAILED).
  *
- * Errnos of pfnbuf_plan_check(), pfnbuf_ioas_map_buf(), pfnbuf_ioas_unmap(), pfnbuf_vm_set_slot(),
- * pfnbuf_vm_set_attributes(); -EINVAL: a plan of another window
+ * -EAGAIN  in place: somebody whom this context does not know holds a page, which the error names
+ * -EBUSY   in place: another window has it mapped for devices
+ * -ENOTTY  in place: the kernel is not the one of the context's profile
+ * -EINVAL  a plan of another window
+ * and those of pfnbuf_plan_check(), pfnbuf_ioas_map_buf(), pfnbuf_ioas_unmap(),
+ * pfnbuf_vm_set_slot(), pfnbuf_vm_set_attributes()
  */
 PFNBUF_API int pfnbuf_window_apply(struct pfnbuf_window *window, struct pfnbuf_plan *plan);
 
@@ -2289,7 +2310,9 @@ struct pfnbuf_conversion {
  * An area is unmapped whole, so DMA to what is shared beside the range, up to the next multiple of
  * the window's granule (without one: up to the ends of its run), is disturbed for a moment.
  *
- * Returns 0 or 1 as pfnbuf_window_apply() does.
+ * Returns 0 or 1 as pfnbuf_window_apply() does, or PFNBUF_PENDING: nothing is changed yet, see
+ * PFNBUF_PLACE_RETRY. A conversion that waits is done whatever has been converted since; it is
+ * dropped with its window.
  *
  * -EINVAL  misaligned or empty, or @to is neither
  * -ERANGE  it leaves the window
@@ -2396,7 +2419,8 @@ PFNBUF_API const char *pfnbuf_window_state_name(enum pfnbuf_window_state state);
  * for legally. All of it is done or nothing: where a window fails, those before it are put back.
  * Windows go in the order in which they were made. Where ranges overlap the later one counts.
  *
- * Returns 0 or 1 as pfnbuf_window_apply() does.
+ * Returns 0, 1 or PFNBUF_PENDING as pfnbuf_window_convert() does; the one whose page is held decides
+ * whether it is tried again.
  *
  * Threads: it locks the windows that the ranges meet, and no others. While it runs no object of the
  * context can be made or ended.
@@ -2515,8 +2539,8 @@ struct pfnbuf_tsm_ops {
 	 * called again with as much room), and what vouches for it. -EAGAIN: it is not there yet. No
 	 * kernel interface has it. Needed by pfnbuf_bind_run().
 	 */
-	int (*report)(void *data, struct pfnbuf_device *device, void *buf, size_t size,
-		      size_t *len, struct pfnbuf_tdi_evidence *evidence);
+	int (*report)(void *data, struct pfnbuf_device *device, void *buf, size_t size, size_t *len,
+		      struct pfnbuf_tdi_evidence *evidence);
 	/**
 	 * Let the guest see [@offset, +@length) of a BAR as private memory at @gpa, or (@on false)
 	 * not any more. NULL: what the profile names.
@@ -2529,9 +2553,9 @@ struct pfnbuf_tsm_ops {
 #define PFNBUF_BIND_REPORT_MAX (UINT64_C(16) << 20)
 
 struct pfnbuf_bind_opts {
-	size_t size;		      /**< sizeof(struct pfnbuf_bind_opts) */
+	size_t size;			  /**< sizeof(struct pfnbuf_bind_opts) */
 	const struct pfnbuf_tsm_ops *ops; /**< copied */
-	void *ops_data;		      /**< handed to each of them */
+	void *ops_data;			  /**< handed to each of them */
 	/** all windows of the device's BARs; they must outlive the bind's last unlock */
 	struct pfnbuf_window *const *windows;
 	size_t nr_windows;

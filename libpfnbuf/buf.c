@@ -15,6 +15,7 @@
 #include "uapi/dma-buf.h"
 #include "uapi/iommufd.h"
 #include "uapi/kvm.h"
+#include "uapi/proposed.h"
 
 #define TMPFS_MAGIC	0x01021994
 #define HUGETLBFS_MAGIC 0x958458f6
@@ -460,11 +461,20 @@ int pfnbuf_buf_map(struct pfnbuf_buf *buf, uint64_t offset, uint64_t length, voi
 {
 	const struct pfnbuf_range range = { offset, length };
 	int r = check_memory(buf, "mmap of a buffer", &range);
+	void *addr;
 
 	if (r < 0)
 		return r;
-	r = k_mmap(kernel(buf), length, PROT_READ | PROT_WRITE, MAP_SHARED, buf->fd, offset, addrp);
-	return r < 0 ? pfnbuf_failed(r, "mmap of a buffer", buf->name, &range) : 0;
+	r = k_mmap(kernel(buf), length, PROT_READ | PROT_WRITE, MAP_SHARED, buf->fd, offset, &addr);
+	if (r >= 0 && buf->kind == PFNBUF_GUEST_MEMFD) {
+		r = pfnbuf_ctx_note_mapping(buf->ctx, buf->identity, offset, length, addr);
+		if (r < 0)
+			k_munmap(kernel(buf), addr, length);
+	}
+	if (r < 0)
+		return pfnbuf_failed(r, "mmap of a buffer", buf->name, &range);
+	*addrp = addr;
+	return 0;
 }
 
 int pfnbuf_buf_unmap(struct pfnbuf_buf *buf, void *addr, uint64_t length)
@@ -472,7 +482,11 @@ int pfnbuf_buf_unmap(struct pfnbuf_buf *buf, void *addr, uint64_t length)
 	const struct pfnbuf_range range = { (uintptr_t)addr, length };
 	int r = k_munmap(kernel(buf), addr, length);
 
-	return r < 0 ? pfnbuf_failed(r, "munmap", buf->name, &range) : 0;
+	if (r < 0)
+		return pfnbuf_failed(r, "munmap", buf->name, &range);
+	if (buf->kind == PFNBUF_GUEST_MEMFD)
+		pfnbuf_ctx_forget_mapping(buf->ctx, addr);
+	return 0;
 }
 
 /* The name of an IOAS that maps part of the range, or NULL. */
@@ -508,6 +522,28 @@ int pfnbuf_buf_punch(struct pfnbuf_buf *buf, uint64_t offset, uint64_t length)
 			    offset, length);
 
 	return r < 0 ? pfnbuf_failed(r, "fallocate", buf->name, &range) : 0;
+}
+
+int pfnbuf_buf_set_attributes(struct pfnbuf_buf *buf, unsigned long request, uint64_t offset,
+			      uint64_t length, uint64_t attributes, uint64_t *where)
+{
+	static const char call[] = "KVM_SET_MEMORY_ATTRIBUTES2";
+	const struct pfnbuf_range range = { offset, length };
+	struct kvm_memory_attributes2 arg = {
+		.offset = offset,
+		.size = length,
+		.attributes = attributes,
+	};
+	int r = k_ioctl(kernel(buf), buf->fd, request, &arg);
+
+	if (r == -EAGAIN)
+		*where = arg.error_offset;
+	if (r == -ENOTTY)
+		return pfnbuf_refused(
+			r, call, buf->name, &range, "load the profile of the kernel that runs",
+			"this kernel does not convert a guest_memfd in place, and the "
+			"context's profile says that it does");
+	return r < 0 ? pfnbuf_failed(r, call, buf->name, &range) : 0;
 }
 
 int pfnbuf_buf_discard(struct pfnbuf_buf *buf, uint64_t offset, uint64_t length)

@@ -70,7 +70,8 @@ static int gather(struct pfnbuf_vm *vm, const struct pfnbuf_conversion *list, si
 	return 0;
 }
 
-static int run(const struct parts *parts)
+/* *culprit is the window that fails. */
+static int run(const struct parts *parts, struct pfnbuf_window **culprit)
 {
 	int r = 0;
 	size_t i;
@@ -80,8 +81,9 @@ static int run(const struct parts *parts)
 			r = pfnbuf_window_try(parts->list[i].w, parts->list[i].plan);
 	if (r >= 0)
 		return 0;
-	/* The last one that was tried has been undone. */
-	for (i--; i-- > 0;)
+	*culprit = parts->list[--i].w;
+	/* That one has been undone. */
+	while (i-- > 0)
 		if (parts->list[i].plan)
 			pfnbuf_window_take_back(parts->list[i].w, parts->list[i].plan);
 	return r;
@@ -95,6 +97,236 @@ static int settle(const struct parts *parts)
 		if (parts->list[i].plan)
 			kept |= pfnbuf_window_settle(parts->list[i].w, parts->list[i].plan);
 	return kept;
+}
+
+/* ---------------------------------------------------------------- requests ------------------ */
+
+/* Conversions of guest memory in @vm, or of @w alone. With the topology held. */
+struct request {
+	struct pfnbuf_vm *vm; /* NULL: of @w */
+	struct pfnbuf_window *w;
+	const struct pfnbuf_conversion *list;
+	size_t n;
+};
+
+static int gather_one(struct pfnbuf_window *w, struct parts *parts)
+{
+	parts->list = calloc(1, sizeof(*parts->list));
+	if (!parts->list)
+		return pfnbuf_failed(-ENOMEM, "pfnbuf_window_convert", "window", NULL);
+	parts->list[parts->nr++] = (struct part){ w, pfnbuf_window_lock(w), NULL };
+	return 0;
+}
+
+static int convert(const struct request *q, struct pfnbuf_window **culprit)
+{
+	cleanup_parts struct parts parts = { 0 };
+	int r = q->vm ? gather(q->vm, q->list, q->n, &parts) : gather_one(q->w, &parts);
+
+	for (size_t i = 0; r >= 0 && i < parts.nr; i++)
+		r = pfnbuf_window_plan_conversions(parts.list[i].w, q->vm, q->list, q->n,
+						   &parts.list[i].plan);
+	if (r >= 0)
+		r = run(&parts, culprit);
+	return r < 0 ? r : settle(&parts);
+}
+
+/* ---------------------------------------------------------------- waiting ------------------- */
+
+#define FIRST_PAUSE   UINT64_C(1000000) /* ns */
+#define LONGEST_PAUSE (64 * FIRST_PAUSE)
+#define MAX_TRIES     10
+
+/* A request that the kernel could not do yet. */
+struct pending {
+	struct pfnbuf_waiter waiter; /* of the window whose page is held */
+	struct pfnbuf_watch timer;
+	struct pfnbuf_ctx *ctx;
+	struct pfnbuf_window *culprit;
+	atomic_bool is_due;
+	unsigned tries; /* after the first */
+	struct request request;
+	struct pfnbuf_conversion list[];
+};
+
+static struct pending *of_waiter(struct pfnbuf_waiter *waiter)
+{
+	return pfnbuf_container_of(waiter, struct pending, waiter);
+}
+
+static void end_pending(struct pfnbuf_waiter *waiter)
+{
+	struct pending *p = of_waiter(waiter);
+
+	pfnbuf_ctx_unwatch(p->ctx, &p->timer);
+	pfnbuf_ctx_close_fd(p->ctx, p->timer.fd, "timer");
+	free(p);
+}
+
+/* Called with the topology held. Takes the first that is due off the window's list. */
+static struct pending *next_due(struct pfnbuf_window *w)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_window_lock(w);
+	struct pfnbuf_link *waiters = pfnbuf_window_waiters(w);
+
+	for (struct pfnbuf_link *l = waiters->next; l != waiters; l = l->next) {
+		struct pending *p = of_waiter(pfnbuf_container_of(l, struct pfnbuf_waiter, link));
+
+		if (!atomic_exchange(&p->is_due, false))
+			continue;
+		pfnbuf_list_del(&p->waiter.link);
+		return p;
+	}
+	return NULL;
+}
+
+static int start_timer(struct pending *p)
+{
+	uint64_t pause = FIRST_PAUSE << p->tries;
+	int r;
+
+	pause = pause < LONGEST_PAUSE ? pause : LONGEST_PAUSE;
+	r = k_timerfd_set(pfnbuf_ctx_get_kernel(p->ctx), p->timer.fd, pause);
+	return r < 0 ? pfnbuf_failed(r, "timerfd_settime", "context", NULL) : 0;
+}
+
+static void enter(struct pending *p)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_window_lock(p->culprit);
+
+	pfnbuf_list_add_tail(pfnbuf_window_waiters(p->culprit), &p->waiter.link);
+}
+
+static void leave(struct pending *p)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_window_lock(p->culprit);
+
+	pfnbuf_list_del(&p->waiter.link);
+}
+
+/* In the list before it is watched: a dispatch that the timer wakes finds it there. */
+static int arm(struct pending *p)
+{
+	int r;
+
+	enter(p);
+	r = start_timer(p);
+	if (r >= 0)
+		r = pfnbuf_ctx_watch(p->ctx, &p->timer);
+	if (r < 0)
+		leave(p);
+	return r;
+}
+
+static void tell(const struct pending *p, int result)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_window_lock(p->culprit);
+
+	pfnbuf_window_tell_converted(p->culprit, p->request.vm, p->list, p->request.n, result);
+}
+
+/*
+ * The watch is taken away and set up again each time: what the timer said before is then forgotten,
+ * whatever the engine has read of it.
+ */
+static void try_again(struct pending *p)
+{
+	struct pfnbuf_window *culprit = p->culprit;
+	int r;
+
+	pfnbuf_ctx_unwatch(p->ctx, &p->timer);
+	r = convert(&p->request, &culprit);
+	if (r == -EAGAIN && ++p->tries < MAX_TRIES) {
+		p->culprit = culprit;
+		if (arm(p) >= 0)
+			return;
+	}
+	tell(p, r);
+	end_pending(&p->waiter);
+}
+
+/* What a dispatch does when it has let go of its lock. */
+static void try_due(struct pfnbuf_ctx *ctx)
+{
+	cleanup_rwunlock pthread_rwlock_t *held = pfnbuf_ctx_hold(ctx);
+	const struct pfnbuf_link *windows = pfnbuf_ctx_list(ctx, PFNBUF_LIST_WINDOWS);
+	struct pending *p;
+
+	for (const struct pfnbuf_link *l = windows->next; l != windows; l = l->next)
+		while ((p = next_due(pfnbuf_window_of_link(l))))
+			try_again(p);
+}
+
+static void timer_is_ready(struct pfnbuf_watch *watch)
+{
+	struct pending *p = pfnbuf_container_of(watch, struct pending, timer);
+
+	atomic_store(&p->is_due, true);
+	pfnbuf_ctx_defer_retry(p->ctx, try_due);
+}
+
+static struct pending *new_pending(const struct request *q, struct pfnbuf_window *culprit)
+{
+	struct pending *p = calloc(1, sizeof(*p) + q->n * sizeof(*p->list));
+
+	if (!p)
+		return NULL;
+	memcpy(p->list, q->list, q->n * sizeof(*p->list));
+	p->request = *q;
+	p->request.list = p->list;
+	p->culprit = culprit;
+	p->ctx = pfnbuf_window_ctx(culprit);
+	p->waiter.end = end_pending;
+	p->timer.ready = timer_is_ready;
+	return p;
+}
+
+static int wait_for(const struct request *q, struct pfnbuf_window *culprit)
+{
+	cleanup_free struct pending *p = new_pending(q, culprit);
+	const struct pfnbuf_kernel *k;
+	int r;
+
+	if (!p)
+		return pfnbuf_failed(-ENOMEM, "pfnbuf_window_convert", "context", NULL);
+	k = pfnbuf_ctx_get_kernel(p->ctx);
+	p->timer.fd = k_timerfd(k);
+	if (p->timer.fd < 0)
+		return pfnbuf_failed(p->timer.fd, "timerfd_create", "context", NULL);
+	r = arm(p);
+	if (r < 0) {
+		pfnbuf_ctx_close_fd(p->ctx, p->timer.fd, "timer");
+		return r;
+	}
+	p = NULL;
+	return PFNBUF_PENDING;
+}
+
+/* ---------------------------------------------------------------- calls --------------------- */
+
+static int convert_or_wait(const struct request *q)
+{
+	struct pfnbuf_window *culprit = NULL;
+	int r = convert(q, &culprit);
+
+	return r == -EAGAIN && culprit && pfnbuf_window_retries(culprit) ? wait_for(q, culprit) : r;
+}
+
+int pfnbuf_window_convert_batch(struct pfnbuf_window *w, const struct pfnbuf_conversion *list,
+				size_t n)
+{
+	cleanup_rwunlock pthread_rwlock_t *held = pfnbuf_ctx_hold(pfnbuf_window_ctx(w));
+	const struct request q = { NULL, w, list, n };
+
+	return convert_or_wait(&q);
+}
+
+int pfnbuf_window_convert(struct pfnbuf_window *w, uint64_t offset, uint64_t length,
+			  enum pfnbuf_vis to)
+{
+	const struct pfnbuf_conversion conversion = { offset, length, to };
+
+	return pfnbuf_window_convert_batch(w, &conversion, 1);
 }
 
 static int check(const struct pfnbuf_vm *vm, const struct pfnbuf_conversion *c)
@@ -117,18 +349,15 @@ static int check(const struct pfnbuf_vm *vm, const struct pfnbuf_conversion *c)
 int pfnbuf_guest_convert(struct pfnbuf_vm *vm, const struct pfnbuf_conversion *list, size_t n)
 {
 	cleanup_rwunlock pthread_rwlock_t *held = pfnbuf_ctx_hold(pfnbuf_vm_ctx(vm));
-	cleanup_parts struct parts parts = { 0 };
-	int r = 0;
+	const struct request q = { vm, NULL, list, n };
 
-	for (size_t i = 0; r >= 0 && i < n; i++)
-		r = check(vm, &list[i]);
-	if (r >= 0)
-		r = gather(vm, list, n, &parts);
-	for (size_t i = 0; r >= 0 && i < parts.nr; i++)
-		r = pfnbuf_window_plan_conversions(parts.list[i].w, list, n, &parts.list[i].plan);
-	if (r >= 0)
-		r = run(&parts);
-	return r < 0 ? r : settle(&parts);
+	for (size_t i = 0; i < n; i++) {
+		int r = check(vm, &list[i]);
+
+		if (r < 0)
+			return r;
+	}
+	return convert_or_wait(&q);
 }
 
 /* ---------------------------------------------------------------- exits --------------------- */

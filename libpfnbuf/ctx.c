@@ -10,6 +10,15 @@
 
 #define DEFAULT_MAX_EVENTS 256
 
+/* Where a guest_memfd is mapped. */
+struct mapping {
+	struct mapping *next;
+	struct pfnbuf_identity file;
+	uint64_t offset;
+	uint64_t length;
+	char *addr;
+};
+
 struct pfnbuf_ctx {
 	atomic_uint refs;
 	const struct pfnbuf_kernel *kernel;
@@ -24,6 +33,12 @@ struct pfnbuf_ctx {
 
 	pthread_mutex_t dispatch; /* the engine */
 	struct pfnbuf_engine *engine;
+
+	struct pfnbuf_work retry; /* conversions that wait */
+	_Atomic(void (*)(struct pfnbuf_ctx *)) try_again;
+
+	pthread_mutex_t mappings_lock;
+	struct mapping *mappings;
 
 	pthread_mutex_t iommufd_lock;
 	int iommufd; /* -1: not opened yet */
@@ -52,6 +67,13 @@ uint64_t pfnbuf_page_size(void)
 static void events_are_queued(struct pfnbuf_watch *watch)
 {
 	(void)watch;
+}
+
+static void run_retry(struct pfnbuf_work *work)
+{
+	struct pfnbuf_ctx *ctx = pfnbuf_container_of(work, struct pfnbuf_ctx, retry);
+
+	atomic_load (&ctx->try_again)(ctx);
 }
 
 static int check_opts(const struct pfnbuf_ctx_opts *opts)
@@ -153,8 +175,11 @@ int pfnbuf_ctx_new(struct pfnbuf_ctx **ctxp, const struct pfnbuf_ctx_opts *opts)
 	for (int i = 0; i < PFNBUF_NR_LISTS; i++)
 		pfnbuf_list_init(&ctx->lists[i]);
 	pfnbuf_list_init(&ctx->deferred);
+	pfnbuf_list_init(&ctx->retry.link);
+	ctx->retry.run = run_retry;
 	pthread_rwlock_init(&ctx->topology, NULL);
 	pthread_mutex_init(&ctx->dispatch, NULL);
+	pthread_mutex_init(&ctx->mappings_lock, NULL);
 	pthread_mutex_init(&ctx->iommufd_lock, NULL);
 	pthread_mutex_init(&ctx->queue, NULL);
 	*ctxp = ctx;
@@ -165,6 +190,17 @@ struct pfnbuf_ctx *pfnbuf_ctx_ref(struct pfnbuf_ctx *ctx)
 {
 	atomic_fetch_add(&ctx->refs, 1);
 	return ctx;
+}
+
+/* What the caller has not unmapped. */
+static void free_mappings(struct pfnbuf_ctx *ctx)
+{
+	while (ctx->mappings) {
+		struct mapping *m = ctx->mappings;
+
+		ctx->mappings = m->next;
+		free(m);
+	}
 }
 
 struct pfnbuf_ctx *pfnbuf_ctx_unref(struct pfnbuf_ctx *ctx)
@@ -178,6 +214,8 @@ struct pfnbuf_ctx *pfnbuf_ctx_unref(struct pfnbuf_ctx *ctx)
 		pfnbuf_ctx_close_fd(ctx, ctx->iommufd, "iommufd");
 	pthread_mutex_destroy(&ctx->queue);
 	pthread_mutex_destroy(&ctx->iommufd_lock);
+	pthread_mutex_destroy(&ctx->mappings_lock);
+	free_mappings(ctx);
 	pthread_mutex_destroy(&ctx->dispatch);
 	pthread_rwlock_destroy(&ctx->topology);
 	free_memory(ctx);
@@ -282,6 +320,45 @@ pthread_rwlock_t *pfnbuf_ctx_hold(struct pfnbuf_ctx *ctx)
 const struct pfnbuf_link *pfnbuf_ctx_list(const struct pfnbuf_ctx *ctx, enum pfnbuf_ctx_list list)
 {
 	return &ctx->lists[list];
+}
+
+int pfnbuf_ctx_note_mapping(struct pfnbuf_ctx *ctx, struct pfnbuf_identity file, uint64_t offset,
+			    uint64_t length, void *addr)
+{
+	struct mapping *m = malloc(sizeof(*m));
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->mappings_lock);
+
+	if (!m)
+		return -ENOMEM;
+	*m = (struct mapping){ ctx->mappings, file, offset, length, addr };
+	ctx->mappings = m;
+	return 0;
+}
+
+void pfnbuf_ctx_forget_mapping(struct pfnbuf_ctx *ctx, const void *addr)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->mappings_lock);
+
+	for (struct mapping **m = &ctx->mappings; *m; m = &(*m)->next)
+		if ((*m)->addr == addr) {
+			struct mapping *gone = *m;
+
+			*m = gone->next;
+			free(gone);
+			return;
+		}
+}
+
+void *pfnbuf_ctx_find_mapping(struct pfnbuf_ctx *ctx, struct pfnbuf_identity file, uint64_t offset,
+			      size_t i)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ctx->mappings_lock);
+
+	for (const struct mapping *m = ctx->mappings; m; m = m->next)
+		if (m->file.dev == file.dev && m->file.ino == file.ino &&
+		    offset - m->offset < m->length && !i--)
+			return m->addr + (offset - m->offset);
+	return NULL;
 }
 
 void pfnbuf_ctx_close_fd(struct pfnbuf_ctx *ctx, int fd, const char *object)
@@ -396,6 +473,13 @@ bool pfnbuf_ctx_cancel(struct pfnbuf_ctx *ctx, struct pfnbuf_work *work)
 		return false;
 	pfnbuf_list_del(&work->link);
 	return true;
+}
+
+/* A context outlives its dispatch, which a conversion that waits may not. */
+void pfnbuf_ctx_defer_retry(struct pfnbuf_ctx *ctx, void (*try_again)(struct pfnbuf_ctx *ctx))
+{
+	atomic_store(&ctx->try_again, try_again);
+	pfnbuf_ctx_defer(ctx, &ctx->retry);
 }
 
 static struct pfnbuf_work *next_deferred(struct pfnbuf_ctx *ctx)
@@ -548,6 +632,10 @@ const char *pfnbuf_event_type_name(enum pfnbuf_event_type type)
 		return "tdi-error";
 	case PFNBUF_EVENT_TDI_UNBOUND:
 		return "tdi-unbound";
+	case PFNBUF_EVENT_CONVERTED:
+		return "converted";
+	case PFNBUF_EVENT_CONVERT_FAILED:
+		return "convert-failed";
 	}
 	return "?";
 }

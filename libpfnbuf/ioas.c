@@ -1390,14 +1390,9 @@ bool pfnbuf_ioas_maps_buf(struct pfnbuf_ioas *ioas, const struct pfnbuf_buf *buf
 	return false;
 }
 
-int pfnbuf_ioas_next_area(struct pfnbuf_ioas *ioas, uint64_t iova, struct pfnbuf_area *area)
+static struct pfnbuf_area show(const struct area *a)
 {
-	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
-	const struct area *a = area_from(ioas, iova);
-
-	if (!a)
-		return 0;
-	*area = (struct pfnbuf_area){
+	return (struct pfnbuf_area){
 		.iova = a->node.key,
 		.length = a->length,
 		.flags = a->flags,
@@ -1407,5 +1402,27 @@ int pfnbuf_ioas_next_area(struct pfnbuf_ioas *ioas, uint64_t iova, struct pfnbuf
 		.is_va = a->is_va,
 		.dead = is_dead(a),
 	};
+}
+
+int pfnbuf_ioas_find_va(struct pfnbuf_ioas *ioas, const void *addr, struct pfnbuf_area *area)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+
+	for (const struct area *a = area_from(ioas, 0); a; a = area_after(ioas, a))
+		if (a->is_va && (uintptr_t)addr - a->offset < a->length) {
+			*area = show(a);
+			return 1;
+		}
+	return 0;
+}
+
+int pfnbuf_ioas_next_area(struct pfnbuf_ioas *ioas, uint64_t iova, struct pfnbuf_area *area)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+	const struct area *a = area_from(ioas, iova);
+
+	if (!a)
+		return 0;
+	*area = show(a);
 	return 1;
 }

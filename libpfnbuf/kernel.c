@@ -23,6 +23,7 @@
 #include "uapi/dma-buf.h"
 #include "uapi/iommufd.h"
 #include "uapi/kvm.h"
+#include "uapi/proposed.h"
 #include "uapi/vfio.h"
 
 /* A system call's result as the table gives it; the caller's errno is put back. */
@@ -361,6 +362,7 @@ static const struct {
 	NAME(KVM_SET_USER_MEMORY_REGION2),
 	NAME(KVM_CREATE_GUEST_MEMFD),
 	NAME(KVM_SET_MEMORY_ATTRIBUTES),
+	NAME(KVM_SET_MEMORY_ATTRIBUTES2),
 	NAME(KVM_PRE_FAULT_MEMORY),
 	NAME(KVM_GET_DIRTY_LOG),
 	NAME(KVM_CLEAR_DIRTY_LOG),

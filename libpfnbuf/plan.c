@@ -29,8 +29,8 @@ struct step {
 		size_t area;		  /* AREA_MAP: in the plan's array */
 		struct pfnbuf_node *kept; /* AREA_UNMAP: what was unmapped */
 		struct pfnbuf_window_slot *slot;
-		uint64_t from;		/* ATTRIBUTE_SET */
-		struct pfnbuf_buf *buf; /* DISCARD: a reference, or NULL */
+		/* DISCARD, ATTRIBUTE_SET: a reference; or NULL: memory without a file, the VM's */
+		struct pfnbuf_buf *buf;
 	};
 	union {
 		uint64_t nr_areas;
@@ -40,6 +40,12 @@ struct step {
 	int result;
 	uint8_t kind;
 	uint8_t state;
+};
+
+/* An area of somebody else's that a step took out, because the kernel could not do with it. */
+struct pin {
+	struct pfnbuf_pin taken;
+	size_t step;
 };
 
 struct pfnbuf_plan {
@@ -52,6 +58,9 @@ struct pfnbuf_plan {
 	struct pfnbuf_plan_area *areas;
 	size_t nr_areas;
 	size_t max_areas;
+	struct pin *pins;
+	size_t nr_pins;
+	size_t max_pins;
 	bool has_run;
 };
 
@@ -82,6 +91,13 @@ static void drop_kept(struct pfnbuf_plan *plan)
 	for (size_t i = 0; i < plan->nr_steps; i++)
 		if (plan->steps[i].kind == PFNBUF_STEP_AREA_UNMAP)
 			pfnbuf_ioas_drop(&plan->steps[i].kept);
+	for (size_t i = 0; i < plan->nr_pins; i++)
+		pfnbuf_ioas_drop(&plan->pins[i].taken.kept);
+}
+
+static bool is_of_buffer(const struct step *step)
+{
+	return step->kind == PFNBUF_STEP_DISCARD || step->kind == PFNBUF_STEP_ATTRIBUTE_SET;
 }
 
 struct pfnbuf_plan *pfnbuf_plan_free(struct pfnbuf_plan *plan)
@@ -92,10 +108,11 @@ struct pfnbuf_plan *pfnbuf_plan_free(struct pfnbuf_plan *plan)
 	for (size_t i = 0; i < plan->nr_steps; i++)
 		if (plan->steps[i].kind == PFNBUF_STEP_SLOT_SET)
 			free(plan->steps[i].slot);
-		else if (plan->steps[i].kind == PFNBUF_STEP_DISCARD)
+		else if (is_of_buffer(&plan->steps[i]))
 			pfnbuf_buf_unref(plan->steps[i].buf);
 	pfnbuf_layout_free(plan->goal.layout);
 	plan->goal.owner->release(plan->goal.owner);
+	free(plan->pins);
 	free(plan->areas);
 	free(plan->steps);
 	free(plan);
@@ -223,26 +240,35 @@ int pfnbuf_plan_move_slot(struct pfnbuf_plan *plan, struct pfnbuf_window_slot *s
 	return append_slot_step(plan, slot, PFNBUF_STEP_SLOT_MOVE, gpa, to, reason);
 }
 
-int pfnbuf_plan_set_attributes(struct pfnbuf_plan *plan, const struct pfnbuf_range *range,
-			       uint64_t from, uint64_t to, const char *reason)
+static int append_of_buffer(struct pfnbuf_plan *plan, const struct step *step)
+{
+	int r = append(plan, step);
+
+	if (r >= 0 && step->buf)
+		pfnbuf_buf_ref(step->buf);
+	return r;
+}
+
+int pfnbuf_plan_set_attributes(struct pfnbuf_plan *plan, struct pfnbuf_buf *buf,
+			       const struct pfnbuf_range *range, uint64_t to, const char *reason)
 {
 	const struct step step = {
 		.kind = PFNBUF_STEP_ATTRIBUTE_SET,
 		.start = range->offset,
 		.length = range->length,
-		.from = from,
+		.buf = buf,
 		.to = to,
 		.reason = reason,
 	};
 	struct step *last = plan->nr_steps ? &plan->steps[plan->nr_steps - 1] : NULL;
 
 	/* What goes on where the step in front ends goes with its call. */
-	if (last && last->kind == PFNBUF_STEP_ATTRIBUTE_SET && last->from == from &&
-	    last->to == to && last->start + last->length == range->offset) {
+	if (last && last->kind == PFNBUF_STEP_ATTRIBUTE_SET && last->to == to &&
+	    last->start + last->length == range->offset) {
 		last->length += range->length;
 		return 0;
 	}
-	return append(plan, &step);
+	return append_of_buffer(plan, &step);
 }
 
 int pfnbuf_plan_discard(struct pfnbuf_plan *plan, struct pfnbuf_buf *buf,
@@ -255,11 +281,8 @@ int pfnbuf_plan_discard(struct pfnbuf_plan *plan, struct pfnbuf_buf *buf,
 		.buf = buf,
 		.reason = reason,
 	};
-	int r = append(plan, &step);
 
-	if (r >= 0 && buf)
-		pfnbuf_buf_ref(buf);
-	return r;
+	return append_of_buffer(plan, &step);
 }
 
 struct pfnbuf_window_slot *pfnbuf_plan_take_slot(struct pfnbuf_plan *plan, size_t i, bool *enters)
@@ -285,6 +308,8 @@ static const char *object_of(const struct pfnbuf_plan *plan, const struct step *
 		return plan->ioas_name;
 	if (step->kind == PFNBUF_STEP_DISCARD)
 		return step->buf ? pfnbuf_buf_name(step->buf) : "anonymous memory";
+	if (step->kind == PFNBUF_STEP_ATTRIBUTE_SET && step->buf)
+		return pfnbuf_buf_name(step->buf);
 	return plan->vm_name;
 }
 
@@ -417,12 +442,72 @@ static int delete_slot(const struct pfnbuf_plan *plan, const struct step *step)
 }
 
 static int set_attributes(const struct pfnbuf_plan *plan, const struct step *step,
-			  uint64_t attributes)
+			  uint64_t attributes, uint64_t *where)
 {
+	if (step->buf)
+		return pfnbuf_buf_set_attributes(step->buf, plan->goal.gmem_request, step->start,
+						 step->length, attributes, where);
 	return pfnbuf_vm_set_attributes(plan->goal.vm, step->start, step->length, attributes);
 }
 
-static int run_step(const struct pfnbuf_plan *plan, struct step *step, bool withdrawn)
+/* Take out the area that holds a page of the step's. Returns 1, or why it cannot be had. */
+static int take_pin(struct pfnbuf_plan *plan, size_t i, uint64_t where)
+{
+	struct pin *pins = grow(plan->pins, plan->nr_pins, &plan->max_pins, sizeof(*plan->pins));
+	struct pfnbuf_plan_owner *owner = plan->goal.owner;
+	int r;
+
+	if (!pins)
+		return pfnbuf_failed(-ENOMEM, "pfnbuf_window_apply", "plan", NULL);
+	plan->pins = pins;
+	r = owner->unpin(owner, plan->steps[i].buf, where, &pins[plan->nr_pins].taken);
+	if (r > 0)
+		pins[plan->nr_pins++].step = i;
+	return r;
+}
+
+/* Each time around one area less is in the way. */
+static int run_attributes(struct pfnbuf_plan *plan, struct step *step)
+{
+	uint64_t where = 0;
+	int r, taken;
+
+	do {
+		r = set_attributes(plan, step, step->to, &where);
+		taken = r == -EAGAIN && step->buf
+				? take_pin(plan, (size_t)(step - plan->steps), where)
+				: r;
+	} while (r == -EAGAIN && taken > 0);
+	return taken;
+}
+
+/* Put back what the step took out, the last one first. */
+static int put_back_pins(struct pfnbuf_plan *plan, const struct step *step)
+{
+	const size_t i = (size_t)(step - plan->steps);
+	int r = 0;
+
+	while (r >= 0 && plan->nr_pins && plan->pins[plan->nr_pins - 1].step == i) {
+		struct pfnbuf_pin *pin = &plan->pins[plan->nr_pins - 1].taken;
+
+		r = pfnbuf_ioas_put_back(pin->ioas, &pin->kept);
+		if (r >= 0)
+			plan->nr_pins--;
+	}
+	return r;
+}
+
+static int undo_attributes(struct pfnbuf_plan *plan, struct step *step)
+{
+	uint64_t where;
+	int r = 0;
+
+	if (step->state == PFNBUF_STEP_DONE)
+		r = set_attributes(plan, step, step->to ^ PFNBUF_ATTRIBUTE_PRIVATE, &where);
+	return r < 0 ? r : put_back_pins(plan, step);
+}
+
+static int run_step(struct pfnbuf_plan *plan, struct step *step, bool withdrawn)
 {
 	switch (step->kind) {
 	case PFNBUF_STEP_AREA_UNMAP:
@@ -434,13 +519,13 @@ static int run_step(const struct pfnbuf_plan *plan, struct step *step, bool with
 	case PFNBUF_STEP_SLOT_SET:
 		return set_slot(plan, step, withdrawn);
 	case PFNBUF_STEP_ATTRIBUTE_SET:
-		return set_attributes(plan, step, step->to);
+		return run_attributes(plan, step);
 	default:
 		return pfnbuf_vm_move_slot(plan->goal.vm, step->slot->id, step->to);
 	}
 }
 
-static int run_inverse(const struct pfnbuf_plan *plan, struct step *step, bool withdrawn)
+static int run_inverse(struct pfnbuf_plan *plan, struct step *step, bool withdrawn)
 {
 	switch (step->kind) {
 	case PFNBUF_STEP_AREA_UNMAP:
@@ -452,7 +537,7 @@ static int run_inverse(const struct pfnbuf_plan *plan, struct step *step, bool w
 	case PFNBUF_STEP_SLOT_SET:
 		return delete_slot(plan, step);
 	case PFNBUF_STEP_ATTRIBUTE_SET:
-		return set_attributes(plan, step, step->from);
+		return undo_attributes(plan, step);
 	default:
 		return pfnbuf_vm_move_slot(plan->goal.vm, step->slot->id, step->start);
 	}
@@ -463,7 +548,7 @@ static bool may_pass(int code)
 	return code == -EINTR || code == -EAGAIN || code == -EBUSY;
 }
 
-static int undo_step(const struct pfnbuf_plan *plan, struct step *step, bool withdrawn)
+static int undo_step(struct pfnbuf_plan *plan, struct step *step, bool withdrawn)
 {
 	int r = -EAGAIN;
 
@@ -479,7 +564,7 @@ static int undo_step(const struct pfnbuf_plan *plan, struct step *step, bool wit
 }
 
 /* Undo the first @n steps. */
-static int undo(const struct pfnbuf_plan *plan, size_t n, bool withdrawn)
+static int undo(struct pfnbuf_plan *plan, size_t n, bool withdrawn)
 {
 	int r = 0;
 
@@ -488,14 +573,18 @@ static int undo(const struct pfnbuf_plan *plan, size_t n, bool withdrawn)
 	return r;
 }
 
-/* Of the steps, @failed is the one that was refused. An UNMAP may have taken part of its areas. */
-static void turn_back(const struct pfnbuf_plan *plan, size_t failed, bool withdrawn)
+/*
+ * Of the steps, @failed is the one that was refused. An UNMAP may have taken part of its areas, and
+ * attributes may have taken pins.
+ */
+static void turn_back(struct pfnbuf_plan *plan, size_t failed, bool withdrawn)
 {
+	const uint8_t kind = plan->steps[failed].kind;
 	struct pfnbuf_saved_error error;
 	int r = 0;
 
 	pfnbuf_error_save(&error);
-	if (plan->steps[failed].kind == PFNBUF_STEP_AREA_UNMAP)
+	if (kind == PFNBUF_STEP_AREA_UNMAP || kind == PFNBUF_STEP_ATTRIBUTE_SET)
 		r = undo_step(plan, &plan->steps[failed], withdrawn);
 	if (r >= 0)
 		undo(plan, failed, withdrawn);

@@ -36,9 +36,11 @@ static inline void pfnbuf_cleanup_unlock(pthread_mutex_t **lock)
 	pthread_mutex_unlock(*lock);
 }
 
+/* A lock that was not needed is NULL. */
 static inline void pfnbuf_cleanup_rwunlock(pthread_rwlock_t **lock)
 {
-	pthread_rwlock_unlock(*lock);
+	if (*lock)
+		pthread_rwlock_unlock(*lock);
 }
 
 static inline pthread_mutex_t *pfnbuf_locked(pthread_mutex_t *lock)
@@ -264,6 +266,8 @@ struct pfnbuf_work {
 /* Whether the call did it: false where it was queued, or was not, before. */
 bool pfnbuf_ctx_defer(struct pfnbuf_ctx *ctx, struct pfnbuf_work *work);
 bool pfnbuf_ctx_cancel(struct pfnbuf_ctx *ctx, struct pfnbuf_work *work);
+/* The same for conversions that wait, all of the context's at once. */
+void pfnbuf_ctx_defer_retry(struct pfnbuf_ctx *ctx, void (*try_again)(struct pfnbuf_ctx *ctx));
 
 /* Close an fd at the end of an object; a failure goes to the log. */
 void pfnbuf_ctx_close_fd(struct pfnbuf_ctx *ctx, int fd, const char *object);
@@ -274,6 +278,20 @@ void pfnbuf_ctx_close_fd(struct pfnbuf_ctx *ctx, int fd, const char *object);
  */
 int pfnbuf_ctx_imports_ranges(struct pfnbuf_ctx *ctx);
 void pfnbuf_ctx_learn_import(struct pfnbuf_ctx *ctx, bool takes_ranges);
+
+/*
+ * Where guest_memfds are mapped in this process: the only way in which an IOAS can come to hold one.
+ * -ENOMEM
+ */
+int pfnbuf_ctx_note_mapping(struct pfnbuf_ctx *ctx, struct pfnbuf_identity file, uint64_t offset,
+			    uint64_t length, void *addr);
+void pfnbuf_ctx_forget_mapping(struct pfnbuf_ctx *ctx, const void *addr);
+/*
+ * The address of the byte at @offset in the @i-th mapping that shows it; NULL where there are not as
+ * many.
+ */
+void *pfnbuf_ctx_find_mapping(struct pfnbuf_ctx *ctx, struct pfnbuf_identity file, uint64_t offset,
+			      size_t i);
 
 /* The system's page size in bytes. */
 uint64_t pfnbuf_page_size(void);
@@ -429,6 +447,12 @@ struct pfnbuf_ctx *pfnbuf_buf_ctx(const struct pfnbuf_buf *buf);
 
 /* Give back pages of a memfd or guest_memfd, whoever maps them. */
 int pfnbuf_buf_punch(struct pfnbuf_buf *buf, uint64_t offset, uint64_t length);
+/*
+ * Make a range of a guest_memfd private (PFNBUF_ATTRIBUTE_PRIVATE) or shared (0) in place. @request:
+ * the call's number, from the context's profile. -EAGAIN: somebody holds the page at *where.
+ */
+int pfnbuf_buf_set_attributes(struct pfnbuf_buf *buf, unsigned long request, uint64_t offset,
+			      uint64_t length, uint64_t attributes, uint64_t *where);
 
 /* ---------------------------------------------------------------- ioas.c -------------------- */
 
@@ -462,6 +486,8 @@ int pfnbuf_ioas_restore(struct pfnbuf_ioas *ioas, const struct pfnbuf_device *de
  */
 int pfnbuf_ioas_check_space(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length);
 void pfnbuf_ioas_forget_space(struct pfnbuf_ioas *ioas);
+/* An area that maps the byte at @addr of this process. 1, or 0: none. */
+int pfnbuf_ioas_find_va(struct pfnbuf_ioas *ioas, const void *addr, struct pfnbuf_area *area);
 /* How many areas begin in [first, last], and how many of these are dead. */
 void pfnbuf_ioas_count(struct pfnbuf_ioas *ioas, uint64_t first, uint64_t last, uint64_t *areas,
 		       uint64_t *dead);
@@ -511,9 +537,21 @@ struct pfnbuf_plan_area {
 	uint64_t length;
 };
 
+/* What an IOAS mapped, and was taken out of it. */
+struct pfnbuf_pin {
+	struct pfnbuf_ioas *ioas;
+	struct pfnbuf_node *kept;
+};
+
 /* Who made a plan. */
 struct pfnbuf_plan_owner {
 	int (*check)(struct pfnbuf_plan_owner *owner, struct pfnbuf_plan *plan);
+	/*
+	 * Take out the area that holds a page of a guest_memfd's. Returns 1; -EBUSY: it is another
+	 * window's; -EAGAIN: nobody here has it.
+	 */
+	int (*unpin)(struct pfnbuf_plan_owner *owner, struct pfnbuf_buf *buf, uint64_t offset,
+		     struct pfnbuf_pin *pin);
 	void (*release)(struct pfnbuf_plan_owner *owner);
 };
 
@@ -521,8 +559,9 @@ struct pfnbuf_plan_owner {
 struct pfnbuf_plan_goal {
 	struct pfnbuf_plan_owner *owner; /* a reference, which the plan releases */
 	const struct pfnbuf_kernel *kernel;
-	struct pfnbuf_ioas *ioas; /* or NULL */
-	struct pfnbuf_vm *vm;	  /* or NULL */
+	struct pfnbuf_ioas *ioas;   /* or NULL */
+	struct pfnbuf_vm *vm;	    /* or NULL */
+	unsigned long gmem_request; /* KVM_SET_MEMORY_ATTRIBUTES2, as the profile has it; 0 */
 	unsigned map_flags;
 	unsigned slot_flags;
 	struct pfnbuf_layout *layout; /* the plan frees it */
@@ -556,9 +595,12 @@ int pfnbuf_plan_set_slot(struct pfnbuf_plan *plan, struct pfnbuf_window_slot *sl
 int pfnbuf_plan_move_slot(struct pfnbuf_plan *plan, struct pfnbuf_window_slot *slot, uint64_t gpa,
 			  uint64_t to, const char *reason);
 
-/* @from, @to: 0 or PFNBUF_ATTRIBUTE_PRIVATE. */
-int pfnbuf_plan_set_attributes(struct pfnbuf_plan *plan, const struct pfnbuf_range *range,
-			       uint64_t from, uint64_t to, const char *reason);
+/*
+ * Of the VM, or of a guest_memfd: @buf, to which the plan takes a reference. @to: 0 or
+ * PFNBUF_ATTRIBUTE_PRIVATE; now all of it is the other.
+ */
+int pfnbuf_plan_set_attributes(struct pfnbuf_plan *plan, struct pfnbuf_buf *buf,
+			       const struct pfnbuf_range *range, uint64_t to, const char *reason);
 /* Of a buffer, to which the plan takes a reference, or NULL: at an address of this process. */
 int pfnbuf_plan_discard(struct pfnbuf_plan *plan, struct pfnbuf_buf *buf,
 			const struct pfnbuf_range *range, const char *reason);
@@ -596,16 +638,33 @@ struct pfnbuf_window *pfnbuf_window_of_link(const struct pfnbuf_link *link);
 pthread_mutex_t *pfnbuf_window_lock(struct pfnbuf_window *window);
 
 /*
- * With the window's lock held: plan conversions of guest physical addresses, as far as they meet the
- * window; run the plan, or undo it; and then either undo what has run, or let it stand. Returns of
- * try() and settle() are those of pfnbuf_window_apply(). *planp is NULL where nothing has to change.
+ * With the window's lock held, and that of the topology: plan conversions (@of_guest: of guest
+ * physical addresses, as far as they meet the window; else of offsets, which are checked); run the
+ * plan, or undo it; and then either undo what has run, or let it stand. Returns of try() and
+ * settle() are those of pfnbuf_window_apply(). *planp is NULL where nothing has to change.
  */
-int pfnbuf_window_plan_conversions(struct pfnbuf_window *window,
+int pfnbuf_window_plan_conversions(struct pfnbuf_window *window, bool of_guest,
 				   const struct pfnbuf_conversion *conversions, size_t n,
 				   struct pfnbuf_plan **planp);
 int pfnbuf_window_try(struct pfnbuf_window *window, struct pfnbuf_plan *plan);
 void pfnbuf_window_take_back(struct pfnbuf_window *window, struct pfnbuf_plan *plan);
 int pfnbuf_window_settle(struct pfnbuf_window *window, struct pfnbuf_plan *plan);
+
+/* What waits for a window, and ends with it: end() frees it, and is called without a lock. */
+struct pfnbuf_waiter {
+	struct pfnbuf_link link;
+	void (*end)(struct pfnbuf_waiter *waiter);
+};
+
+struct pfnbuf_ctx *pfnbuf_window_ctx(const struct pfnbuf_window *window);
+/* Whether a conversion is tried again (PFNBUF_PLACE_RETRY). */
+bool pfnbuf_window_retries(const struct pfnbuf_window *window);
+/* The list of waiters; with the window's lock held. */
+struct pfnbuf_link *pfnbuf_window_waiters(struct pfnbuf_window *window);
+/* Tell what became of conversions that waited; with the window's lock held. */
+void pfnbuf_window_tell_converted(struct pfnbuf_window *window, bool of_guest,
+				  const struct pfnbuf_conversion *conversions, size_t n,
+				  int result);
 
 /* What conversions of a part of guest memory would find there. */
 struct pfnbuf_window_view {

@@ -21,7 +21,8 @@
 #include "private.h"
 #include "uapi/kvm.h"
 
-#define ALL_SLOT_FLAGS (PFNBUF_SLOT_LOG_DIRTY | PFNBUF_SLOT_READONLY)
+#define ALL_SLOT_FLAGS	(PFNBUF_SLOT_LOG_DIRTY | PFNBUF_SLOT_READONLY)
+#define ALL_PLACE_FLAGS (PFNBUF_PLACE_WITHDRAW_SLOTS | PFNBUF_PLACE_RETRY)
 
 /* A part of the window that is one range of one buffer, and one mapping. RAM has one. */
 struct stretch {
@@ -40,6 +41,7 @@ struct pfnbuf_window {
 	struct pfnbuf_plan_owner owner;
 	struct pfnbuf_revoke_hook hook;
 	struct pfnbuf_link link;
+	struct pfnbuf_link waiters;
 	atomic_uint refs; /* plans hold one each */
 	struct pfnbuf_ctx *ctx;
 	struct pfnbuf_device *device; /* NULL: RAM */
@@ -52,8 +54,9 @@ struct pfnbuf_window {
 	uint64_t length;
 	uint64_t granule; /* 0: none */
 	bool withdraws;
+	bool retries;
 	bool in_place;		   /* the guest_memfd is shared memory, too */
-	bool has_private;	   /* attributes of the VM make memory private */
+	bool has_private;	   /* attributes, of the VM or in place, make it private */
 	struct stretch *stretches; /* in order */
 	uint64_t *ends;		   /* of each of them: no piece crosses one */
 	size_t nr_stretches;
@@ -305,6 +308,97 @@ static int check_owned_plan(struct pfnbuf_plan_owner *owner, struct pfnbuf_plan 
 	return r < 0 ? r : check_limits(w, plan);
 }
 
+/* ---------------------------------------------------------------- pins ---------------------- */
+
+static bool is_area_of(const struct stretch *s, const struct pfnbuf_area *area)
+{
+	if (s->buf)
+		return s->buf == area->buf;
+	return area->is_va && area->offset - (uintptr_t)s->addr < s->length;
+}
+
+static bool owns_area(const struct pfnbuf_window *w, const struct pfnbuf_area *area)
+{
+	for (size_t i = 0; i < w->nr_stretches; i++)
+		if (is_area_of(&w->stretches[i], area))
+			return true;
+	return false;
+}
+
+/*
+ * Where a plan may have to look through the context's IOASes and windows, these are held. Called
+ * before the window is locked.
+ */
+static pthread_rwlock_t *hold_for(const struct pfnbuf_window *w)
+{
+	return w->in_place ? pfnbuf_ctx_hold(w->ctx) : NULL;
+}
+
+/* An area of any IOAS that holds the byte of the guest_memfd, through whatever mapping. */
+static struct pfnbuf_ioas *find_pin(const struct pfnbuf_window *w, struct pfnbuf_buf *buf,
+				    uint64_t offset, struct pfnbuf_area *area)
+{
+	const struct pfnbuf_identity file = pfnbuf_buf_get_identity(buf);
+	const struct pfnbuf_link *ioases = pfnbuf_ctx_list(w->ctx, PFNBUF_LIST_IOASES);
+	const void *addr;
+
+	for (size_t i = 0; (addr = pfnbuf_ctx_find_mapping(w->ctx, file, offset, i)); i++)
+		for (const struct pfnbuf_link *l = ioases->next; l != ioases; l = l->next)
+			if (pfnbuf_ioas_find_va(pfnbuf_ioas_of_link(l), addr, area))
+				return pfnbuf_ioas_of_link(l);
+	return NULL;
+}
+
+/* The window whose area it is, or NULL. What is told of other windows never changes. */
+static const struct pfnbuf_window *find_owner(const struct pfnbuf_window *w,
+					      const struct pfnbuf_ioas *ioas,
+					      const struct pfnbuf_area *area)
+{
+	const struct pfnbuf_link *windows = pfnbuf_ctx_list(w->ctx, PFNBUF_LIST_WINDOWS);
+
+	for (const struct pfnbuf_link *l = windows->next; l != windows; l = l->next) {
+		const struct pfnbuf_window *other =
+			pfnbuf_container_of(l, struct pfnbuf_window, link);
+
+		if (other->ioas == ioas && owns_area(other, area))
+			return other;
+	}
+	return NULL;
+}
+
+static int unpin(struct pfnbuf_plan_owner *plan_owner, struct pfnbuf_buf *buf, uint64_t offset,
+		 struct pfnbuf_pin *pin)
+{
+	static const char call[] = "KVM_SET_MEMORY_ATTRIBUTES2";
+	struct pfnbuf_window *w = of_owner(plan_owner);
+	const struct pfnbuf_range page = { offset, pfnbuf_page_size() };
+	const struct pfnbuf_window *owner;
+	struct pfnbuf_area area;
+	int r;
+
+	pin->ioas = find_pin(w, buf, offset, &area);
+	if (!pin->ioas)
+		return pfnbuf_refused(-EAGAIN, call, pfnbuf_buf_name(buf), &page,
+				      "look for vhost, another process that has it mapped, direct "
+				      "I/O under way, or an IOAS of another context; then convert "
+				      "again",
+				      "somebody holds the page whom this context does not know");
+	owner = find_owner(w, pin->ioas, &area);
+	if (owner)
+		return pfnbuf_refused(-EBUSY, call, pfnbuf_buf_name(buf), &page,
+				      "convert that one first",
+				      "the %s has the page mapped in %s at 0x%" PRIx64, owner->name,
+				      pfnbuf_ioas_name(pin->ioas), area.iova);
+	r = pfnbuf_ioas_take(pin->ioas, area.iova, area.length, &pin->kept);
+	if (r < 0)
+		return r;
+	pfnbuf_ctx_log(w->ctx, PFNBUF_LOG_INFO,
+		       "%s: %s loses the area at 0x%" PRIx64 "+0x%" PRIx64
+		       ", which holds a page that becomes private",
+		       w->name, pfnbuf_ioas_name(pin->ioas), area.iova, area.length);
+	return 1;
+}
+
 /* ---------------------------------------------------------------- its end ------------------- */
 
 static void unref(struct pfnbuf_window *w)
@@ -320,21 +414,6 @@ static void unref(struct pfnbuf_window *w)
 static void release_by_plan(struct pfnbuf_plan_owner *owner)
 {
 	unref(of_owner(owner));
-}
-
-static bool is_area_of(const struct stretch *s, const struct pfnbuf_area *area)
-{
-	if (s->buf)
-		return s->buf == area->buf;
-	return area->is_va && area->offset - (uintptr_t)s->addr < s->length;
-}
-
-static bool owns_area(const struct pfnbuf_window *w, const struct pfnbuf_area *area)
-{
-	for (size_t i = 0; i < w->nr_stretches; i++)
-		if (is_area_of(&w->stretches[i], area))
-			return true;
-	return false;
 }
 
 /* The next areas of the window in [iova, last] that follow each other, as one range. */
@@ -424,10 +503,31 @@ static bool has_private_pages(const struct pfnbuf_window *w)
 	return count.frames[PFNBUF_PRIVATE];
 }
 
+/* What is private in place, which is the file's business: the same at any address. */
+static void reset_file(const struct pfnbuf_window *w)
+{
+	const struct stretch *s = &w->stretches[0];
+	unsigned long request = 0;
+	uint64_t pos = 0, where;
+	struct pfnbuf_run run;
+
+	pfnbuf_profile_gmem_attributes(pfnbuf_ctx_profile(w->ctx), &request);
+	while (pfnbuf_layout_next(w->layout, &pos, &run, 1) > 0)
+		if ((run.vis == PFNBUF_PRIVATE || w->quarantined) &&
+		    pfnbuf_buf_set_attributes(s->guest_memfd, request,
+					      s->guest_memfd_offset + run.offset, run.length, 0,
+					      &where) < 0)
+			log_last(w);
+}
+
 static void end_attributes(const struct pfnbuf_window *w)
 {
 	if (!w->has_private || (!w->quarantined && !has_private_pages(w)))
 		return;
+	if (w->in_place) {
+		reset_file(w);
+		return;
+	}
 	reset_attributes(w, w->gpa);
 	if (w->other_gpa != w->gpa)
 		reset_attributes(w, w->other_gpa);
@@ -456,6 +556,18 @@ static struct pfnbuf_bind *borrower(struct pfnbuf_window *w)
 	return w->lent_to;
 }
 
+/* Nobody finds the window any more, so that no waiter comes. */
+static void end_waiters(struct pfnbuf_window *w)
+{
+	while (!pfnbuf_list_is_empty(&w->waiters)) {
+		struct pfnbuf_waiter *waiter =
+			pfnbuf_container_of(w->waiters.next, struct pfnbuf_waiter, link);
+
+		pfnbuf_list_del(&waiter->link);
+		waiter->end(waiter);
+	}
+}
+
 struct pfnbuf_window *pfnbuf_window_free(struct pfnbuf_window *w)
 {
 	struct pfnbuf_bind *bind;
@@ -466,6 +578,7 @@ struct pfnbuf_window *pfnbuf_window_free(struct pfnbuf_window *w)
 	if (bind)
 		pfnbuf_bind_forget_window(bind, w);
 	pfnbuf_ctx_unlink(w->ctx, &w->link);
+	end_waiters(w);
 	if (w->device)
 		pfnbuf_device_unhook(w->device, &w->hook);
 	end(w);
@@ -763,14 +876,17 @@ static int plan_attribute(const struct pfnbuf_window *w, struct pfnbuf_plan *pla
 			  const struct pfnbuf_change *c)
 {
 	const uint64_t from = attributes_of(c->from), to = attributes_of(c->to);
-	const struct pfnbuf_range range = { w->gpa + c->offset, c->length };
+	const struct stretch *s = &w->stretches[0];
+	const uint64_t base = w->in_place ? s->guest_memfd_offset : w->gpa;
+	const struct pfnbuf_range range = { base + c->offset, c->length };
 
 	if (from == to)
 		return 0;
-	return pfnbuf_plan_set_attributes(plan, &range, from, to,
+	return pfnbuf_plan_set_attributes(plan, w->in_place ? s->guest_memfd : NULL, &range, to,
 					  to ? "private from now on" : "not private any more");
 }
 
+/* Of the VM as far as the window is placed; in place they are the file's, and say what it holds. */
 static int plan_attributes(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
 			   const struct pfnbuf_layout *from, const struct pfnbuf_layout *to)
 {
@@ -865,7 +981,9 @@ static int plan_difference(const struct pfnbuf_window *w, struct pfnbuf_plan *pl
 	if (r >= 0)
 		r = plan_slot_deletes(w, plan, &slots.gone, slot_reason(w, false));
 	if (r >= 0)
-		r = plan_attributes(w, plan, from, to);
+		r = w->in_place
+			    ? plan_attributes(w, plan, w->layout, pfnbuf_plan_goal(plan)->layout)
+			    : plan_attributes(w, plan, from, to);
 	if (r >= 0)
 		r = plan_slot_sets(w, plan, &slots.made, slot_reason(w, true));
 	if (r >= 0)
@@ -896,8 +1014,7 @@ static int plan_moved_attributes(struct pfnbuf_plan *plan, const struct pfnbuf_p
 		const struct pfnbuf_range range = { gpa + runs->list[i].range.offset,
 						    runs->list[i].range.length };
 
-		r = pfnbuf_plan_set_attributes(plan, &range, to ^ PFNBUF_ATTRIBUTE_PRIVATE, to,
-					       reason);
+		r = pfnbuf_plan_set_attributes(plan, NULL, &range, to, reason);
 	}
 	return r;
 }
@@ -913,7 +1030,7 @@ static int plan_slot_remakes(const struct pfnbuf_window *w, struct pfnbuf_plan *
 	int r;
 
 	if (pfnbuf_pieces_collect(&slot, w->layout, &slots) < 0 ||
-	    pfnbuf_pieces_collect(&private, w->layout, &runs) < 0)
+	    (!w->in_place && pfnbuf_pieces_collect(&private, w->layout, &runs) < 0))
 		return no_memory(w, "pfnbuf_window_plan");
 	r = plan_slot_deletes(w, plan, &slots, reason);
 	if (r >= 0)
@@ -976,7 +1093,11 @@ static void cleanup_plan_free(struct pfnbuf_plan **plan)
 /* What the window is, as the start of what it shall be; the layout is the caller's to fill in. */
 static struct pfnbuf_plan_goal goal_of(struct pfnbuf_window *w)
 {
+	unsigned long request = 0;
+
+	pfnbuf_profile_gmem_attributes(pfnbuf_ctx_profile(w->ctx), &request);
 	return (struct pfnbuf_plan_goal){
+		.gmem_request = request,
 		.kernel = pfnbuf_ctx_get_kernel(w->ctx),
 		.ioas = w->ioas,
 		.vm = w->vm,
@@ -1118,6 +1239,7 @@ static int run_plan(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 int pfnbuf_window_apply(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 {
 	static const char call[] = "pfnbuf_window_apply";
+	cleanup_rwunlock pthread_rwlock_t *topology = hold_for(w);
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
 	int r;
 
@@ -1152,11 +1274,6 @@ static int check_stretches(const struct pfnbuf_window *w, const struct pfnbuf_la
 	return 0;
 }
 
-static bool can_be_private(const struct pfnbuf_window *w)
-{
-	return w->has_private && !w->in_place;
-}
-
 static int refuse_private(const struct pfnbuf_window *w)
 {
 	static const char call[] = "pfnbuf_window_plan";
@@ -1171,7 +1288,8 @@ static int refuse_private(const struct pfnbuf_window *w)
 				      "nothing private stands behind this window");
 	if (w->in_place)
 		return pfnbuf_refused(-EOPNOTSUPP, call, w->name, NULL,
-				      "give it shared memory of its own beside the guest_memfd",
+				      "give it shared memory of its own beside the guest_memfd, or "
+				      "the context a profile of a kernel that does",
 				      "nothing converts this memory in place on this kernel");
 	return pfnbuf_refused(-EOPNOTSUPP, call, w->name, NULL,
 			      "make a VM of a type that has: PFNBUF_VM_SW_PROTECTED, or the "
@@ -1193,7 +1311,7 @@ static int check_layout(const struct pfnbuf_window *w, const struct pfnbuf_layou
 				      pfnbuf_layout_get_page_size(layout), w->length,
 				      pfnbuf_page_size());
 	pfnbuf_layout_count(layout, &count);
-	if (count.runs[PFNBUF_PRIVATE] && !can_be_private(w))
+	if (count.runs[PFNBUF_PRIVATE] && !w->has_private)
 		return refuse_private(w);
 	return check_stretches(w, layout);
 }
@@ -1231,6 +1349,7 @@ int pfnbuf_window_plan(struct pfnbuf_window *w, const struct pfnbuf_layout *targ
 
 int pfnbuf_window_set_layout(struct pfnbuf_window *w, const struct pfnbuf_layout *target)
 {
+	cleanup_rwunlock pthread_rwlock_t *topology = hold_for(w);
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
 
 	return set_layout(w, target, NULL);
@@ -1241,6 +1360,7 @@ int pfnbuf_window_set_range(struct pfnbuf_window *w, uint64_t offset, uint64_t l
 {
 	static const char call[] = "pfnbuf_window_set_range";
 	cleanup_layout struct pfnbuf_layout *target = NULL;
+	cleanup_rwunlock pthread_rwlock_t *topology = hold_for(w);
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
 	const struct pfnbuf_range range = { offset, length };
 	int r = check_changeable(w, call);
@@ -1343,31 +1463,6 @@ static int convert_layout(const struct pfnbuf_window *w, const struct pfnbuf_con
 	return 0;
 }
 
-int pfnbuf_window_convert_batch(struct pfnbuf_window *w, const struct pfnbuf_conversion *list,
-				size_t n)
-{
-	cleanup_layout struct pfnbuf_layout *target = NULL;
-	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
-	struct pfnbuf_range changed;
-	int r = check_changeable(w, "pfnbuf_window_convert");
-
-	for (size_t i = 0; r >= 0 && i < n; i++)
-		r = check_conversion(w, &list[i]);
-	if (r < 0)
-		return r;
-	changed = range_of(list, n);
-	r = convert_layout(w, list, n, &changed, &target);
-	return r < 0 || !target ? r : set_layout(w, target, &changed);
-}
-
-int pfnbuf_window_convert(struct pfnbuf_window *w, uint64_t offset, uint64_t length,
-			  enum pfnbuf_vis to)
-{
-	const struct pfnbuf_conversion conversion = { offset, length, to };
-
-	return pfnbuf_window_convert_batch(w, &conversion, 1);
-}
-
 /* ---------------------------------------------------------------- as part of a guest -------- */
 
 struct pfnbuf_window *pfnbuf_window_of_link(const struct pfnbuf_link *link)
@@ -1406,26 +1501,83 @@ static bool clip_conversion(const struct pfnbuf_window *w, const struct pfnbuf_c
 	return true;
 }
 
-int pfnbuf_window_plan_conversions(struct pfnbuf_window *w, const struct pfnbuf_conversion *list,
-				   size_t n, struct pfnbuf_plan **planp)
+/* The conversions as the window has them: checked, or, of guest memory, what is in it. */
+static int find_parts(const struct pfnbuf_window *w, bool of_guest,
+		      const struct pfnbuf_conversion *list, size_t n,
+		      struct pfnbuf_conversion *parts)
 {
-	cleanup_free struct pfnbuf_conversion *parts = calloc(n, sizeof(*parts));
+	size_t nr = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		int r = of_guest ? 0 : check_conversion(w, &list[i]);
+
+		if (r < 0)
+			return r;
+		parts[nr] = list[i];
+		nr += !of_guest || clip_conversion(w, &list[i], &parts[nr]);
+	}
+	return (int)nr;
+}
+
+int pfnbuf_window_plan_conversions(struct pfnbuf_window *w, bool of_guest,
+				   const struct pfnbuf_conversion *list, size_t n,
+				   struct pfnbuf_plan **planp)
+{
+	cleanup_free struct pfnbuf_conversion *parts = calloc(n + 1, sizeof(*parts));
 	cleanup_layout struct pfnbuf_layout *target = NULL;
-	struct pfnbuf_range changed;
-	size_t nr_parts = 0;
-	int r = check_usable(w, "pfnbuf_guest_convert");
+	struct pfnbuf_range changed = { 0, 0 };
+	int r = check_changeable(w, "pfnbuf_window_convert");
 
 	if (!parts)
-		return no_memory(w, "pfnbuf_guest_convert");
-	for (size_t i = 0; i < n; i++)
-		nr_parts += clip_conversion(w, &list[i], &parts[nr_parts]);
-	changed = range_of(parts, nr_parts);
+		return no_memory(w, "pfnbuf_window_convert");
 	if (r >= 0)
-		r = convert_layout(w, parts, nr_parts, &changed, &target);
+		r = find_parts(w, of_guest, list, n, parts);
+	if (r >= 0) {
+		changed = range_of(parts, (size_t)r);
+		r = convert_layout(w, parts, (size_t)r, &changed, &target);
+	}
 	if (r < 0)
 		return r;
 	*planp = NULL;
 	return target ? plan_layout(w, target, &changed, planp) : 0;
+}
+
+struct pfnbuf_ctx *pfnbuf_window_ctx(const struct pfnbuf_window *w)
+{
+	return w->ctx;
+}
+
+bool pfnbuf_window_retries(const struct pfnbuf_window *w)
+{
+	return w->retries;
+}
+
+struct pfnbuf_link *pfnbuf_window_waiters(struct pfnbuf_window *w)
+{
+	return &w->waiters;
+}
+
+void pfnbuf_window_tell_converted(struct pfnbuf_window *w, bool of_guest,
+				  const struct pfnbuf_conversion *list, size_t n, int result)
+{
+	struct pfnbuf_event event = {
+		.type = result < 0 ? PFNBUF_EVENT_CONVERT_FAILED : PFNBUF_EVENT_CONVERTED,
+		.window = w,
+		.result = result,
+	};
+	struct pfnbuf_conversion part;
+	uint64_t first = UINT64_MAX, end = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		part = list[i];
+		if (of_guest && !clip_conversion(w, &list[i], &part))
+			continue;
+		first = min_u64(first, part.offset);
+		end = part.offset + part.length > end ? part.offset + part.length : end;
+	}
+	if (end)
+		event.range = (struct pfnbuf_range){ first, end - first };
+	pfnbuf_ctx_push_event(w->ctx, &event, false);
 }
 
 int pfnbuf_window_try(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
@@ -1559,6 +1711,7 @@ int pfnbuf_window_plan_move(struct pfnbuf_window *w, uint64_t gpa, uint64_t iova
 int pfnbuf_window_move(struct pfnbuf_window *w, uint64_t gpa, uint64_t iova)
 {
 	cleanup_plan struct pfnbuf_plan *plan = NULL;
+	cleanup_rwunlock pthread_rwlock_t *topology = hold_for(w);
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
 	int r = plan_move(w, gpa, iova, &plan);
 
@@ -1568,6 +1721,7 @@ int pfnbuf_window_move(struct pfnbuf_window *w, uint64_t gpa, uint64_t iova)
 static int set_suspended(struct pfnbuf_window *w, bool suspended, const char *call)
 {
 	cleanup_plan struct pfnbuf_plan *plan = NULL;
+	cleanup_rwunlock pthread_rwlock_t *topology = hold_for(w);
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
 	struct pfnbuf_plan_goal goal = goal_of(w);
 	int r = check_changeable(w, call);
@@ -1607,7 +1761,7 @@ static int check_place(const struct pfnbuf_place *place, uint64_t length, const 
 		wrong = "unknown map_flags";
 	else if (place->slot_flags & ~(unsigned)ALL_SLOT_FLAGS)
 		wrong = "unknown slot_flags";
-	else if (place->flags & ~(unsigned)PFNBUF_PLACE_WITHDRAW_SLOTS)
+	else if (place->flags & ~(unsigned)ALL_PLACE_FLAGS)
 		wrong = "unknown flags";
 	else if (place->granule % pfnbuf_page_size())
 		wrong = "the granule is no multiple of the page size";
@@ -1636,7 +1790,11 @@ static struct pfnbuf_window *allocate(struct pfnbuf_ctx *ctx, const struct pfnbu
 		free(w);
 		return NULL;
 	}
-	w->owner = (struct pfnbuf_plan_owner){ check_owned_plan, release_by_plan };
+	w->owner = (struct pfnbuf_plan_owner){
+		.check = check_owned_plan,
+		.unpin = unpin,
+		.release = release_by_plan,
+	};
 	w->hook = (struct pfnbuf_revoke_hook){
 		.suspend = suspend_hook,
 		.restore = restore_hook,
@@ -1644,6 +1802,7 @@ static struct pfnbuf_window *allocate(struct pfnbuf_ctx *ctx, const struct pfnbu
 	};
 	pfnbuf_list_init(&w->hook.link);
 	pfnbuf_list_init(&w->link);
+	pfnbuf_list_init(&w->waiters);
 	w->refs = 1;
 	w->ctx = pfnbuf_ctx_ref(ctx);
 	w->vm = place->vm;
@@ -1657,6 +1816,7 @@ static struct pfnbuf_window *allocate(struct pfnbuf_ctx *ctx, const struct pfnbu
 	w->length = length;
 	w->granule = place->granule;
 	w->withdraws = place->vm && place->flags & PFNBUF_PLACE_WITHDRAW_SLOTS;
+	w->retries = place->flags & PFNBUF_PLACE_RETRY;
 	w->version = 1;
 	pthread_mutex_init(&w->lock, NULL);
 	return w;
@@ -1963,13 +2123,19 @@ static int open_memory(struct pfnbuf_window *w, struct stretch *s)
 
 static int open_private(struct pfnbuf_window *w, const struct stretch *s)
 {
+	const struct pfnbuf_profile *profile = pfnbuf_ctx_profile(w->ctx);
+	unsigned long request;
 	int attributes = 0, r;
 
 	if (!s->guest_memfd)
 		return 0;
+	if (w->in_place) {
+		w->has_private = pfnbuf_profile_gmem_attributes(profile, &request);
+		return 0;
+	}
 	r = pfnbuf_vm_check_extension(w->vm, KVM_CAP_MEMORY_ATTRIBUTES, &attributes);
 	w->has_private = attributes & PFNBUF_ATTRIBUTE_PRIVATE;
-	return r < 0 || w->in_place ? r : check_not_mappable(w, s);
+	return r < 0 ? r : check_not_mappable(w, s);
 }
 
 static void name_ram(struct pfnbuf_window *w, const struct pfnbuf_ram *ram)

@@ -90,9 +90,25 @@ static void vary(struct rig *rig)
 		pfnbuf_sim_set_proposed(rig->sim, PFNBUF_SIM_IMPORT_RANGES);
 }
 
+static void speak(struct rig *rig)
+{
+	struct pfnbuf_profile *profile;
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/%s.profile", RIG_PROFILES, rig->profile);
+	REQUIRE(pfnbuf_sim_set_profile(rig->sim, rig->profile) == 0);
+	REQUIRE(pfnbuf_profile_load(path, &profile, NULL) == 0);
+	REQUIRE(pfnbuf_ctx_set_profile(rig->ctx, profile) == 0);
+	pfnbuf_profile_unref(profile);
+}
+
 void rig_open(struct rig *rig)
 {
-	struct pfnbuf_ctx_opts opts = { .size = sizeof(opts), .max_events = 64 };
+	struct pfnbuf_ctx_opts opts = {
+		.size = sizeof(opts),
+		.max_events = 64,
+		.engine = rig->engine_kind,
+	};
 
 	REQUIRE(pfnbuf_sim_new(&rig->sim) == 0);
 	opts.kernel = rig_door(rig, pfnbuf_sim_kernel(rig->sim));
@@ -102,6 +118,8 @@ void rig_open(struct rig *rig)
 	add_card(rig, RIG_OTHER, RIG_TAG_OTHER);
 	add_engine(rig);
 	REQUIRE(pfnbuf_ctx_new(&rig->ctx, &opts) == 0);
+	if (rig->profile)
+		speak(rig);
 	REQUIRE(pfnbuf_ioas_new(rig->ctx, &rig->ioas) == 0);
 	REQUIRE(pfnbuf_vm_new(rig->ctx, rig->vm_type, &rig->vm) == 0);
 	rig_open_devices(rig);

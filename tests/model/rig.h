@@ -45,8 +45,11 @@ struct rig {
 	struct pfnbuf_device *engine;
 	struct pfnbuf_ioas *ioas;
 	struct pfnbuf_vm *vm;
-	uint64_t vm_type; /* for rig_open(): enum pfnbuf_vm_type */
-	unsigned bar;	  /* the card's and the other function's: RIG_BAR, or what a real one has */
+	/* For rig_open(), on a simulated machine. */
+	uint64_t vm_type;    /* enum pfnbuf_vm_type */
+	const char *profile; /* of the kernel and the context; NULL: none */
+	enum pfnbuf_engine_kind engine_kind;
+	unsigned bar; /* the card's and the other function's: RIG_BAR, or what a real one has */
 
 	/* Calls since rig_count(), those that can fail; and which of them shall. */
 	uint64_t calls;
