@@ -2619,6 +2619,7 @@ PFNBUF_API int pfnbuf_bind_lock(struct pfnbuf_bind *bind);
  * -EINVAL  it is not locked
  * -EALREADY  it runs
  * -EAGAIN  the report is not there yet: nothing happened, try again
+ * -EBUSY   the kernel says to try something again; the bind is unlocked all the same
  * -EKEYREJECTED  the report's digest is not the attested one
  * -ESTALE  the device was locked again between the two readings
  * -EPERM   its TDI is not in RUN, or in ERROR

@@ -1163,6 +1163,18 @@ static int check_run(struct pfnbuf_bind *b)
 	return 0;
 }
 
+/* -EAGAIN means that nothing happened, which is for the first report alone to say. */
+static int not_again(const struct pfnbuf_bind *b, int code)
+{
+	char why[256];
+
+	if (code != -EAGAIN)
+		return code;
+	pfnbuf_copy_text(why, sizeof(why), pfnbuf_last_error());
+	return pfnbuf_refused(-EBUSY, "pfnbuf_bind_run", name_of(b), NULL, "lock it and try again",
+			      "something was busy: %s", why);
+}
+
 static int run_bind(struct pfnbuf_bind *b)
 {
 	cleanup_report struct report first = { .data = NULL };
@@ -1182,7 +1194,7 @@ static int run_bind(struct pfnbuf_bind *b)
 	if (r >= 0)
 		r = place_windows(b);
 	if (r < 0)
-		return fall_back(b, r);
+		return fall_back(b, not_again(b, r));
 	b->state = PFNBUF_TDI_RUN;
 	return 0;
 }
