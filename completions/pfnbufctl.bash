@@ -69,7 +69,8 @@ _pfnbufctl()
 	1)
 		case ${plain[0]} in
 		help) mapfile -t COMPREPLY < <(compgen -W "$(_pfnbufctl_verbs "$command")" -- "$word") ;;
-		tdi) mapfile -t COMPREPLY < <(compgen -W 'show encode decode' -- "$word") ;;
+		tdi) mapfile -t COMPREPLY < <(compgen -W "show encode decode
+			$(_pfnbufctl_verbs "$command" tdi)" -- "$word") ;;
 		layout) mapfile -t COMPREPLY < <(compgen -W 'show diff compile' -- "$word") ;;
 		*) mapfile -t COMPREPLY < <(compgen -W "$(_pfnbufctl_verbs "$command" "${plain[0]}")" -- "$word") ;;
 		esac

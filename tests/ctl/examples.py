@@ -22,6 +22,7 @@ BARS = {
     "nvme": ["--bar", "0=16K@0xfebf0000,64"],
     "spdm-emu": [part for bar in range(1, 5) for part in ("--bar", f"{bar}=64K")]
     + ["--base", "min-range", "--unit", "pages"],
+    "tdisp-bind": ["--bar", "0=64K", "--bar", "2=64K,64", "--base", "first-range"],
 }
 
 

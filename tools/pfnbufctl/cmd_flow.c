@@ -325,6 +325,19 @@ static void expect_window(struct comparison *c, struct object *object)
 	compare_number(c, "hole", bytes[PFNBUF_HOLE]);
 }
 
+static void expect_bind(struct comparison *c, struct object *object)
+{
+	struct pfnbuf_bind_info info;
+
+	pfnbuf_bind_get_info(object->bind, &info);
+	compare_word(c, "state",
+		     info.quarantined ? "quarantined" : pfnbuf_tdi_state_name(info.state));
+	compare_number(c, "generation", info.generation);
+	compare_number(c, "shared", info.shared_bytes);
+	compare_number(c, "private", info.private_bytes);
+	compare_switch(c, "bound", info.bound);
+}
+
 static int expect_object(struct comparison *c, struct object *object)
 {
 	size_t areas, dead;
@@ -351,6 +364,9 @@ static int expect_object(struct comparison *c, struct object *object)
 		return 0;
 	case KIND_WINDOW:
 		expect_window(c, object);
+		return 0;
+	case KIND_BIND:
+		expect_bind(c, object);
 		return 0;
 	default:
 		compare_word(c, "state", pfnbuf_state_name(pfnbuf_buf_get_state(object->buf)));

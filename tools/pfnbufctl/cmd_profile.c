@@ -7,6 +7,7 @@
 
 #include "report.h"
 #include "run.h"
+#include "trace.h"
 
 #define SUFFIX ".profile"
 
@@ -125,6 +126,20 @@ int verb_profile_show(struct run *run, const struct statement *st)
 	return 0;
 }
 
+int profile_use(struct run *run, struct pfnbuf_profile *profile)
+{
+	struct pfnbuf_profile_info info;
+	int err = pfnbuf_ctx_set_profile(run->ctx, profile);
+
+	if (err)
+		return err;
+	pfnbuf_profile_get_info(profile, &info);
+	run->profile_pre_faults = !strcmp(info.private_mmio, "pre-fault");
+	if (run->trace)
+		trace_set_profile(run->trace, profile);
+	return 0;
+}
+
 int verb_profile_choose(struct run *run, const struct statement *st)
 {
 	struct pfnbuf_profile *profile;
@@ -132,7 +147,7 @@ int verb_profile_choose(struct run *run, const struct statement *st)
 
 	if (err)
 		return err;
-	err = pfnbuf_ctx_set_profile(run->ctx, profile);
+	err = profile_use(run, profile);
 	if (!err)
 		say_profile(run, profile);
 	pfnbuf_profile_unref(profile);

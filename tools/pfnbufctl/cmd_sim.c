@@ -7,6 +7,7 @@
 
 #include "libpfnbuf/uapi/iommufd.h"
 #include "libpfnbuf/uapi/kvm.h"
+#include "libpfnbuf/uapi/proposed.h"
 #include "libpfnbuf/uapi/vfio.h"
 #include "run.h"
 
@@ -236,41 +237,55 @@ int verb_sim_set(struct run *run, const struct statement *st)
 
 static unsigned long call_number(const char *name)
 {
-	static const unsigned long numbers[] = {
-		VFIO_DEVICE_BIND_IOMMUFD,
-		VFIO_DEVICE_ATTACH_IOMMUFD_PT,
-		VFIO_DEVICE_DETACH_IOMMUFD_PT,
-		VFIO_DEVICE_GET_INFO,
-		VFIO_DEVICE_GET_REGION_INFO,
-		VFIO_DEVICE_GET_IRQ_INFO,
-		VFIO_DEVICE_SET_IRQS,
-		VFIO_DEVICE_RESET,
-		VFIO_DEVICE_PCI_HOT_RESET,
-		VFIO_DEVICE_FEATURE,
-		IOMMU_DESTROY,
-		IOMMU_IOAS_ALLOC,
-		IOMMU_IOAS_ALLOW_IOVAS,
-		IOMMU_IOAS_COPY,
-		IOMMU_IOAS_IOVA_RANGES,
-		IOMMU_IOAS_MAP,
-		IOMMU_IOAS_MAP_FILE,
-		IOMMU_IOAS_UNMAP,
-		IOMMU_OPTION,
-		KVM_CREATE_VM,
-		KVM_CHECK_EXTENSION,
-		KVM_SET_USER_MEMORY_REGION,
-		KVM_SET_USER_MEMORY_REGION2,
-		KVM_CREATE_GUEST_MEMFD,
-		KVM_SET_MEMORY_ATTRIBUTES,
-		KVM_GET_DIRTY_LOG,
+#define CALL(call)                                                                                 \
+	{                                                                                          \
+#call, call                                                                        \
+	}
+	/* The last ones are proposals: what the number means the kernel's profile says. */
+	static const struct {
+		const char *name;
+		unsigned long number;
+	} calls[] = {
+		CALL(VFIO_DEVICE_BIND_IOMMUFD),
+		CALL(VFIO_DEVICE_ATTACH_IOMMUFD_PT),
+		CALL(VFIO_DEVICE_DETACH_IOMMUFD_PT),
+		CALL(VFIO_DEVICE_GET_INFO),
+		CALL(VFIO_DEVICE_GET_REGION_INFO),
+		CALL(VFIO_DEVICE_GET_IRQ_INFO),
+		CALL(VFIO_DEVICE_SET_IRQS),
+		CALL(VFIO_DEVICE_RESET),
+		CALL(VFIO_DEVICE_PCI_HOT_RESET),
+		CALL(VFIO_DEVICE_FEATURE),
+		CALL(IOMMU_DESTROY),
+		CALL(IOMMU_IOAS_ALLOC),
+		CALL(IOMMU_IOAS_ALLOW_IOVAS),
+		CALL(IOMMU_IOAS_COPY),
+		CALL(IOMMU_IOAS_IOVA_RANGES),
+		CALL(IOMMU_IOAS_MAP),
+		CALL(IOMMU_IOAS_MAP_FILE),
+		CALL(IOMMU_IOAS_UNMAP),
+		CALL(IOMMU_OPTION),
+		CALL(KVM_CREATE_VM),
+		CALL(KVM_CHECK_EXTENSION),
+		CALL(KVM_SET_USER_MEMORY_REGION),
+		CALL(KVM_SET_USER_MEMORY_REGION2),
+		CALL(KVM_CREATE_GUEST_MEMFD),
+		CALL(KVM_SET_MEMORY_ATTRIBUTES),
+		CALL(KVM_GET_DIRTY_LOG),
+		CALL(KVM_PRE_FAULT_MEMORY),
+		CALL(IOMMU_HWPT_ALLOC),
+		CALL(IOMMU_VIOMMU_ALLOC),
+		CALL(IOMMU_VDEVICE_ALLOC),
+		CALL(VFIO_DEVICE_TSM_BIND),
+		CALL(VFIO_DEVICE_TSM_UNBIND),
+		CALL(IOMMU_VDEVICE_TSM_OP),
+		CALL(IOMMU_VDEVICE_TSM_REQ),
+		CALL(KVM_SET_MEMORY_ATTRIBUTES2),
 	};
 
-	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
-		const char *known = pfnbuf_kernel_ioctl_name(numbers[i]);
-
-		if (known && !strcmp(known, name))
-			return numbers[i];
-	}
+	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++)
+		if (!strcmp(calls[i].name, name))
+			return calls[i].number;
 	return 0;
 }
 

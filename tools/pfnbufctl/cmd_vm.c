@@ -26,6 +26,7 @@ int verb_vm(struct run *run, const struct statement *st)
 	object = object_new(run, st);
 	object->kind = KIND_VM;
 	object->vm = vm;
+	object->inherited = fd;
 	say(run->output, "%" PRIu32 " slots free", pfnbuf_vm_get_free_slots(vm));
 	json_number(&run->output->fields, "free-slots", pfnbuf_vm_get_free_slots(vm));
 	return undo_made(run, object);

@@ -385,12 +385,16 @@ int verb_explain_fault(struct run *run, const struct statement *st)
 
 int verb_plan(struct run *run, const struct statement *st)
 {
-	struct object *window = object_of(run, st, "WINDOW");
+	struct object *window = object_of(run, st, "NAME");
 	struct pfnbuf_layout *target;
 	struct pfnbuf_plan *plan = NULL;
 	size_t steps;
 	char *text;
-	int err = window ? make_target(run, st, window, statement_get(st, "to"), &target) : -ENOENT;
+	int err;
+
+	if (window && window->kind == KIND_BIND)
+		return plan_bind(run, window);
+	err = window ? make_target(run, st, window, statement_get(st, "to"), &target) : -ENOENT;
 
 	if (err)
 		return err;

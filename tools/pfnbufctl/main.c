@@ -126,13 +126,24 @@ static int usage(const char *why)
 	return EXIT_USAGE;
 }
 
+/* `tdi lock` is a verb of the language, `tdi show` a command of its own. */
+static bool is_verb(int n, char **words)
+{
+	char name[64];
+
+	if (n < 2)
+		return false;
+	snprintf(name, sizeof(name), "%.30s %.30s", words[0], words[1]);
+	return verb_find(name);
+}
+
 static int take_words(struct options *options, int argc, char **argv)
 {
 	int code;
 
 	if (optind < argc && !strcmp(argv[optind], "help"))
 		return print_help(argc - optind - 1, argv + optind + 1);
-	if (optind < argc && !strcmp(argv[optind], "tdi"))
+	if (optind < argc && !strcmp(argv[optind], "tdi") && !is_verb(argc - optind, argv + optind))
 		return cmd_tdi(argc - optind, argv + optind, options->json);
 	if (optind < argc && !strcmp(argv[optind], "layout"))
 		return cmd_layout(argc - optind, argv + optind, options->json);

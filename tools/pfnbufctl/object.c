@@ -195,6 +195,8 @@ static int end_vm(struct run *run, struct object *object)
 		if (err)
 			return err;
 	}
+	if (object->has_vcpu)
+		run->kernel->close(run->kernel->data, object->vcpu);
 	object->vm = pfnbuf_vm_free(object->vm);
 	gone(run, object);
 	return 0;
@@ -225,6 +227,16 @@ static int end_device(struct run *run, struct object *object)
 	return 0;
 }
 
+static bool bind_needs(const struct object *bind, size_t index)
+{
+	if (bind->kind != KIND_BIND)
+		return false;
+	for (size_t i = 0; i < bind->non; i++)
+		if (bind->on[i] == index)
+			return true;
+	return bind->backing == index || bind->in_vm == index;
+}
+
 /* A window outlives nothing that it is in or stands on. */
 static bool window_needs(const struct object *window, size_t index)
 {
@@ -243,7 +255,7 @@ static struct object *user_of(struct run *run, const struct object *object)
 	for (size_t i = 0; i < run->nobjects; i++) {
 		struct object *user = &run->objects[i];
 
-		if (window_needs(user, index))
+		if (window_needs(user, index) || bind_needs(user, index))
 			return user;
 		if (user->backing != index)
 			continue;
@@ -252,6 +264,15 @@ static struct object *user_of(struct run *run, const struct object *object)
 			return user;
 	}
 	return NULL;
+}
+
+static int end_bind(struct run *run, struct object *object)
+{
+	object->bind = pfnbuf_bind_free(object->bind);
+	object->tsm = tsm_free(object->tsm);
+	free(object->on);
+	gone(run, object);
+	return 0;
 }
 
 static int end_window(struct run *run, struct object *object)
@@ -296,6 +317,8 @@ int object_end(struct run *run, struct object *object)
 		return end_device(run, object);
 	case KIND_WINDOW:
 		return end_window(run, object);
+	case KIND_BIND:
+		return end_bind(run, object);
 	default:
 		return end_memory(run, object);
 	}

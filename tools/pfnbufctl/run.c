@@ -246,6 +246,7 @@ void run_release(struct run *run)
 	struct tally tally = { 0, { NULL, 0, 0, false } };
 
 	undo_drop(run);
+	end_kind(run, KIND_BIND, "bind", &tally);
 	end_kind(run, KIND_WINDOW, "window", &tally);
 	end_kind(run, KIND_AREA, "area", &tally);
 	end_kind(run, KIND_SLOT, "slot", &tally);

@@ -36,15 +36,22 @@ struct object {
 	struct pfnbuf_buf *buf;
 	struct pfnbuf_vm *vm;
 	struct pfnbuf_window *window;
+	struct pfnbuf_bind *bind;
+	struct tsm *tsm; /* of a bind: who does what the kernel does not */
+	size_t *on;	 /* of a bind: its windows */
+	size_t non;
+	int vcpu; /* VM: one that was made to bring pages in */
+	bool has_vcpu;
+	bool inherited;	 /* VM: by its fd */
 	uint64_t length; /* of memory, area, slot, window */
 	void *addr; /* memory: its own; buffer: mapped when first needed; dma-buf: of the BAR's mapping */
 	uint64_t iova;		/* area */
 	uint64_t gpa;		/* slot */
 	uint32_t slot;		/* its id */
 	size_t parent;		/* area: its IOAS; slot: its VM */
-	size_t in_vm, in_ioas;	/* window: where it is; NO_OBJECT: not there */
+	size_t in_vm, in_ioas;	/* window, bind: where it is; NO_OBJECT: not there */
 	unsigned bar;		/* window of a device */
-	size_t backing;		/* area, slot, window: what is behind it */
+	size_t backing;		/* area, slot, window, bind: what is behind it */
 	size_t private_backing; /* slot, window: its guest_memfd */
 	uint64_t private_offset;
 	bool no_huge; /* IOAS */
@@ -70,6 +77,8 @@ struct undo {
 		UNDO_PLACE,	 /* window @object: back to @offset (GPA) and @length (IOVA) */
 		UNDO_SUSPEND,	 /* window @object: suspended again (@flag) or resumed */
 		UNDO_CONNECT,	 /* device @object: the TSM's session ended */
+		UNDO_TDI_LOCK,	 /* bind @object: unlocked */
+		UNDO_TDI_RUN,	 /* bind @object: locked */
 	} kind;
 	size_t object;
 	size_t other;
@@ -96,8 +105,11 @@ struct run {
 	struct script *script;
 	struct output *output;
 	struct pfnbuf_ctx *ctx;
-	struct pfnbuf_sim *sim; /* NULL: the running kernel */
-	struct object *objects; /* by symbol */
+	const struct pfnbuf_kernel *kernel;
+	struct trace *trace;	 /* NULL: none */
+	struct pfnbuf_sim *sim;	 /* NULL: the running kernel */
+	bool profile_pre_faults; /* private pages come in through a vCPU */
+	struct object *objects;	 /* by symbol */
 	size_t nobjects;
 	struct object scratch; /* made by a line that was expected to fail */
 	struct undo *undos;
@@ -197,7 +209,13 @@ struct object *window_at(struct run *run, const struct object *ioas, uint64_t io
 const char *window_backing(struct run *run, const struct object *window, char *buf);
 enum style window_style(enum pfnbuf_window_state state);
 
-/* cmd_profile.c: complaints go to @diags, with file, line and column where a text is wrong. */
+/* cmd_bind.c */
+struct tsm *tsm_free(struct tsm *tsm);
+int plan_bind(struct run *run, struct object *object);
+
+/* cmd_profile.c: the context speaks it from now on. */
+int profile_use(struct run *run, struct pfnbuf_profile *profile);
+/* Complaints go to @diags, with file, line and column where a text is wrong. */
 int profile_read(const char *name, struct pfnbuf_profile **profilep, struct diags *diags);
 
 /* cmd_sim.c */
@@ -277,6 +295,10 @@ DECLARE_VERB(profile_choose);
 DECLARE_VERB(tsm_show);
 DECLARE_VERB(tsm_connect);
 DECLARE_VERB(tsm_disconnect);
+DECLARE_VERB(bind);
+DECLARE_VERB(tdi_lock);
+DECLARE_VERB(tdi_run);
+DECLARE_VERB(tdi_unlock);
 DECLARE_VERB(dma_read);
 DECLARE_VERB(dma_write);
 DECLARE_VERB(dma_expect);

@@ -306,6 +306,19 @@ static void check_number(struct check *c, struct value *value)
 		COMPLAIN(c, value->at, NULL, "%s is 0", param->name);
 }
 
+static void check_signed(struct check *c, struct value *value)
+{
+	const bool negative = value->text[0] == '-';
+	const char *wrong = parse_number(value->text + negative, &value->number);
+
+	if (!wrong && value->number > INT64_MAX)
+		wrong = "goes beyond 63 bits";
+	if (wrong)
+		wrong_value(c, value, wrong);
+	else if (negative)
+		value->number = -value->number;
+}
+
 static void check_range(struct check *c, struct value *value)
 {
 	const char *wrong = parse_range(value->text, &value->number, &value->length);
@@ -670,6 +683,9 @@ static void check_value(struct check *c, struct value *value, const struct word 
 	case TYPE_NUMBER:
 		check_number(c, value);
 		break;
+	case TYPE_SIGNED:
+		check_signed(c, value);
+		break;
 	case TYPE_RANGE:
 		check_range(c, value);
 		break;
@@ -955,6 +971,27 @@ static void check_window(struct check *c)
 		check_ram(c);
 }
 
+static void check_bind(struct check *c)
+{
+	const struct value *digest = statement_get(&c->st, "digest");
+	const struct value *report = statement_get(&c->st, "report");
+	const struct value *does = statement_get(&c->st, "helper-does");
+	const bool sim = c->script->sim || c->st.where == WHERE_SIM;
+	const bool helped = statement_get(&c->st, "helper") && (!does || does->number & 2);
+
+	if (digest->size != 32 && digest->size != 48 && digest->size != 64)
+		COMPLAIN(c, digest->at, "SHA-256, SHA-384 and SHA-512 have 32, 48 and 64 bytes",
+			 "the digest has %zu byte%s", digest->size, digest->size == 1 ? "" : "s");
+	check_needs(c, "helper-does", "helper");
+	if (report && does && does->number & 2)
+		COMPLAIN(c, report->at, NULL,
+			 "the report is given twice: by report= and by the helper");
+	if (!report && !helped && !sim)
+		COMPLAIN(c, c->st.at,
+			 "no kernel interface has it: give report=FILE or helper=PROGRAM",
+			 "where does the report come from?");
+}
+
 static void check_hypercall(struct check *c)
 {
 	size_t n = 0;
@@ -974,6 +1011,9 @@ static void check_plan(struct check *c)
 		COMPLAIN(c, range->at, NULL, "to=: what shall the range become?");
 	if (to && !range)
 		COMPLAIN(c, to->at, NULL, "to= wants the range that shall become so");
+	if (range && kinds_of(c, "NAME") == KIND_BIND)
+		COMPLAIN(c, range->at, NULL,
+			 "a bind has no ranges: its report says what becomes what");
 }
 
 static void check_move(struct check *c)
@@ -1023,6 +1063,9 @@ static void check_verb(struct check *c)
 		break;
 	case VERB_SET_LAYOUT:
 		check_needs(c, "layout", "FILE");
+		break;
+	case VERB_BIND:
+		check_bind(c);
 		break;
 	case VERB_EXPLAIN_HYPERCALL:
 		check_hypercall(c);

@@ -36,9 +36,10 @@ enum kind {
 	KIND_VM = 1 << 7,
 	KIND_SLOT = 1 << 8,
 	KIND_WINDOW = 1 << 9,
+	KIND_BIND = 1 << 10,
 };
 #define KIND_BUF (KIND_DMA_BUF | KIND_MEMFD | KIND_GUEST_MEMFD)
-#define KIND_ANY 0x3ff
+#define KIND_ANY 0x7ff
 
 /* "device or IOAS"; static for one kind, else built in a buffer of the caller's. */
 const char *kind_words(unsigned mask, char *buf, size_t size);
@@ -59,6 +60,7 @@ enum type {
 	TYPE_BYTES,   /* dead_beef */
 	TYPE_TEXT,    /* a string as bytes */
 	TYPE_FILL,    /* BYTE+LENGTH */
+	TYPE_SIGNED,  /* a number that may be negative: its two's complement */
 	TYPE_INTEGER, /* little endian, param.max bytes wide */
 };
 
@@ -76,8 +78,9 @@ struct param {
 	unsigned flags;
 	unsigned
 		kinds; /* TYPE_NEW, TYPE_OBJECT: which; a key: valid for objects of these kinds only */
-	uint64_t max;		  /* TYPE_NUMBER: the largest; 0: no limit */
-	const char *const *words; /* TYPE_WORD, TYPE_SET; ended by NULL */
+	uint64_t max; /* TYPE_NUMBER: the largest; 0: no limit */
+	/* TYPE_WORD, TYPE_SET: ended by NULL; TYPE_STRING: how the synopsis calls it, or NULL */
+	const char *const *words;
 };
 
 enum verb_id {
@@ -149,6 +152,10 @@ enum verb_id {
 	VERB_TSM_SHOW,
 	VERB_TSM_CONNECT,
 	VERB_TSM_DISCONNECT,
+	VERB_BIND,
+	VERB_TDI_LOCK,
+	VERB_TDI_RUN,
+	VERB_TDI_UNLOCK,
 	VERB_DMA_READ,
 	VERB_DMA_WRITE,
 	VERB_DMA_EXPECT,

@@ -206,8 +206,10 @@ static int open_context(struct session *session)
 		   session->output.colour_error);
 	opts.kernel = session->options->trace ? &session->trace.kernel : kernel;
 	err = pfnbuf_ctx_new(&session->run.ctx, &opts);
+	session->run.kernel = opts.kernel;
+	session->run.trace = session->options->trace ? &session->trace : NULL;
 	if (!err && session->profile)
-		err = pfnbuf_ctx_set_profile(session->run.ctx, session->profile);
+		err = profile_use(&session->run, session->profile);
 	if (err)
 		output_failure(&session->output, &(struct failure){ NULL, err, NULL });
 	return err;

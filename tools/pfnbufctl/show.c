@@ -2,7 +2,9 @@
 /* An object in full. */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "report.h"
 #include "run.h"
 
 enum style state_style(enum pfnbuf_state state)
@@ -353,6 +355,55 @@ static void show_window(struct run *run, struct object *object)
 	pfnbuf_layout_free(layout);
 }
 
+static void show_layouts(struct run *run, struct object *object)
+{
+	const struct pfnbuf_tdi_layouts *layouts = pfnbuf_bind_get_layouts(object->bind);
+	struct text *json = &run->output->fields;
+	char *text = layouts ? PRINTED(pfnbuf_tdi_layouts_print, layouts) : NULL;
+	char *more = layouts ? PRINTED(pfnbuf_tdi_layouts_print_json, layouts) : NULL;
+
+	if (text)
+		say_more(run->output, "%s", text);
+	if (more) {
+		text_add(json, "%s\"layouts\":%.*s", json->comma ? "," : "",
+			 (int)strcspn(more, "\n"), more);
+		json->comma = true;
+	}
+	free(text);
+	free(more);
+}
+
+static void show_bind(struct run *run, struct object *object)
+{
+	struct object *device = object_by_index(run, object->backing);
+	struct object *vm = object_by_index(run, object->in_vm);
+	struct output *output = run->output;
+	struct text *json = &output->fields;
+	struct pfnbuf_bind_info info;
+	char private[64], shared[64];
+
+	heading(run, object, "bind");
+	pfnbuf_bind_get_info(object->bind, &info);
+	say_more(output, " of %s to %s, %s, %s, %s private, %s shared%s%s\n",
+		 device ? device->name : "?", vm ? vm->name : "?",
+		 pfnbuf_tdi_state_name(info.state), info.bound ? "bound" : "not bound",
+		 length_words(info.private_bytes, private), length_words(info.shared_bytes, shared),
+		 info.quarantined ? ", quarantined: " : "", info.reason);
+	json_string(json, "device", device ? device->name : "");
+	json_string(json, "vm", vm ? vm->name : "");
+	json_string(json, "state", pfnbuf_tdi_state_name(info.state));
+	json_bool(json, "bound", info.bound);
+	json_bool(json, "quarantined", info.quarantined);
+	if (info.quarantined)
+		json_string(json, "reason", info.reason);
+	json_number(json, "generation", info.generation);
+	json_number(json, "private", info.private_bytes);
+	json_number(json, "shared", info.shared_bytes);
+	json_number(json, "vdevice", info.vdevice_id);
+	json_number(json, "viommu", info.viommu_id);
+	show_layouts(run, object);
+}
+
 static void show_vm(struct run *run, struct object *object)
 {
 	struct text *json = &run->output->fields;
@@ -400,6 +451,9 @@ void show_object(struct run *run, struct object *object)
 		break;
 	case KIND_WINDOW:
 		show_window(run, object);
+		break;
+	case KIND_BIND:
+		show_bind(run, object);
 		break;
 	default:
 		show_buf(run, object);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -11,6 +12,7 @@
 #include "libpfnbuf/uapi/kvm.h"
 #include "libpfnbuf/uapi/vfio.h"
 #include "output.h"
+#include "report.h"
 #include "trace.h"
 
 /* One line about a call: its name and arguments, then its result. */
@@ -243,10 +245,65 @@ static void decode_answer(struct report *report, unsigned long request, const vo
 	}
 }
 
+static const char *call_name(const struct trace *trace, unsigned long request)
+{
+	const size_t n = sizeof(trace->proposed) / sizeof(*trace->proposed);
+
+	for (size_t i = 0; i < n && trace->proposed[i].request; i++)
+		if (trace->proposed[i].request == request)
+			return trace->proposed[i].name;
+	return pfnbuf_kernel_ioctl_name(request);
+}
+
+/* The number behind `key = ` in the text of a profile; 0: it has none. */
+static unsigned long request_of(const char *text, const char *key)
+{
+	const size_t length = strlen(key);
+
+	for (const char *line = text; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (!strncmp(line, key, length) && !strncmp(line + length, " = ", 3))
+			return strtoul(line + length + 3, NULL, 0);
+	}
+	return 0;
+}
+
+void trace_set_profile(struct trace *trace, const struct pfnbuf_profile *profile)
+{
+	struct pfnbuf_profile_info info;
+	bool by_vfio, by_vdevice;
+	char *text = PRINTED(pfnbuf_profile_print, profile);
+	size_t n = 0;
+
+	pfnbuf_profile_get_info(profile, &info);
+	by_vfio = !strcmp(info.bind, "vfio-tsm-bind");
+	by_vdevice = !strcmp(info.bind, "iommufd-tsm-op");
+	const struct {
+		const char *key, *name;
+		bool known;
+	} keys[] = {
+		{ "bind.request", by_vfio ? "VFIO_DEVICE_TSM_BIND" : "IOMMU_VDEVICE_TSM_OP",
+		  by_vfio || by_vdevice },
+		{ "unbind.request", "VFIO_DEVICE_TSM_UNBIND", by_vfio },
+		{ "validate.request", "IOMMU_VDEVICE_TSM_REQ", true },
+		{ "gmem.request", "KVM_SET_MEMORY_ATTRIBUTES2", true },
+	};
+
+	for (size_t i = 0; text && i < sizeof(keys) / sizeof(*keys); i++) {
+		unsigned long request = keys[i].known ? request_of(text, keys[i].key) : 0;
+
+		if (!request)
+			continue;
+		trace->proposed[n].request = request;
+		trace->proposed[n++].name = keys[i].name;
+	}
+	free(text);
+}
+
 static int trace_ioctl(void *data, int fd, unsigned long request, void *arg)
 {
 	struct trace *trace = data;
-	const char *name = pfnbuf_kernel_ioctl_name(request);
+	const char *name = call_name(trace, request);
 	struct report report;
 	char unknown[32];
 	int result;

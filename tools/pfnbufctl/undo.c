@@ -146,6 +146,19 @@ static int done(int result)
 	return result < 0 ? result : 0;
 }
 
+/* Locked, as it was before it ran; or unlocked in a moment, where locking it is undone, too. */
+static int lock_again(struct run *run, size_t index)
+{
+	struct object *bind = &run->objects[index];
+	int err;
+
+	for (size_t i = 0; i < run->nundos; i++)
+		if (run->undos[i].kind == UNDO_TDI_LOCK && run->undos[i].object == index)
+			return 0;
+	err = pfnbuf_bind_unlock(bind->bind);
+	return err ? err : pfnbuf_bind_lock(bind->bind);
+}
+
 static int undo_one(struct run *run, struct undo *undo)
 {
 	struct object *object = object_by_index(run, undo->object);
@@ -181,6 +194,10 @@ static int undo_one(struct run *run, struct undo *undo)
 		return done(suspend_again(object, undo->flag));
 	case UNDO_CONNECT:
 		return pfnbuf_tsm_disconnect(object->device, NULL);
+	case UNDO_TDI_LOCK:
+		return pfnbuf_bind_unlock(object->bind);
+	case UNDO_TDI_RUN:
+		return lock_again(run, undo->object);
 	case UNDO_UNMAP:
 		break;
 	}

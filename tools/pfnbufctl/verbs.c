@@ -6,10 +6,13 @@
 #include "script.h"
 
 static const char *const event_words[] = {
-	"lost",		"revoked",  "live",	      "dead",	     "removal-request",
-	"device-error", "restored", "restore-failed", "quarantined", NULL,
+	"lost",	    "revoked",	      "live",	     "dead",	  "removal-request", "device-error",
+	"restored", "restore-failed", "quarantined", "tdi-error", "tdi-unbound",     NULL,
 };
-static const char *const state_words[] = { "live", "suspended", "dead", "quarantined", NULL };
+static const char *const state_words[] = {
+	"live",		 "suspended", "dead",  "quarantined", "CONFIG_UNLOCKED",
+	"CONFIG_LOCKED", "RUN",	      "ERROR", NULL,
+};
 static const char *const vis_words[] = { "hole", "shared", "private", NULL };
 static const char *const bracket_words[] = { "begin", "end", NULL };
 static const char *const power_words[] = { "enter", "exit", NULL };
@@ -39,6 +42,16 @@ static const char *const tdi_fault_words[] = {
 	"report-late",	"bind-fails-before", "bind-fails-after-commit",
 	"unbind-fails", "error-state",	     NULL,
 };
+/* What stands for a string, in the synopsis. */
+static const char *const file_words[] = { "FILE", NULL };
+static const char *const name_words[] = { "NAME", NULL };
+static const char *const program_words[] = { "PROGRAM", NULL };
+static const char *const unit_words[] = { "auto", "pages", "bytes", NULL };
+static const char *const base_words[] = { "absolute", "first-range", "min-range", NULL };
+static const char *const hole_words[] = { "trap", "shared", "refuse", NULL };
+static const char *const mixed_words[] = { "refuse", "shared", NULL };
+static const char *const msix_words[] = { "trap", "shared", "reported", NULL };
+static const char *const helper_words[] = { "bind", "report", "start", "validate", NULL };
 static const char *const conversion_words[] = { "shared", "private", NULL };
 static const char *const call_words[] = {
 	"VFIO_DEVICE_BIND_IOMMUFD",
@@ -67,6 +80,15 @@ static const char *const call_words[] = {
 	"KVM_CREATE_GUEST_MEMFD",
 	"KVM_SET_MEMORY_ATTRIBUTES",
 	"KVM_GET_DIRTY_LOG",
+	"KVM_PRE_FAULT_MEMORY",
+	"IOMMU_HWPT_ALLOC",
+	"IOMMU_VIOMMU_ALLOC",
+	"IOMMU_VDEVICE_ALLOC",
+	"VFIO_DEVICE_TSM_BIND",
+	"VFIO_DEVICE_TSM_UNBIND",
+	"IOMMU_VDEVICE_TSM_OP",
+	"IOMMU_VDEVICE_TSM_REQ",
+	"KVM_SET_MEMORY_ATTRIBUTES2",
 	NULL,
 };
 
@@ -91,6 +113,10 @@ static const char *const call_words[] = {
 #define DEVICE                                                                                     \
 	{                                                                                          \
 		"DEVICE", TYPE_OBJECT, .kinds = KIND_DEVICE                                        \
+	}
+#define BIND                                                                                       \
+	{                                                                                          \
+		"BIND", TYPE_OBJECT, .kinds = KIND_BIND                                            \
 	}
 #define WINDOW                                                                                     \
 	{                                                                                          \
@@ -178,10 +204,10 @@ const struct verb verbs[VERB_COUNT] = {
 		"expect", VERB_EXPECT, 0, "flow", "compare the state of an object; fail where it differs",
 		"Fails with EBADMSG, and says what differs.",
 		{ { "NAME", TYPE_OBJECT, .kinds = KIND_ANY },
-		  { "state", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, KIND_BUF | KIND_WINDOW,
+		  { "state", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, KIND_BUF | KIND_WINDOW | KIND_BIND,
 		    .words = state_words },
 		  { "generation", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL,
-		    KIND_DEVICE | KIND_BUF | KIND_AREA | KIND_WINDOW },
+		    KIND_DEVICE | KIND_BUF | KIND_AREA | KIND_WINDOW | KIND_BIND },
 		  { "length", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL,
 		    KIND_BUF | KIND_MEMORY | KIND_AREA | KIND_SLOT | KIND_WINDOW },
 		  { "memory", TYPE_SWITCH, PARAM_KEY | PARAM_OPTIONAL, KIND_DEVICE },
@@ -194,8 +220,9 @@ const struct verb verbs[VERB_COUNT] = {
 		  { "iova", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_AREA | KIND_WINDOW },
 		  { "slots", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_VM | KIND_WINDOW },
 		  { "gpa", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_SLOT | KIND_WINDOW },
-		  { "shared", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_WINDOW },
-		  { "private", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_WINDOW },
+		  { "shared", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_WINDOW | KIND_BIND },
+		  { "private", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_WINDOW | KIND_BIND },
+		  { "bound", TYPE_SWITCH, PARAM_KEY | PARAM_OPTIONAL, KIND_BIND },
 		  { "hole", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, KIND_WINDOW } },
 	},
 	[VERB_SHOW] = {
@@ -472,7 +499,7 @@ const struct verb verbs[VERB_COUNT] = {
 		"there are several. Without a file: memory is shared, and of a BAR everything but MSI-X "
 		"table and pending bits.",
 		{ WINDOW, { "FILE", TYPE_STRING, PARAM_OPTIONAL },
-		  { "layout", TYPE_STRING, PARAM_KEY | PARAM_OPTIONAL } },
+		  { "layout", TYPE_STRING, PARAM_KEY | PARAM_OPTIONAL, .words = name_words } },
 	},
 	[VERB_SET_RANGE] = {
 		"set-range", VERB_SET_RANGE, 0, "window", "make a range of a window what it says",
@@ -504,8 +531,9 @@ const struct verb verbs[VERB_COUNT] = {
 	[VERB_PLAN] = {
 		"plan", VERB_PLAN, 0, "window", "print the kernel calls of a change, and make none",
 		"Of set-layout without a file, or with RANGE and to= of set-range with each of them. "
-		"Says, too, whether they would be refused for what is known.",
-		{ WINDOW, { "RANGE", TYPE_RANGE, PARAM_OPTIONAL | PARAM_REPEAT },
+		"Says, too, whether they would be refused for what is known. Of a bind: the steps that it "
+		"took last, and those that it takes next.",
+		{ { "NAME", TYPE_OBJECT, .kinds = KIND_WINDOW | KIND_BIND }, { "RANGE", TYPE_RANGE, PARAM_OPTIONAL | PARAM_REPEAT },
 		  { "to", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, .words = vis_words } },
 	},
 	[VERB_SUSPEND] = {
@@ -544,6 +572,49 @@ const struct verb verbs[VERB_COUNT] = {
 		"tsm disconnect", VERB_TSM_DISCONNECT, VERB_FINAL, "tee", "end that session",
 		"With TSM it is refused where another one has it.",
 		{ DEVICE, { "TSM", TYPE_STRING, PARAM_OPTIONAL } },
+	},
+	[VERB_BIND] = {
+		"bind", VERB_BIND, 0, "tee", "prepare to give a device to a confidential guest",
+		"The windows are all those of its BARs. digest= is what the guest's owner attested of the "
+		"report: 32, 48 or 64 bytes of SHA-2. The report comes from report=, a file in any form "
+		"that `pfnbufctl tdi` reads, which says that the guest has started the device; or from "
+		"helper=, a program that does what helper-does= says (bind,report where it is not given); "
+		"or from the simulated TSM. unit= base= holes= mixed= msix= reporting-offset= are those "
+		"of `pfnbufctl layout compile`. vdevice= and viommu= are iommufd objects of the VMM's; "
+		"the library makes them where they are not given. vcpu-fd= is for inherited VMs with a "
+		"profile that pre-faults.",
+		{ { "NAME", TYPE_NEW, .kinds = KIND_BIND }, DEVICE, VM,
+		  { "WINDOW", TYPE_OBJECT, PARAM_REPEAT, KIND_WINDOW },
+		  { "digest", TYPE_BYTES, PARAM_KEY },
+		  { "report", TYPE_STRING, PARAM_KEY | PARAM_OPTIONAL, .words = file_words },
+		  { "helper", TYPE_STRING, PARAM_KEY | PARAM_OPTIONAL, .words = program_words },
+		  { "helper-does", TYPE_SET, PARAM_KEY | PARAM_OPTIONAL, .words = helper_words },
+		  { "unit", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, .words = unit_words },
+		  { "base", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, .words = base_words },
+		  { "holes", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, .words = hole_words },
+		  { "mixed", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, .words = mixed_words },
+		  { "msix", TYPE_WORD, PARAM_KEY | PARAM_OPTIONAL, .words = msix_words },
+		  { "reporting-offset", TYPE_SIGNED, PARAM_KEY | PARAM_OPTIONAL },
+		  { "vdevice", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, .max = UINT32_MAX },
+		  { "viommu", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, .max = UINT32_MAX },
+		  COUNT("virt-id"),
+		  { "vcpu-fd", TYPE_NUMBER, PARAM_KEY | PARAM_OPTIONAL, .max = INT32_MAX } },
+	},
+	[VERB_TDI_LOCK] = {
+		"tdi lock", VERB_TDI_LOCK, 0, "tee", "bind the device: its TDI goes to CONFIG_LOCKED",
+		"What is shared of its BARs is withdrawn first. The guest attests and starts it then.",
+		{ BIND },
+	},
+	[VERB_TDI_RUN] = {
+		"tdi run", VERB_TDI_RUN, 0, "tee", "place what the report of a started device says",
+		"Shared pages for the guest and for devices, private pages for the guest alone. Fails "
+		"with EAGAIN, and nothing happens, where the report is not there yet; on every other "
+		"failure the device is unbound.",
+		{ BIND },
+	},
+	[VERB_TDI_UNLOCK] = {
+		"tdi unlock", VERB_TDI_UNLOCK, VERB_FINAL, "tee",
+		"unbind the device, and place its windows as they were", NULL, { BIND },
 	},
 
 	[VERB_DMA_READ] = {
@@ -729,6 +800,7 @@ static const char *value_words(const struct param *param)
 	case TYPE_BDF:
 		return "BDF";
 	case TYPE_NUMBER:
+	case TYPE_SIGNED:
 	case TYPE_INTEGER:
 		return "NUMBER";
 	case TYPE_RANGE:
@@ -736,6 +808,7 @@ static const char *value_words(const struct param *param)
 	case TYPE_SWITCH:
 		return "on|off";
 	case TYPE_STRING:
+		return param->words ? param->words[0] : "TEXT";
 	case TYPE_TEXT:
 		return "TEXT";
 	case TYPE_DURATION:
@@ -855,6 +928,7 @@ static const struct {
 	{ KIND_VM, "VM" },
 	{ KIND_SLOT, "slot" },
 	{ KIND_WINDOW, "window" },
+	{ KIND_BIND, "bind" },
 };
 
 const char *kind_words(unsigned mask, char *buf, size_t size)
