@@ -75,6 +75,8 @@ static void put_event(struct run *run, size_t i)
 	json_number(json, "generation", event->generation);
 	if (event->type == PFNBUF_EVENT_LOST)
 		json_number(json, "count", event->count);
+	if (event->type == PFNBUF_EVENT_CONVERT_FAILED)
+		json_string(json, "errno", pfnbuf_errno_name(event->result));
 }
 
 static void event_words(const struct run *run, size_t i, struct text *to)
@@ -93,6 +95,8 @@ static void event_words(const struct run *run, size_t i, struct text *to)
 		text_add(to, " %s", range_words(event->range.offset, event->range.length, words));
 	if (*run->events[i].device)
 		text_add(to, " %s, generation %" PRIu64, run->events[i].device, event->generation);
+	if (event->type == PFNBUF_EVENT_CONVERT_FAILED)
+		text_add(to, ": %s", pfnbuf_errno_name(event->result));
 	if (event->cause != PFNBUF_CAUSE_NONE)
 		text_add(to, " (%s)", pfnbuf_cause_name(event->cause));
 }

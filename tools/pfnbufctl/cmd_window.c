@@ -2,6 +2,7 @@
 /* Verbs on windows. */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,7 +39,8 @@ static int fill_place(struct run *run, const struct statement *st, struct reques
 		.map_flags = flags ? access[flags->number] : 0,
 		.slot_flags = (unsigned)number_or(st, "slot-flags", 0),
 		.granule = number_or(st, "granule", 0),
-		.flags = number_or(st, "withdraw", 0) ? PFNBUF_PLACE_WITHDRAW_SLOTS : 0,
+		.flags = (number_or(st, "withdraw", 0) ? PFNBUF_PLACE_WITHDRAW_SLOTS : 0u) |
+			 (number_or(st, "retry", 0) ? PFNBUF_PLACE_RETRY : 0u),
 	};
 	return 0;
 }
@@ -200,6 +202,9 @@ static void say_layout(struct run *run, struct object *window)
 static void say_condition(struct run *run, int condition)
 {
 	json_number(&run->output->fields, "condition", (uint64_t)condition);
+	if (condition == PFNBUF_PENDING)
+		say(run->output, "; %swaiting: somebody holds a page%s",
+		    style_on(run->output->colour, STYLE_WARN), style_off(run->output->colour));
 	if (condition == 1)
 		say(run->output, "; %sgiving memory back failed: it stays allocated%s",
 		    style_on(run->output->colour, STYLE_WARN), style_off(run->output->colour));
@@ -277,6 +282,43 @@ static int convert(struct object *object, const struct pfnbuf_conversion *conver
 		       : pfnbuf_window_convert_batch(object->window, conversions, n);
 }
 
+/* The event that tells what became of a conversion, among those after @since; NULL: none yet. */
+static const struct pfnbuf_event *find_outcome(const struct run *run, uint64_t since)
+{
+	for (size_t i = 0; i < run->nevents; i++) {
+		const struct pfnbuf_event *event = &run->events[i].event;
+
+		if (event->seq > since && (event->type == PFNBUF_EVENT_CONVERTED ||
+					   event->type == PFNBUF_EVENT_CONVERT_FAILED))
+			return event;
+	}
+	return NULL;
+}
+
+/* What became of a conversion that waits, once that is known: 0 or 1, or why it failed. */
+static int wait_for_conversion(struct run *run)
+{
+	struct pollfd pollfd = { .fd = pfnbuf_ctx_get_fd(run->ctx), .events = POLLIN };
+	uint64_t since = run->nevents ? run->events[run->nevents - 1].event.seq : 0;
+
+	for (;;) {
+		int err = run_digest(run);
+		const struct pfnbuf_event *outcome = err ? NULL : find_outcome(run, since);
+
+		if (err)
+			return err;
+		if (outcome && outcome->result < 0)
+			return fail(run, outcome->result,
+				    "the conversion was tried often enough: %s",
+				    strerror(-outcome->result));
+		if (outcome)
+			return outcome->result;
+		if (*run->stop)
+			return fail(run, -EINTR, "stopped by a signal");
+		poll(&pollfd, 1, 1000);
+	}
+}
+
 /* What could be undone is remembered, or forgotten where nothing was done. */
 static int keep_or_drop(struct run *run, struct undo *undos, size_t n, int result)
 {
@@ -312,6 +354,8 @@ int verb_convert(struct run *run, const struct statement *st)
 	err = remember_windows(run, object, undos, &windows);
 	if (!err)
 		err = convert(object, conversions, n);
+	if (err == PFNBUF_PENDING && run->in_transaction)
+		err = wait_for_conversion(run);
 	err = keep_or_drop(run, undos, windows, err);
 	if (err < 0)
 		return err;

@@ -949,6 +949,9 @@ static void check_ram(struct check *c)
 	const struct value *private = statement_get(&c->st, "private");
 
 	check_needs(c, "private-offset", "private");
+	if (statement_get(&c->st, "retry") && !(kinds_of(c, "BUF") & KIND_GUEST_MEMFD))
+		COMPLAIN(c, statement_get(&c->st, "retry")->at, NULL,
+			 "retry= is for a guest_memfd that is converted in place");
 	check_needs(c, "private", "vm");
 	if (private && kinds_of(c, "BUF") == KIND_GUEST_MEMFD)
 		COMPLAIN(c, private->at, NULL,

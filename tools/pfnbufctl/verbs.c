@@ -6,8 +6,9 @@
 #include "script.h"
 
 static const char *const event_words[] = {
-	"lost",	    "revoked",	      "live",	     "dead",	  "removal-request", "device-error",
-	"restored", "restore-failed", "quarantined", "tdi-error", "tdi-unbound",     NULL,
+	"lost",		"revoked",   "live",	       "dead",	      "removal-request",
+	"device-error", "restored",  "restore-failed", "quarantined", "tdi-error",
+	"tdi-unbound",	"converted", "convert-failed", NULL,
 };
 static const char *const state_words[] = {
 	"live",		 "suspended", "dead",  "quarantined", "CONFIG_UNLOCKED",
@@ -484,13 +485,13 @@ const struct verb verbs[VERB_COUNT] = {
 	[VERB_RAM_WINDOW] = {
 		"ram-window", VERB_RAM_WINDOW, 0, "window", "make a window of memory, or of part of it",
 		"BUF is the shared memory. Private memory is in private=, from private-offset= on; a "
-		"guest_memfd as BUF, made with flags=mmap,init-shared, is both in one. It is in a VM at "
-		"gpa=, in an IOAS at iova=, or in both; a hole all over at first. No area crosses a "
-		"multiple of granule=.",
+		"guest_memfd as BUF, made with flags=mmap,init-shared, is both in one, where a profile "
+		"says that the kernel converts it in place; with retry=on a conversion waits while "
+		"somebody holds a page. It is in a VM at gpa=, in an IOAS at iova=, or in both; a hole "
+		"all over at first. No area crosses a multiple of granule=.",
 		{ { "NAME", TYPE_NEW, .kinds = KIND_WINDOW },
 		  { "BUF", TYPE_OBJECT, .kinds = KIND_MEMFD | KIND_GUEST_MEMFD | KIND_MEMORY },
-		  { "RANGE", TYPE_RANGE, PARAM_OPTIONAL },
-		  { "private", TYPE_OBJECT, PARAM_KEY | PARAM_OPTIONAL, KIND_GUEST_MEMFD },
+		  { "RANGE", TYPE_RANGE, PARAM_OPTIONAL }, { "retry", TYPE_SWITCH, PARAM_KEY | PARAM_OPTIONAL }, { "private", TYPE_OBJECT, PARAM_KEY | PARAM_OPTIONAL, KIND_GUEST_MEMFD },
 		  COUNT("private-offset"), PLACE, COUNT("granule") },
 	},
 	[VERB_SET_LAYOUT] = {
@@ -511,7 +512,8 @@ const struct verb verbs[VERB_COUNT] = {
 		"In one step, all or nothing. Of a VM, ranges are guest physical addresses, over all its "
 		"windows of memory; of a window they are in that. Holes stay holes, and what is so "
 		"already costs nothing. What the ranges held before is gone for good, also where the "
-		"conversion is undone.",
+		"conversion is undone. Where it waits, `wait converted` and `wait convert-failed` tell "
+		"what became of it; in a transaction it is waited for.",
 		{ { "NAME", TYPE_OBJECT, .kinds = KIND_WINDOW | KIND_VM },
 		  { "RANGE", TYPE_RANGE, PARAM_REPEAT },
 		  { "to", TYPE_WORD, PARAM_KEY, .words = conversion_words } },
