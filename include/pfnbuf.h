@@ -2587,8 +2587,7 @@ struct pfnbuf_bind_opts {
  *          digest that is missing or too long; vdevice_id with a profile whose bind allocates it
  * -EOPNOTSUPP  this kernel cannot: the context has no profile, or one that has neither private MMIO
  *          nor a way to bind, and the caller does not either. The error says what would be needed
- * -EBUSY   the device has a bind, or a window does
- * -ENODEV  the device is closed
+ * -EBUSY   the device has a bind
  */
 PFNBUF_API int pfnbuf_bind_new(struct pfnbuf_device *device, struct pfnbuf_vm *vm,
 			       const struct pfnbuf_bind_opts *opts, struct pfnbuf_bind **bindp);
@@ -2601,7 +2600,7 @@ PFNBUF_API struct pfnbuf_bind *pfnbuf_bind_free(struct pfnbuf_bind *bind);
  *
  * -EALREADY  it is locked
  * -EBUSY   a mapping of a BAR that is not the windows' stands (the error names it); a bracket is
- *          open; or the kernel says that somebody else still has one, or that the device is bound
+ *          open; slots of a window wait to be restored; or the kernel says that somebody else still has one, or that the device is bound
  *          to another VM
  * -EINVAL  the kernel knows of no VM for the device, or no TSM has a session with it
  * -ENODEV  the device's memory is off, or it is closed

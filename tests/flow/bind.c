@@ -119,6 +119,10 @@ static int report_op(void *data, struct pfnbuf_device *device, void *buf, size_t
 
 	WANT(device == g->device);
 	g->reports++;
+	if (g->endless) {
+		*len = PFNBUF_BIND_REPORT_MAX + 1;
+		return 0;
+	}
 	if (g->large && size < UINT64_C(0x20000)) {
 		*len = 0x20000;
 		return 0;
@@ -302,6 +306,7 @@ void guest_fini(struct guest *g)
 int guest_bind_new(struct guest *g)
 {
 	struct pfnbuf_bind_opts opts = g->opts;
+	int r;
 
 	opts.size = sizeof(opts);
 	opts.ops = &g->ops;
@@ -312,14 +317,33 @@ int guest_bind_new(struct guest *g)
 	opts.digest_len = sizeof(g->digest);
 	opts.virt_id = opts.virt_id ? opts.virt_id : 0x100;
 	opts.vcpu_fd = g->vcpu;
-	return pfnbuf_bind_new(g->device, g->vm, &opts, &g->bind);
+	r = pfnbuf_bind_new(g->device, g->vm, &opts, &g->bind);
+	if (r < 0)
+		guest_note_tried("pfnbuf_bind_new()", r);
+	return r;
 }
 
 int guest_lock(struct guest *g)
 {
 	int r = guest_bind_new(g);
 
-	return r < 0 ? r : pfnbuf_bind_lock(g->bind);
+	if (r < 0)
+		return r;
+	r = pfnbuf_bind_lock(g->bind);
+	if (r < 0)
+		guest_note_tried("pfnbuf_bind_lock()", r);
+	return r;
+}
+
+void guest_note_tried(const char *call, int code)
+{
+	const char *path = getenv("PFNBUF_TRIED");
+	FILE *file = path && !strncmp(call, "pfnbuf_", 7) ? fopen(path, "a") : NULL;
+
+	if (!file)
+		return;
+	fprintf(file, "%.*s %s\n", (int)strcspn(call, "("), call, pfnbuf_errno_name(code));
+	fclose(file);
 }
 
 /* As the guest does. */

@@ -60,6 +60,7 @@ struct guest {
 	unsigned other_state; /* from this reading on it is not in RUN; 0: never */
 	bool other_digest;
 	bool large;    /* the report is longer than what is offered first */
+	bool endless;  /* longer than is taken */
 	int bind_code; /* what ops do */
 	int unbind_code;
 	int validate_code;
@@ -99,6 +100,9 @@ struct pfnbuf_bind_info guest_info(struct guest *g);
 /* Pop all events; how many were of this type. */
 unsigned guest_events(struct guest *g, enum pfnbuf_event_type type, enum pfnbuf_cause *cause);
 
+/* Note that a function of pfnbuf.h, which @call begins with, failed so. */
+void guest_note_tried(const char *call, int code);
+
 #define WANT(condition)                                                                            \
 	do {                                                                                       \
 		if (!(condition))                                                                  \
@@ -121,6 +125,7 @@ unsigned guest_events(struct guest *g, enum pfnbuf_event_type type, enum pfnbuf_
 		    !*pfnbuf_last_error_record()->cause)                                           \
 			fail_msg("%s:%d: %s returned %s instead of %s (%s)", __FILE__, __LINE__,   \
 				 #call, pfnbuf_errno_name(refused_), #error, pfnbuf_last_error()); \
+		guest_note_tried(#call, refused_);                                                 \
 	} while (0)
 
 #endif

@@ -2,6 +2,9 @@
 /* Bind and unbind on each of the proposed interfaces, and what must never become private. */
 #include "bind.h"
 
+#include "libpfnbuf/uapi/kvm.h"
+#include "libpfnbuf/uapi/proposed.h"
+
 static const char *const profiles[] = { "tdx-rfc2", "iommufd-tsm5", "cca7" };
 
 #define NR_PROFILES (sizeof(profiles) / sizeof(*profiles))
@@ -484,6 +487,97 @@ static void unbind_fails(struct guest *g)
 }
 ON_EACH(unbind_fails)
 
+/* The call that binds, and the one that unbinds. */
+static void requests(const struct guest *g, unsigned long *bind, unsigned long *unbind)
+{
+	if (!strcmp(g->name, "tdx-rfc2")) {
+		*bind = VFIO_DEVICE_TSM_BIND;
+		*unbind = VFIO_DEVICE_TSM_UNBIND;
+	} else if (!strcmp(g->name, "iommufd-tsm5")) {
+		*bind = *unbind = IOMMU_VDEVICE_TSM_OP;
+	} else {
+		*bind = IOMMU_VDEVICE_ALLOC;
+		*unbind = IOMMU_DESTROY;
+	}
+}
+
+/* What the kernel refuses for certain leaves everything as it was. */
+static void refused_for_certain(struct guest *g)
+{
+	unsigned long bind = 0, unbind = 0;
+
+	requests(g, &bind, &unbind);
+	pfnbuf_sim_fail_ioctl(g->sim, bind, 1, ENXIO);
+	REFUSED(guest_lock(g), ENXIO);
+	guest_assert_as_before(g);
+	pfnbuf_sim_fail_ioctl(g->sim, IOMMU_VDEVICE_ALLOC, 1, EEXIST);
+	REFUSED(pfnbuf_bind_lock(g->bind), EEXIST);
+	guest_assert_as_before(g);
+
+	/* Locked, and running. */
+	SUCCEEDS(pfnbuf_bind_lock(g->bind));
+	pfnbuf_sim_fail_ioctl(g->sim, unbind, 1, EBUSY);
+	REFUSED(pfnbuf_bind_unlock(g->bind), EBUSY);
+	guest_assert_view(g, AS_NOTHING);
+	WANT(guest_info(g).bound && !guest_info(g).quarantined);
+	SUCCEEDS(guest_start(g));
+	SUCCEEDS(pfnbuf_bind_run(g->bind));
+	pfnbuf_sim_fail_ioctl(g->sim, unbind, 1, EBUSY);
+	REFUSED(pfnbuf_bind_unlock(g->bind), EBUSY);
+	guest_assert_view(g, AS_REPORTED);
+	WANT(guest_info(g).bound && guest_info(g).state == PFNBUF_TDI_RUN);
+	pfnbuf_sim_fail_ioctl(g->sim, unbind, 1, EBUSY);
+	REFUSED(pfnbuf_device_reset(g->device), EBUSY);
+	guest_assert_view(g, AS_REPORTED);
+	SUCCEEDS(pfnbuf_bind_unlock(g->bind));
+	guest_assert_as_before(g);
+
+	/* Nothing is to be tried again that was undone. */
+	SUCCEEDS(pfnbuf_bind_lock(g->bind));
+	SUCCEEDS(guest_start(g));
+	pfnbuf_sim_fail_ioctl(g->sim, KVM_SET_USER_MEMORY_REGION2, 1, EAGAIN);
+	REFUSED(pfnbuf_bind_run(g->bind), EBUSY);
+	guest_assert_as_before(g);
+	SUCCEEDS(pfnbuf_bind_lock(g->bind));
+	SUCCEEDS(guest_start(g));
+	g->endless = true;
+	REFUSED(pfnbuf_bind_run(g->bind), E2BIG);
+	guest_assert_as_before(g);
+}
+ON_EACH(refused_for_certain)
+
+/* Slots that a revocation withdrew are not the bind's to place. */
+static void withdrawn_slots(struct guest *g)
+{
+	struct pfnbuf_place place = {
+		.size = sizeof(place),
+		.vm = g->vm,
+		.gpa = GPA(0),
+		.ioas = g->ioas,
+		.iova = IOVA(0),
+		.flags = PFNBUF_PLACE_WITHDRAW_SLOTS,
+	};
+	struct pfnbuf_layout *layout = NULL;
+
+	SUCCEEDS(pfnbuf_window_get_layout(g->windows[0], &layout));
+	g->windows[0] = pfnbuf_window_free(g->windows[0]);
+	SUCCEEDS(pfnbuf_window_new_bar(g->device, 0, NULL, &place, &g->windows[0]));
+	SUCCEEDS(pfnbuf_window_set_layout(g->windows[0], layout));
+	pfnbuf_layout_free(layout);
+	SUCCEEDS(pfnbuf_device_reset(g->device));
+	REFUSED(guest_lock(g), EBUSY);
+	SUCCEEDS(pfnbuf_device_restore(g->device));
+	guest_assert_view(g, AS_SHARED);
+	SUCCEEDS(pfnbuf_bind_lock(g->bind));
+	SUCCEEDS(guest_start(g));
+	SUCCEEDS(pfnbuf_bind_run(g->bind));
+	guest_assert_view(g, AS_REPORTED);
+	SUCCEEDS(pfnbuf_device_reset(g->device));
+	SUCCEEDS(pfnbuf_device_restore(g->device));
+	guest_assert_view(g, AS_SHARED);
+}
+ON_EACH(withdrawn_slots)
+
 /* ---------------------------------------------------------------- revoking ------------------ */
 
 typedef int revoke_fn(struct pfnbuf_device *device);
@@ -894,6 +988,8 @@ static void check_print(struct guest *g, const char *const *parts)
 
 static void prints(struct guest *g)
 {
+	static const char locked[] =
+		"bind device " TDI ": the device is the guest's from now on; done, 0";
 	uint64_t calls;
 
 	SUCCEEDS(guest_bind_new(g));
@@ -903,9 +999,7 @@ static void prints(struct guest *g)
 	/* Nothing but looking. */
 	WANT(pfnbuf_sim_calls(g->sim) == calls);
 	SUCCEEDS(pfnbuf_bind_lock(g->bind));
-	check_print(g, (const char *const[]){ "bind device " TDI ": the device is the guest's from "
-					      "now on; done, 0",
-					      "report device " TDI ": it names", NULL });
+	check_print(g, (const char *const[]){ locked, "report device " TDI ": it names", NULL });
 	SUCCEEDS(guest_start(g));
 	SUCCEEDS(pfnbuf_bind_run(g->bind));
 	check_print(g, (const char *const[]){ "report", "export", "slot-set", "area-map",
@@ -935,6 +1029,8 @@ int main(void)
 		cmocka_unit_test(test_late_report),
 		cmocka_unit_test(test_bind_fails),
 		cmocka_unit_test(test_unbind_fails),
+		cmocka_unit_test(test_refused_for_certain),
+		cmocka_unit_test(test_withdrawn_slots),
 		cmocka_unit_test(test_unbound_first),
 		cmocka_unit_test(test_stays_bound),
 		cmocka_unit_test(test_error_while_bound),

@@ -267,7 +267,7 @@ static void wrong_files(void **state)
 	write_file(path, large, 65537);
 	refuses(path, EFBIG, NULL);
 	assert_int_equal(pfnbuf_profile_parse(large, 65537, &profile, &error), -EINVAL);
-	memcpy(large, NONE, strlen(NONE));
+	memcpy(large, NONE "#", sizeof(NONE));
 	write_file(path, large, 65536);
 	assert_int_equal(pfnbuf_profile_load(path, &profile, NULL), 0);
 	pfnbuf_profile_unref(profile);
