@@ -2436,24 +2436,46 @@ static void release_stretches(const struct pfnbuf_window *w, struct stretch *str
 	free(stretches);
 }
 
-/* The window's own stretches, as far as they are not open; nobody else looks at their buffers now. */
-static int open_own(struct pfnbuf_window *w, struct pfnbuf_journal *journal)
+static void enter_stretch(struct pfnbuf_window *w, size_t i, const struct stretch *s)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+
+	w->stretches[i] = *s;
+}
+
+/* Where one buffer stood for all stretches, one does so again. */
+static int open_together(struct pfnbuf_window *w)
 {
 	const size_t n = w->nr_stretches;
-	cleanup_free struct stretch *opened = calloc(n, sizeof(*opened));
-	int r = 0;
+	cleanup_free struct stretch *opened = NULL;
+	int r;
 
+	if (!w->ioas || n < 2 || w->stretches[0].buf || pfnbuf_ctx_imports_ranges(w->ctx) <= 0)
+		return 0;
+	opened = calloc(n, sizeof(*opened));
 	if (!opened)
 		return no_memory(w, "pfnbuf_bind");
 	memcpy(opened, w->stretches, n * sizeof(*opened));
-	if (w->ioas && n > 1 && !opened[0].buf && pfnbuf_ctx_imports_ranges(w->ctx) > 0)
-		r = export_together(w, opened, n);
-	for (size_t i = 0; r >= 0 && i < n; i++)
-		r = open_shared(w, &opened[i], journal);
-	/* What was opened before another one failed stays open: calling again goes on there. */
-	pthread_mutex_lock(&w->lock);
-	memcpy(w->stretches, opened, n * sizeof(*opened));
-	pthread_mutex_unlock(&w->lock);
+	r = export_together(w, opened, n);
+	for (size_t i = 0; r > 0 && i < n; i++)
+		enter_stretch(w, i, &opened[i]);
+	return r;
+}
+
+/*
+ * The window's own stretches, as far as they are not open. What was opened before another one fails
+ * stays open: calling again goes on there.
+ */
+static int open_own(struct pfnbuf_window *w, struct pfnbuf_journal *journal)
+{
+	int r = open_together(w);
+
+	for (size_t i = 0; r >= 0 && i < w->nr_stretches; i++) {
+		struct stretch s = w->stretches[i];
+
+		r = open_shared(w, &s, journal);
+		enter_stretch(w, i, &s);
+	}
 	return r < 0 ? r : 0;
 }
 

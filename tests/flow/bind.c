@@ -234,7 +234,7 @@ int guest_build(struct guest *g)
 {
 	const struct pfnbuf_ctx_opts opts = {
 		.size = sizeof(opts),
-		.kernel = pfnbuf_sim_kernel(g->sim),
+		.kernel = g->door ? g->door : pfnbuf_sim_kernel(g->sim),
 		.log = take_log,
 		.log_data = g,
 	};

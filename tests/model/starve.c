@@ -15,12 +15,20 @@ void *__wrap_realloc(void *p, size_t size);
 void *__wrap_reallocarray(void *p, size_t n, size_t size);
 
 static bool starving;
+static bool once;
 static size_t left;
 
 void starve_from(size_t n)
 {
 	starving = true;
+	once = false;
 	left = n;
+}
+
+void starve_at(size_t n)
+{
+	starve_from(n);
+	once = true;
 }
 
 void starve_end(void)
@@ -45,8 +53,10 @@ static bool refuse(void)
 {
 	if (!starving)
 		return false;
-	if (!left)
+	if (!left) {
+		starving = !once;
 		return true;
+	}
 	left--;
 	return false;
 }

@@ -9,6 +9,9 @@
 /* From now on @n allocations succeed and every later one fails. */
 void starve_from(size_t n);
 
+/* From now on @n allocations succeed, the next one fails, and every later one succeeds. */
+void starve_at(size_t n);
+
 /* Allocations succeed again. */
 void starve_end(void);
 
