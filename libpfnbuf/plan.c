@@ -497,13 +497,20 @@ static int put_back_pins(struct pfnbuf_plan *plan, const struct step *step)
 	return r;
 }
 
+static int reset_attributes(const struct pfnbuf_plan *plan, const struct step *step)
+{
+	const uint64_t was = step->to ^ PFNBUF_ATTRIBUTE_PRIVATE;
+	uint64_t where;
+
+	if (step->buf)
+		return set_attributes(plan, step, was, &where);
+	return pfnbuf_vm_put_back_attributes(plan->goal.vm, step->start, step->length, was);
+}
+
 static int undo_attributes(struct pfnbuf_plan *plan, struct step *step)
 {
-	uint64_t where;
-	int r = 0;
+	int r = step->state == PFNBUF_STEP_DONE ? reset_attributes(plan, step) : 0;
 
-	if (step->state == PFNBUF_STEP_DONE)
-		r = set_attributes(plan, step, step->to ^ PFNBUF_ATTRIBUTE_PRIVATE, &where);
 	return r < 0 ? r : put_back_pins(plan, step);
 }
 

@@ -507,6 +507,9 @@ int pfnbuf_vm_expect_slot(struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot, 
 /* Delete a slot and keep its id and what it was; and set it again. Neither allocates. */
 int pfnbuf_vm_withdraw_slot(struct pfnbuf_vm *vm, uint32_t id);
 int pfnbuf_vm_put_back_slot(struct pfnbuf_vm *vm, uint32_t id);
+/* Set attributes to what they were before. Allocates nothing. */
+int pfnbuf_vm_put_back_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t length,
+				  uint64_t attributes);
 /* Whether KVM has the slot as the ledger says: 1, 0, or a negative errno. A withdrawn one is. */
 int pfnbuf_vm_verify_slot(struct pfnbuf_vm *vm, uint32_t id);
 /* pfnbuf_vm_pre_fault() by a profile's request. */

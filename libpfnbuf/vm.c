@@ -38,6 +38,13 @@ struct member {
 	struct pfnbuf_device *device;
 };
 
+/*
+ * Runs that are kept in reserve. Setting attributes takes two at most, and leaves as many as setting
+ * them back may take; what leaves the ledger joins the reserve. So setting back allocates nothing.
+ */
+#define RUNS_TO_SET	 4
+#define RUNS_TO_SET_BACK 2
+
 struct pfnbuf_vm {
 	struct pfnbuf_ctx *ctx;
 	const struct pfnbuf_kernel *kernel;
@@ -53,10 +60,48 @@ struct pfnbuf_vm {
 	uint32_t nr_chunks;
 	struct chunk **chunks;
 	struct pfnbuf_tree runs;
+	struct run *spare_runs; /* linked by node.right */
+	size_t nr_spare_runs;
 	int vfio_fd; /* the kvm-vfio device; -1: not made yet */
 	struct pfnbuf_link members;
 	char name[24];
 };
+
+static struct run *run_of(struct pfnbuf_node *node)
+{
+	return node ? pfnbuf_container_of(node, struct run, node) : NULL;
+}
+
+/* ---------------------------------------------------------------- the reserve --------------- */
+
+static void give_run(struct pfnbuf_vm *vm, struct run *run)
+{
+	run->node.right = vm->spare_runs ? &vm->spare_runs->node : NULL;
+	vm->spare_runs = run;
+	vm->nr_spare_runs++;
+}
+
+/* There is one. */
+static struct run *take_run(struct pfnbuf_vm *vm)
+{
+	struct run *run = vm->spare_runs;
+
+	vm->spare_runs = run_of(run->node.right);
+	vm->nr_spare_runs--;
+	return run;
+}
+
+static bool stock_runs(struct pfnbuf_vm *vm, size_t n)
+{
+	while (vm->nr_spare_runs < n) {
+		struct run *run = malloc(sizeof(*run));
+
+		if (!run)
+			return false;
+		give_run(vm, run);
+	}
+	return true;
+}
 
 /* ---------------------------------------------------------------- its life ------------------ */
 
@@ -65,17 +110,24 @@ static int check_extension(const struct pfnbuf_kernel *k, int fd, unsigned cap)
 	return k_ioctl(k, fd, KVM_CHECK_EXTENSION, (void *)(uintptr_t)cap);
 }
 
+static void free_runs(struct pfnbuf_vm *vm)
+{
+	while (vm->runs.root) {
+		struct pfnbuf_node *node = vm->runs.root;
+
+		pfnbuf_tree_remove(&vm->runs, node);
+		free(run_of(node));
+	}
+	while (vm->spare_runs)
+		free(take_run(vm));
+}
+
 static void free_vm(struct pfnbuf_vm *vm)
 {
 	for (uint32_t i = 0; i < vm->nr_chunks; i++)
 		free(vm->chunks[i]);
 	free(vm->chunks);
-	while (vm->runs.root) {
-		struct pfnbuf_node *node = vm->runs.root;
-
-		pfnbuf_tree_remove(&vm->runs, node);
-		free(pfnbuf_container_of(node, struct run, node));
-	}
+	free_runs(vm);
 	pthread_mutex_destroy(&vm->lock);
 	pfnbuf_ctx_unref(vm->ctx);
 	free(vm);
@@ -766,11 +818,6 @@ void pfnbuf_vm_drop_slots_over(struct pfnbuf_vm *vm, const void *addr, uint64_t 
 
 /* ---------------------------------------------------------------- attributes ---------------- */
 
-static struct run *run_of(struct pfnbuf_node *node)
-{
-	return node ? pfnbuf_container_of(node, struct run, node) : NULL;
-}
-
 static uint64_t run_last(const struct run *run)
 {
 	return run->node.key + run->length - 1;
@@ -795,11 +842,8 @@ static void enter_run(struct pfnbuf_vm *vm, struct run *run, uint64_t gpa, uint6
 	pfnbuf_tree_insert(&vm->runs, &run->node);
 }
 
-/*
- * Clear [gpa, last] of runs. One that reaches over both ends becomes two, for which *spare is used
- * up; it becomes NULL then.
- */
-static void clear_runs(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t last, struct run **spare)
+/* Clear [gpa, last] of runs. One that reaches over both ends becomes two. */
+static void clear_runs(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t last)
 {
 	struct run *run;
 
@@ -807,16 +851,14 @@ static void clear_runs(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t last, struct
 		uint64_t start = run->node.key, end = run_last(run);
 
 		pfnbuf_tree_remove(&vm->runs, &run->node);
-		if (start < gpa && end > last) {
-			enter_run(vm, *spare, last + 1, end, run->attributes);
-			*spare = NULL;
-		}
+		if (start < gpa && end > last)
+			enter_run(vm, take_run(vm), last + 1, end, run->attributes);
 		if (start < gpa)
 			enter_run(vm, run, start, gpa - 1, run->attributes);
 		else if (end > last)
 			enter_run(vm, run, last + 1, end, run->attributes);
 		else
-			free(run);
+			give_run(vm, run);
 	}
 }
 
@@ -829,32 +871,28 @@ static void join_runs(struct pfnbuf_vm *vm, uint64_t *gpa, uint64_t *last, uint6
 	if (below && run_last(below) == *gpa - 1 && below->attributes == attributes) {
 		*gpa = below->node.key;
 		pfnbuf_tree_remove(&vm->runs, &below->node);
-		free(below);
+		give_run(vm, below);
 	}
 	if (above && above->node.key == *last + 1 && above->attributes == attributes) {
 		*last = run_last(above);
 		pfnbuf_tree_remove(&vm->runs, &above->node);
-		free(above);
+		give_run(vm, above);
 	}
 }
 
-static void remember(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t last, uint64_t attributes,
-		     struct run **run, struct run **spare)
+static void remember(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t last, uint64_t attributes)
 {
-	clear_runs(vm, gpa, last, spare);
+	clear_runs(vm, gpa, last);
 	if (!attributes)
 		return;
 	join_runs(vm, &gpa, &last, attributes);
-	enter_run(vm, *run, gpa, last, attributes);
-	*run = NULL;
+	enter_run(vm, take_run(vm), gpa, last, attributes);
 }
 
-int pfnbuf_vm_set_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t length,
-			     uint64_t attributes)
+static int set_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t length, uint64_t attributes,
+			  size_t reserve)
 {
 	static const char call[] = "KVM_SET_MEMORY_ATTRIBUTES";
-	cleanup_free struct run *run = malloc(sizeof(*run));
-	cleanup_free struct run *spare = malloc(sizeof(*spare));
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&vm->lock);
 	const struct pfnbuf_range range = { gpa, length };
 	struct kvm_memory_attributes arg = {
@@ -864,7 +902,7 @@ int pfnbuf_vm_set_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t length
 	};
 	int r;
 
-	if (!run || !spare)
+	if (!stock_runs(vm, reserve))
 		return pfnbuf_failed(-ENOMEM, call, vm->name, &range);
 	if (!length || length - 1 > UINT64_MAX - gpa)
 		return pfnbuf_refused(-EINVAL, call, vm->name, &range, "",
@@ -872,8 +910,20 @@ int pfnbuf_vm_set_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t length
 	r = k_ioctl(vm->kernel, vm->fd, KVM_SET_MEMORY_ATTRIBUTES, &arg);
 	if (r < 0)
 		return pfnbuf_failed(r, call, vm->name, &range);
-	remember(vm, gpa, gpa + length - 1, attributes, &run, &spare);
+	remember(vm, gpa, gpa + length - 1, attributes);
 	return 0;
+}
+
+int pfnbuf_vm_set_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t length,
+			     uint64_t attributes)
+{
+	return set_attributes(vm, gpa, length, attributes, RUNS_TO_SET);
+}
+
+int pfnbuf_vm_put_back_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t length,
+				  uint64_t attributes)
+{
+	return set_attributes(vm, gpa, length, attributes, RUNS_TO_SET_BACK);
 }
 
 void pfnbuf_vm_get_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t *attributes,

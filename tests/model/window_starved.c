@@ -147,13 +147,42 @@ static void restore_without_memory(void)
 	printf("%d areas and slots restored without memory\n", AREAS);
 }
 
-/* Returns what the change returned when only so many allocations succeeded. */
-static int change_with(size_t allocations)
+static void open_bar(struct rig *rig, const struct pfnbuf_place *place, struct pfnbuf_window **wp)
 {
-	struct rig rig = { 0 };
+	REQUIRE(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, place, wp) == 0);
+}
+
+static void open_ram(struct rig *rig, const struct pfnbuf_place *place, struct pfnbuf_window **wp)
+{
+	struct pfnbuf_ram ram = { .memfd = rig_memfd(rig, 32), .length = 32 * PAGE };
+
+	REQUIRE(pfnbuf_buf_new_guest_memfd(rig->vm, ram.length, 0, &ram.guest_memfd) == 0);
+	REQUIRE(pfnbuf_window_new_ram(rig->ctx, &ram, place, wp) == 0);
+	pfnbuf_buf_unref(ram.memfd);
+	pfnbuf_buf_unref(ram.guest_memfd);
+}
+
+struct change {
+	const char *name;
+	void (*open)(struct rig *rig, const struct pfnbuf_place *place, struct pfnbuf_window **wp);
+	const char *before;
+	const char *after;
+};
+
+/* Attributes whose runs are split, joined, and gone: what setting them back takes differs. */
+static const struct change changes[] = {
+	{ "a BAR", open_bar, "ss..ss..ssssss..ss..ss..ss......",
+	  "ssss..sssssss...ss..ssss......ss" },
+	{ "RAM", open_ram, "ppppppppssppsspp..ssspspspspsps.", "ppsspppppppppppp..pppssssssssss." },
+};
+
+/* Returns what the change returned when only so many allocations succeeded. */
+static int change_with(const struct change *change, size_t allocations)
+{
+	struct rig rig = { .vm_type = PFNBUF_VM_SW_PROTECTED };
 	struct pfnbuf_place place = { .size = sizeof(place), .gpa = GPA, .iova = IOVA };
-	struct pfnbuf_layout *before = rig_layout("ss..ss..ssssss..ss..ss..ss......");
-	struct pfnbuf_layout *after = rig_layout("ssss..sssssss...ss..ssss......ss");
+	struct pfnbuf_layout *before = rig_layout(change->before);
+	struct pfnbuf_layout *after = rig_layout(change->after);
 	struct pfnbuf_window_info info;
 	struct pfnbuf_window *w;
 	char *was, *is;
@@ -163,7 +192,7 @@ static int change_with(size_t allocations)
 	spare_the_kernel(&rig);
 	place.vm = rig.vm;
 	place.ioas = rig.ioas;
-	REQUIRE(pfnbuf_window_new_bar(rig.card, RIG_BAR, NULL, &place, &w) == 0);
+	change->open(&rig, &place, &w);
 	REQUIRE(pfnbuf_window_set_layout(w, before) == 0);
 	was = rig_dump(&rig);
 	starve_from(allocations);
@@ -215,13 +244,15 @@ static void ask_without_memory(void)
 
 int main(void)
 {
-	size_t n = 0;
-
 	restore_without_memory();
 	ask_without_memory();
-	while (change_with(n) < 0)
-		n++;
-	REQUIRE(n > 10);
-	printf("a change undone after each of %zu allocations\n", n);
+	for (size_t i = 0; i < sizeof(changes) / sizeof(*changes); i++) {
+		size_t n = 0;
+
+		while (change_with(&changes[i], n) < 0)
+			n++;
+		REQUIRE(n > 10);
+		printf("a change of %s undone after each of %zu allocations\n", changes[i].name, n);
+	}
 	return 0;
 }
