@@ -362,7 +362,7 @@ uint64_t sim_vm_run_end(const struct sim_vm *vm, uint64_t gpa)
 	}
 	offset = slot->gmem_offset + (gpa - slot->gpa);
 	end = sim_runs_end(&slot->gmem->private, offset);
-	return MIN(gpa + (end - offset), slot->gpa + slot->size);
+	return gpa + MIN(end - offset, slot->gpa + slot->size - gpa);
 }
 
 static int ioctl_set_attributes(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t arg)
