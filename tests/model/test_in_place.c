@@ -213,6 +213,21 @@ static void all_or_nothing(void **state)
 
 /* ---------------------------------------------------------------- pins ---------------------- */
 
+/* A plan that makes pages private is refused with this errno. */
+static void refuse(struct pfnbuf_window *w, uint64_t page, uint64_t n, int error)
+{
+	struct pfnbuf_layout *layout;
+	struct pfnbuf_plan *plan;
+
+	assert_int_equal(pfnbuf_window_get_layout(w, &layout), 0);
+	assert_int_equal(pfnbuf_layout_set(layout, page * PAGE, n * PAGE, PFNBUF_PRIVATE), 0);
+	assert_int_equal(pfnbuf_window_plan(w, layout, &plan), 0);
+	assert_int_equal(pfnbuf_window_apply(w, plan), -error);
+	rig_note_refusal("pfnbuf_window_apply", error);
+	pfnbuf_plan_free(plan);
+	pfnbuf_layout_free(layout);
+}
+
 /* Map part of the memory for devices as a VMM does that knows no windows. */
 static uint64_t pin_pages(struct scene *s, uint64_t page, uint64_t n, void **addrp)
 {
@@ -283,6 +298,7 @@ static void areas_of_another_window_stay(void **state)
 	assert_int_equal(pfnbuf_window_new_ram(s->rig.ctx, &ram, &place, &other), 0);
 	assert_int_equal(pfnbuf_window_set_layout(other, layout), 0);
 	set_layout(w, "ssssssss........");
+	refuse(w, 3, 4, EBUSY);
 	assert_int_equal(pfnbuf_window_convert(w, 3 * PAGE, 4 * PAGE, PFNBUF_PRIVATE), -EBUSY);
 	assert_non_null(strstr(pfnbuf_last_error(), "convert that one first"));
 	memory_is(s, w, "ssssssss........");
@@ -309,6 +325,7 @@ static void somebody_unknown_is_told_of(void **state)
 
 	set_layout(w, "ssssssssssssssss");
 	hold(s, 3, true);
+	refuse(w, 0, 8, EAGAIN);
 	assert_int_equal(pfnbuf_window_convert(w, 0, 8 * PAGE, PFNBUF_PRIVATE), -EAGAIN);
 	assert_non_null(strstr(pfnbuf_last_error(), "0x5000+0x1000"));
 	assert_non_null(strstr(pfnbuf_last_error(), "vhost"));
@@ -465,7 +482,7 @@ static void another_kernel(void **state)
 	set_layout(w, "ssssssssssssssss");
 	rig_count(&s->rig, NULL, 0);
 	rig_fail(&s->rig, 0, 2, ENOTTY);
-	assert_int_equal(pfnbuf_window_convert(w, 0, PAGE, PFNBUF_PRIVATE), -ENOTTY);
+	refuse(w, 0, 1, ENOTTY);
 	assert_non_null(strstr(pfnbuf_last_error(), "load the profile of the kernel that runs"));
 	rig_count(&s->rig, NULL, 0);
 	memory_is(s, w, "ssssssssssssssss");

@@ -14,6 +14,7 @@
 
 #include "libpfnbuf/uapi/iommufd.h"
 #include "libpfnbuf/uapi/kvm.h"
+#include "libpfnbuf/uapi/proposed.h"
 #include "libpfnbuf/uapi/vfio.h"
 #include "rig.h"
 
@@ -23,13 +24,17 @@
 
 #define FIVE_RUNS "ssss....ssssssss..ssss....ss.sss"
 #define OTHERS	  "..ssssssss..ss..ssssssss....ss.."
+#define MIXED	  "sspp....ppssssss..pppp....ss.sss"
+#define REMIXED	  "ppss....ssss..pp..ssppssss..sspp"
 
 #define MAX_CALLS 512
 
 struct scene {
 	struct rig rig;
 	struct pfnbuf_window *w;
+	struct pfnbuf_window *beside; /* where guest memory goes on, or NULL */
 	struct pfnbuf_buf *memfd;
+	struct pfnbuf_buf *guest_memfd;
 };
 
 /* Stretches of a sparse BAR; that some touch, and two are more than one, is what matters. */
@@ -41,8 +46,10 @@ static const struct pfnbuf_range stretches[] = {
 
 enum machine {
 	PLAIN,
-	SPARSE, /* the card's BAR is */
-	RANGES, /* so it is, and the kernel imports dma-bufs of several ranges */
+	SPARSE,	  /* the card's BAR is */
+	RANGES,	  /* so it is, and the kernel imports dma-bufs of several ranges */
+	GUEST,	  /* the VM has private memory */
+	IN_PLACE, /* the same, and guest_memfds are converted in place */
 };
 
 struct flow {
@@ -228,6 +235,109 @@ static int verify(struct scene *s)
 	return r == 0 ? -ENOENT : r;
 }
 
+static int make_guest_window(struct scene *s, uint64_t page, struct pfnbuf_window **wp)
+{
+	const bool in_place = !s->memfd;
+	const struct pfnbuf_ram ram = {
+		.memfd = s->memfd,
+		.offset = in_place ? 0 : page * PAGE,
+		.length = PAGES * PAGE,
+		.guest_memfd = s->guest_memfd,
+		.guest_memfd_offset = page * PAGE,
+	};
+	struct pfnbuf_place place = place_of(s);
+
+	place.granule = 4 * PAGE;
+	place.gpa += page * PAGE;
+	place.iova += page * PAGE;
+	return pfnbuf_window_new_ram(s->rig.ctx, &ram, &place, wp);
+}
+
+static int make_guest(struct scene *s)
+{
+	return make_guest_window(s, 0, &s->w);
+}
+
+static void have_guest_memory(struct scene *s)
+{
+	s->memfd = rig_memfd(&s->rig, 2 * PAGES);
+	REQUIRE(pfnbuf_buf_new_guest_memfd(s->rig.vm, 2 * PAGES * PAGE, 0, &s->guest_memfd) == 0);
+}
+
+static void have_guest(struct scene *s)
+{
+	have_guest_memory(s);
+	REQUIRE(make_guest(s) == 0);
+	REQUIRE(set_picture(s, MIXED) == 0);
+}
+
+static void have_guest_of_two(struct scene *s)
+{
+	struct pfnbuf_layout *layout = rig_layout(MIXED);
+
+	have_guest(s);
+	REQUIRE(make_guest_window(s, PAGES, &s->beside) == 0);
+	REQUIRE(pfnbuf_window_set_layout(s->beside, layout) == 0);
+	pfnbuf_layout_free(layout);
+}
+
+static void have_suspended_guest(struct scene *s)
+{
+	have_guest(s);
+	REQUIRE(pfnbuf_window_suspend(s->w) == 0);
+}
+
+static void have_memory_in_place(struct scene *s)
+{
+	REQUIRE(pfnbuf_buf_new_guest_memfd(s->rig.vm, 2 * PAGES * PAGE,
+					   PFNBUF_GUEST_MEMFD_MMAP | PFNBUF_GUEST_MEMFD_INIT_SHARED,
+					   &s->guest_memfd) == 0);
+}
+
+static void have_in_place(struct scene *s)
+{
+	have_memory_in_place(s);
+	REQUIRE(make_guest(s) == 0);
+	REQUIRE(set_picture(s, MIXED) == 0);
+}
+
+static int remix(struct scene *s)
+{
+	return set_picture(s, REMIXED);
+}
+
+static int to_private(struct scene *s)
+{
+	return pfnbuf_window_convert(s->w, PAGE, 14 * PAGE, PFNBUF_PRIVATE);
+}
+
+static int to_shared(struct scene *s)
+{
+	return pfnbuf_window_convert(s->w, PAGE, 20 * PAGE, PFNBUF_SHARED);
+}
+
+static int to_both(struct scene *s)
+{
+	static const struct pfnbuf_conversion batch[] = {
+		{ 0, 12 * PAGE, PFNBUF_SHARED },
+		{ 0, PAGE, PFNBUF_PRIVATE },
+		{ 14 * PAGE, 6 * PAGE, PFNBUF_PRIVATE },
+		{ 28 * PAGE, 2 * PAGE, PFNBUF_PRIVATE },
+	};
+
+	return pfnbuf_window_convert_batch(s->w, batch, 4);
+}
+
+static int convert_guest(struct scene *s)
+{
+	static const struct pfnbuf_conversion list[] = {
+		{ GPA + 10 * PAGE, (PAGES - 6) * PAGE, PFNBUF_PRIVATE },
+		{ GPA + (PAGES + 8) * PAGE, 4 * PAGE, PFNBUF_SHARED },
+	};
+
+	return pfnbuf_guest_convert(s->rig.vm, list, 2);
+}
+
 static const struct flow flows[] = {
 	{ "new BAR", have_nothing, make_bar, false, PLAIN },
 	{ "new RAM", have_memfd, make_ram, false, PLAIN },
@@ -252,6 +362,24 @@ static const struct flow flows[] = {
 	{ "RAM punch", have_ram, punch, false, PLAIN },
 	{ "RAM move", have_ram, move_up, false, PLAIN },
 	{ "RAM suspend", have_ram, suspend, false, PLAIN },
+	{ "new guest RAM", have_guest_memory, make_guest, false, GUEST },
+	{ "guest RAM set_layout", have_guest, remix, false, GUEST },
+	{ "guest RAM to private", have_guest, to_private, false, GUEST },
+	{ "guest RAM to shared", have_guest, to_shared, false, GUEST },
+	{ "guest RAM to both", have_guest, to_both, false, GUEST },
+	{ "guest RAM clear", have_guest, clear, false, GUEST },
+	{ "guest RAM move up", have_guest, move_up, false, GUEST },
+	{ "guest RAM move down", have_guest, move_down, false, GUEST },
+	{ "guest RAM suspend", have_guest, suspend, false, GUEST },
+	{ "guest RAM resume", have_suspended_guest, resume, false, GUEST },
+	{ "guest RAM verify", have_guest, verify, false, GUEST },
+	{ "guest conversion over two", have_guest_of_two, convert_guest, false, GUEST },
+	{ "new RAM in place", have_memory_in_place, make_guest, false, IN_PLACE },
+	{ "RAM in place set_layout", have_in_place, remix, false, IN_PLACE },
+	{ "RAM in place to private", have_in_place, to_private, false, IN_PLACE },
+	{ "RAM in place to shared", have_in_place, to_shared, false, IN_PLACE },
+	{ "RAM in place move", have_in_place, move_up, false, IN_PLACE },
+	{ "RAM in place suspend", have_in_place, suspend, false, IN_PLACE },
 	{ "restore device", have_reset_bar, restore_device, true, PLAIN },
 	{ "restore withdrawing device", have_reset_withdrawing_bar, restore_device, true, PLAIN },
 	{ "restore window", have_reset_withdrawing_bar, restore_window, true, PLAIN },
@@ -280,6 +408,10 @@ static const struct {
 	{ IOMMU_IOAS_ALLOC, { ENOMEM, ENOSPC, EINTR } },
 	{ IOMMU_IOAS_COPY, { ENOMEM, ENOENT, EPERM, EINTR } },
 	{ KVM_SET_USER_MEMORY_REGION, { EEXIST, EINVAL, ENOMEM, EIO, EFAULT, EINTR } },
+	{ KVM_SET_MEMORY_ATTRIBUTES, { ENOMEM, EINVAL, EIO, EINTR } },
+	{ KVM_SET_MEMORY_ATTRIBUTES2, { ENOMEM, EINVAL, EAGAIN, ENOTTY } },
+	{ KVM_CHECK_EXTENSION, { EIO } },
+	{ IOMMU_IOAS_MAP, { ENOMEM, EINTR, EINVAL, EEXIST, EFAULT } },
 	{ KVM_SET_USER_MEMORY_REGION2, { EEXIST, EINVAL, ENOMEM, EIO, EFAULT, EINTR } },
 	{ VFIO_DEVICE_FEATURE, { ENOTTY, EOPNOTSUPP, EINVAL, ENODEV, ENOMEM, EMFILE, EFAULT } },
 	{ VFIO_DEVICE_RESET, { EINVAL, EAGAIN, ENOTTY, EIO } },
@@ -293,6 +425,7 @@ static const struct {
 	{ "pread", { EIO, EFAULT, EINVAL } },
 	{ "pwrite", { EIO, EFAULT } },
 	{ "fstat", { EBADF, ENOMEM } },
+	{ "fallocate", { EINTR, ENOSPC, EIO } },
 };
 
 /* Ends with a 0. */
@@ -329,6 +462,15 @@ static bool guest_has(struct rig *rig, uint64_t gpa)
 	return false;
 }
 
+/* What the guest reaches as private is what the ledger of attributes says, where there is a slot. */
+static bool guest_has_private(struct rig *rig, uint64_t gpa)
+{
+	uint64_t attributes;
+
+	pfnbuf_vm_get_attributes(rig->vm, gpa, &attributes, NULL);
+	return attributes && guest_has(rig, gpa);
+}
+
 static bool device_has(struct rig *rig, uint64_t iova)
 {
 	struct pfnbuf_area area;
@@ -345,6 +487,7 @@ static void ledgers_are_true(struct scene *s, bool maybe_alive)
 	struct rig *rig = &s->rig;
 	struct pfnbuf_device_info info;
 
+	rig_check_alias(rig);
 	REQUIRE(pfnbuf_device_get_info(rig->card, &info) == 0);
 	for (uint64_t page = 0; page < PAGES + 16; page++) {
 		const uint64_t iova = IOVA + (page - 8) * PAGE, gpa = GPA + (page - 8) * PAGE;
@@ -352,7 +495,13 @@ static void ledgers_are_true(struct scene *s, bool maybe_alive)
 		const int64_t guest = rig_guest(rig, gpa);
 
 		REQUIRE(device_has(rig, iova) == dma || (maybe_alive && dma));
-		REQUIRE(guest_has(rig, gpa) == (guest != -ENXIO));
+		if (rig->vm_type == PFNBUF_VM_DEFAULT) {
+			REQUIRE(guest_has(rig, gpa) == (guest != -ENXIO));
+			continue;
+		}
+		REQUIRE(guest < 0 || guest_has(rig, gpa));
+		REQUIRE(rig->profile ||
+			guest_has_private(rig, gpa) == (rig_guest_private(rig, gpa) >= 0));
 	}
 }
 
@@ -366,7 +515,11 @@ static struct scene *new_scene(const struct flow *flow, struct pfnbuf_sim_counts
 {
 	struct scene *s = calloc(1, sizeof(*s));
 
-	if (flow->machine != PLAIN) {
+	if (flow->machine == GUEST || flow->machine == IN_PLACE)
+		s->rig.vm_type = PFNBUF_VM_SW_PROTECTED;
+	if (flow->machine == IN_PLACE)
+		s->rig.profile = "gmem-inplace8";
+	if (flow->machine == SPARSE || flow->machine == RANGES) {
 		s->rig.sparse = stretches;
 		s->rig.nr_sparse = 3;
 	}
@@ -385,7 +538,9 @@ static void end_scene(struct scene *s, const struct pfnbuf_sim_counts *base)
 
 	rig_count(&s->rig, NULL, 0);
 	s->w = pfnbuf_window_free(s->w);
+	s->beside = pfnbuf_window_free(s->beside);
 	s->memfd = pfnbuf_buf_unref(s->memfd);
+	s->guest_memfd = pfnbuf_buf_unref(s->guest_memfd);
 	pfnbuf_sim_get_counts(s->rig.sim, &counts);
 	REQUIRE(memcmp(&counts, base, sizeof(counts)) == 0);
 	REQUIRE(!pfnbuf_sim_alias(s->rig.sim, &what));
@@ -393,12 +548,19 @@ static void end_scene(struct scene *s, const struct pfnbuf_sim_counts *base)
 	free(s);
 }
 
-static bool is_quarantined(struct scene *s, struct pfnbuf_window_info *info)
+/* The window that is, or NULL. */
+static struct pfnbuf_window *quarantined(struct scene *s, struct pfnbuf_window_info *info)
 {
-	if (!s->w)
-		return false;
-	pfnbuf_window_get_info(s->w, info);
-	return info->state == PFNBUF_WINDOW_QUARANTINED;
+	struct pfnbuf_window *const windows[] = { s->w, s->beside };
+
+	for (int i = 0; i < 2; i++) {
+		if (!windows[i])
+			continue;
+		pfnbuf_window_get_info(windows[i], info);
+		if (info->state == PFNBUF_WINDOW_QUARANTINED)
+			return windows[i];
+	}
+	return NULL;
 }
 
 /* Lines of a dump that begin so. */
@@ -466,10 +628,11 @@ struct sweep {
 	unsigned long waiting;
 };
 
-static void check_quarantined(struct scene *s, const struct pfnbuf_window_info *info)
+static void check_quarantined(struct scene *s, struct pfnbuf_window *w,
+			      const struct pfnbuf_window_info *info)
 {
 	REQUIRE(*info->reason);
-	REQUIRE(pfnbuf_window_set_range(s->w, 0, PAGE, PFNBUF_SHARED) == -ENOTRECOVERABLE);
+	REQUIRE(pfnbuf_window_set_range(w, 0, PAGE, PFNBUF_SHARED) == -ENOTRECOVERABLE);
 	ledgers_are_true(s, false);
 }
 
@@ -518,6 +681,7 @@ static uint64_t try_faults(struct sweep *sweep, const struct fault *faults, unsi
 	struct scene *s = new_scene(sweep->flow, &base);
 	struct pfnbuf_window_info info;
 	const uint64_t dead = dead_areas(s);
+	struct pfnbuf_window *w;
 	uint64_t calls;
 	int r;
 
@@ -530,10 +694,10 @@ static uint64_t try_faults(struct sweep *sweep, const struct fault *faults, unsi
 	*failed = r < 0;
 	rig_count(&s->rig, NULL, 0);
 	sweep->cases++;
-	if (is_quarantined(s, &info)) {
+	if ((w = quarantined(s, &info))) {
 		REQUIRE(r < 0 && n > 1);
 		sweep->quarantined++;
-		check_quarantined(s, &info);
+		check_quarantined(s, w, &info);
 	} else if (r < 0) {
 		sweep->undone++;
 		check_undone(sweep, s, dead);
