@@ -1069,7 +1069,8 @@ static int refuse_cut(const struct pfnbuf_ioas *ioas, const struct pfnbuf_range 
 	const struct area *cut = up_to(area_from(ioas, range->offset), last);
 
 	if (cut && cut->node.key >= range->offset) {
-		cut = area_of(pfnbuf_tree_floor(&ioas->areas, last));
+		if (last_of(cut) < last)
+			cut = area_of(pfnbuf_tree_floor(&ioas->areas, last));
 		if (last_of(cut) <= last)
 			cut = NULL;
 	}
@@ -1089,7 +1090,7 @@ static size_t count_areas(const struct pfnbuf_ioas *ioas, const struct pfnbuf_ra
 
 	*present = 0;
 	for (const struct area *a = up_to(area_from(ioas, range->offset), last); a;
-	     a = up_to(area_after(ioas, a), last)) {
+	     a = last_of(a) < last ? up_to(area_after(ioas, a), last) : NULL) {
 		n++;
 		*present += !a->absent;
 	}
@@ -1099,10 +1100,12 @@ static size_t count_areas(const struct pfnbuf_ioas *ioas, const struct pfnbuf_ra
 static void forget(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range, struct area **gone)
 {
 	uint64_t last = range->offset + range->length - 1;
-	struct area *a;
+	struct area *a = up_to(area_from(ioas, range->offset), last), *next;
 
-	while ((a = up_to(area_from(ioas, range->offset), last)))
+	for (; a; a = next) {
+		next = last_of(a) < last ? up_to(area_after(ioas, a), last) : NULL;
 		leave(ioas, a, gone);
+	}
 }
 
 /* Unmap the areas of a range one by one; an area that the kernel does not have is gone as well. */
@@ -1153,11 +1156,10 @@ static int unmap_whole(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *rang
 static int unmap_owned(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range,
 		       struct area **gone, uint64_t *unmapped)
 {
-	size_t present, n = count_areas(ioas, range, &present);
 	int r = unmap_whole(ioas, range, gone, unmapped);
 
 	/* The kernel reads 0 and UINT64_MAX as "all", which succeeds where there is nothing. */
-	if (!r && !n && !*unmapped)
+	if (!r && !*gone && !*unmapped)
 		return pfnbuf_failed(-ENOENT, "IOMMU_IOAS_UNMAP", ioas->name, range);
 	return r;
 }

@@ -62,6 +62,7 @@ struct pfnbuf_plan {
 	size_t nr_pins;
 	size_t max_pins;
 	bool has_run;
+	bool is_timed; /* somebody may want to know what its steps took */
 };
 
 /* ---------------------------------------------------------------- its life ------------------ */
@@ -340,6 +341,12 @@ bool pfnbuf_plan_maps(const struct pfnbuf_plan *plan)
 	return plan->nr_areas;
 }
 
+/* What goes comes first. */
+bool pfnbuf_plan_unmaps(const struct pfnbuf_plan *plan)
+{
+	return plan->nr_steps && plan->steps[0].kind == PFNBUF_STEP_AREA_UNMAP;
+}
+
 /* What goes with one call must be all that is there. */
 static int check_unmap(const struct pfnbuf_plan *plan, const struct step *step)
 {
@@ -598,10 +605,16 @@ static void turn_back(struct pfnbuf_plan *plan, size_t failed, bool withdrawn)
 	pfnbuf_error_restore(&error);
 }
 
-/* Note what became of a step. *before is when it began, and becomes when it ended. */
-static int note(struct step *step, int result, uint64_t *before)
+/* 0 where nobody wants to know. */
+static uint64_t time_of(const struct pfnbuf_plan *plan)
 {
-	const uint64_t after = pfnbuf_now();
+	return plan->is_timed ? pfnbuf_now() : 0;
+}
+
+/* Note what became of a step. *before is when it began, and becomes when it ended. */
+static int note(const struct pfnbuf_plan *plan, struct step *step, int result, uint64_t *before)
+{
+	const uint64_t after = time_of(plan);
 
 	step->result = result;
 	step->state = result < 0 ? PFNBUF_STEP_FAILED : PFNBUF_STEP_DONE;
@@ -620,15 +633,20 @@ static size_t nr_undoable(const struct pfnbuf_plan *plan)
 	return n;
 }
 
+void pfnbuf_plan_take_times(struct pfnbuf_plan *plan)
+{
+	plan->is_timed = true;
+}
+
 int pfnbuf_plan_run(struct pfnbuf_plan *plan, bool withdrawn)
 {
 	const size_t n = nr_undoable(plan);
-	uint64_t before = pfnbuf_now();
+	uint64_t before = time_of(plan);
 
 	plan->has_run = true;
 	for (size_t i = 0; i < n; i++) {
 		struct step *step = &plan->steps[i];
-		int r = note(step, run_step(plan, step, withdrawn), &before);
+		int r = note(plan, step, run_step(plan, step, withdrawn), &before);
 
 		if (r < 0) {
 			turn_back(plan, i, withdrawn);
@@ -674,14 +692,14 @@ static int discard(const struct pfnbuf_plan *plan, const struct step *step)
 
 int pfnbuf_plan_settle(struct pfnbuf_plan *plan)
 {
-	uint64_t before = pfnbuf_now();
+	uint64_t before = time_of(plan);
 	int failed = 0;
 
 	drop_kept(plan);
 	for (size_t i = nr_undoable(plan); i < plan->nr_steps; i++) {
 		struct step *step = &plan->steps[i];
 
-		if (note(step, discard(plan, step), &before) < 0)
+		if (note(plan, step, discard(plan, step), &before) < 0)
 			failed = 1;
 	}
 	return failed;

@@ -569,6 +569,7 @@ struct pfnbuf_plan_goal {
 	unsigned slot_flags;
 	struct pfnbuf_layout *layout; /* the plan frees it */
 	struct pfnbuf_range changed;  /* outside of it the owner's layout is the same */
+	bool wants_twin;	      /* it is a conversion, and more of them are to come */
 	uint64_t gpa;
 	uint64_t iova;
 	bool suspended;
@@ -608,6 +609,9 @@ int pfnbuf_plan_set_attributes(struct pfnbuf_plan *plan, struct pfnbuf_buf *buf,
 int pfnbuf_plan_discard(struct pfnbuf_plan *plan, struct pfnbuf_buf *buf,
 			const struct pfnbuf_range *range, const char *reason);
 
+/* Somebody will see it when it has run, and how long each step took. */
+void pfnbuf_plan_take_times(struct pfnbuf_plan *plan);
+
 /* What can be said of the steps without entering the kernel, but for the IOAS's addresses. */
 int pfnbuf_plan_check_steps(const struct pfnbuf_plan *plan);
 /*
@@ -623,6 +627,7 @@ void pfnbuf_plan_undo(struct pfnbuf_plan *plan, bool withdrawn);
  */
 int pfnbuf_plan_settle(struct pfnbuf_plan *plan);
 bool pfnbuf_plan_maps(const struct pfnbuf_plan *plan);
+bool pfnbuf_plan_unmaps(const struct pfnbuf_plan *plan);
 bool pfnbuf_plan_has_run(const struct pfnbuf_plan *plan);
 /* The step that could not be undone, or NULL. */
 bool pfnbuf_plan_get_stuck(const struct pfnbuf_plan *plan, struct pfnbuf_step *step);

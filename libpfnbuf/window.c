@@ -64,11 +64,14 @@ struct pfnbuf_window {
 
 	pthread_mutex_t lock; /* what follows */
 	struct pfnbuf_layout *layout;
+	/* NULL, or the same again: conversions change it in place and become the layout. */
+	struct pfnbuf_layout *twin;
 	_Atomic uint64_t gpa; /* also read without the lock */
 	uint64_t iova;
 	uint64_t other_gpa; /* where a move that could not be undone may have left something */
 	uint64_t other_iova;
 	uint64_t version;
+	uint64_t memlock; /* how much may be pinned, when that was asked last */
 	bool suspended;	  /* by the caller */
 	bool withdrawn;	  /* slots, because of a revocation */
 	bool dead;	  /* the device is closed */
@@ -266,7 +269,7 @@ static int check_fresh(const struct pfnbuf_window *w, struct pfnbuf_plan *plan, 
  * also keeps a window from being quarantined that exceeds a limit which was lowered since: neither
  * the way there nor the way back could be mapped.
  */
-static int check_memlock(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+static int check_memlock(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 {
 	struct pfnbuf_layout_count count;
 	uint64_t limit, bytes;
@@ -275,7 +278,13 @@ static int check_memlock(const struct pfnbuf_window *w, struct pfnbuf_plan *plan
 		return 0;
 	pfnbuf_layout_count(pfnbuf_plan_goal(plan)->layout, &count);
 	bytes = count.frames[PFNBUF_SHARED] * pfnbuf_page_size();
-	if (k_memlock(pfnbuf_ctx_get_kernel(w->ctx), &limit) < 0 || bytes <= limit)
+	/* Where nothing is unmapped there is always a way back. */
+	if (bytes <= w->memlock && !pfnbuf_plan_unmaps(plan))
+		return 0;
+	if (k_memlock(pfnbuf_ctx_get_kernel(w->ctx), &limit) < 0)
+		return 0;
+	w->memlock = limit;
+	if (bytes <= limit)
 		return 0;
 	return pfnbuf_refused(-ENOMEM, "pfnbuf_plan_check", w->name, NULL,
 			      "raise RLIMIT_MEMLOCK, or run with CAP_IPC_LOCK",
@@ -285,7 +294,7 @@ static int check_memlock(const struct pfnbuf_window *w, struct pfnbuf_plan *plan
 }
 
 /* What is known beforehand to fail. */
-static int check_limits(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+static int check_limits(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 {
 	int r = check_memlock(w, plan);
 
@@ -299,7 +308,8 @@ static int check_owned_plan(struct pfnbuf_plan_owner *owner, struct pfnbuf_plan 
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
 	int r;
 
-	/* Somebody else may have attached a device. */
+	/* Somebody else may have attached a device, or lowered the limit. */
+	w->memlock = 0;
 	if (w->ioas && !w->ended)
 		pfnbuf_ioas_forget_space(w->ioas);
 	r = check_changeable(w, call);
@@ -546,6 +556,7 @@ static void end(struct pfnbuf_window *w)
 	end_attributes(w);
 	release_slots(w);
 	w->layout = pfnbuf_layout_free(w->layout);
+	w->twin = pfnbuf_layout_free(w->twin);
 	w->ended = true;
 }
 
@@ -1066,14 +1077,54 @@ static void cleanup_layout_free(struct pfnbuf_layout **layout)
 
 #define cleanup_layout __attribute__((cleanup(cleanup_layout_free)))
 
+/* The steps of plan_difference() and plan_discards() for it, without a search. */
+static int plan_granule(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
+			const struct pfnbuf_change *c)
+{
+	struct pfnbuf_piece piece = { .range = { c->offset, c->length }, .class = 1 };
+	const struct pfnbuf_pieces area = { .list = &piece, .nr = w->ioas ? 1 : 0 };
+	int r = 0;
+
+	if (c->to == PFNBUF_PRIVATE)
+		r = plan_unmaps(w, plan, &area, "not shared any more", "");
+	if (r >= 0)
+		r = plan_attribute(w, plan, c);
+	if (r >= 0 && c->to == PFNBUF_SHARED)
+		r = plan_maps(w, plan, &area, "shared from now on", "");
+	return r < 0 ? r : plan_discard(w, plan, c);
+}
+
+/*
+ * Whether one granule turns from shared to private, or back: the most frequent of all changes. As an
+ * area is no larger, what is beside it stays as it is.
+ */
+static bool is_granule(const struct pfnbuf_window *w, const struct pfnbuf_plan_goal *goal,
+		       struct pfnbuf_change *c)
+{
+	const struct pfnbuf_range *at = &goal->changed;
+	struct pfnbuf_run from, to;
+
+	if (at->length != w->granule || at->offset % at->length || w->suspended ||
+	    goal->suspended || !w->has_private || w->in_place || w->device ||
+	    pfnbuf_layout_next_to(w->layout, &(uint64_t){ at->offset }, end_of(at), &from, 1) < 1 ||
+	    pfnbuf_layout_next_to(goal->layout, &(uint64_t){ at->offset }, end_of(at), &to, 1) < 1)
+		return false;
+	*c = (struct pfnbuf_change){ at->offset, at->length, from.vis, to.vis };
+	return from.length >= at->length && to.length >= at->length && from.vis != to.vis &&
+	       from.vis != PFNBUF_HOLE && to.vis != PFNBUF_HOLE;
+}
+
 static int plan_steps(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 {
 	const struct pfnbuf_plan_goal *goal = pfnbuf_plan_goal(plan);
 	cleanup_layout struct pfnbuf_layout *nothing = NULL;
+	struct pfnbuf_change granule;
 	int r;
 
 	if (goal->gpa != w->gpa || goal->iova != w->iova)
 		return w->suspended ? 0 : plan_way(w, plan);
+	if (is_granule(w, goal, &granule))
+		return plan_granule(w, plan, &granule);
 	/* What a suspended window places. */
 	if ((w->suspended || goal->suspended) &&
 	    pfnbuf_layout_new(w->length, pfnbuf_page_size(), PFNBUF_HOLE, &nothing) < 0)
@@ -1112,15 +1163,13 @@ static struct pfnbuf_plan_goal goal_of(struct pfnbuf_window *w)
 	};
 }
 
-/* Takes a copy of @layout, or of the window's own where it is NULL. */
-static int make_plan(struct pfnbuf_window *w, struct pfnbuf_plan_goal *goal,
-		     const struct pfnbuf_layout *layout, struct pfnbuf_plan **planp)
+/* Takes the goal's layout, also on failure. */
+static int plan_goal(struct pfnbuf_window *w, struct pfnbuf_plan_goal *goal,
+		     struct pfnbuf_plan **planp)
 {
 	cleanup_plan struct pfnbuf_plan *plan = NULL;
 	int r;
 
-	if (pfnbuf_layout_copy(layout ? layout : w->layout, &goal->layout) < 0)
-		return no_memory(w, "pfnbuf_window_plan");
 	goal->owner = &w->owner;
 	atomic_fetch_add(&w->refs, 1);
 	r = pfnbuf_plan_new(goal, &plan);
@@ -1133,7 +1182,40 @@ static int make_plan(struct pfnbuf_window *w, struct pfnbuf_plan_goal *goal,
 	return 0;
 }
 
+/* Takes a copy of @layout, or of the window's own where it is NULL. */
+static int make_plan(struct pfnbuf_window *w, struct pfnbuf_plan_goal *goal,
+		     const struct pfnbuf_layout *layout, struct pfnbuf_plan **planp)
+{
+	if (pfnbuf_layout_copy(layout ? layout : w->layout, &goal->layout) < 0)
+		return no_memory(w, "pfnbuf_window_plan");
+	return plan_goal(w, goal, planp);
+}
+
 /* ---------------------------------------------------------------- applying ------------------ */
+
+/* More changes than that are not worth being made twice. */
+#define MAX_TWIN_CHANGES 8
+
+/* Make of what was the window's layout its twin. Where that fails, there is none. */
+static void make_twin(struct pfnbuf_window *w, struct pfnbuf_plan_goal *goal)
+{
+	struct pfnbuf_change changes[MAX_TWIN_CHANGES];
+	uint64_t pos = goal->changed.offset;
+	int n, r = 0;
+
+	w->twin = pfnbuf_layout_free(w->twin);
+	if (!goal->wants_twin)
+		return;
+	n = pfnbuf_layout_diff_to(goal->layout, w->layout, &pos, end_of(&goal->changed), changes,
+				  MAX_TWIN_CHANGES);
+	for (int i = 0; r >= 0 && i < n; i++)
+		r = pfnbuf_layout_set(goal->layout, changes[i].offset, changes[i].length,
+				      changes[i].to);
+	if (r < 0 || n == MAX_TWIN_CHANGES)
+		return;
+	w->twin = goal->layout;
+	goal->layout = NULL;
+}
 
 static void commit(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 {
@@ -1152,6 +1234,7 @@ static void commit(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 	}
 	w->layout = goal->layout;
 	goal->layout = old;
+	make_twin(w, goal);
 	w->gpa = goal->gpa;
 	w->iova = goal->iova;
 	w->other_gpa = goal->gpa;
@@ -1249,6 +1332,7 @@ int pfnbuf_window_apply(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 	r = check_changeable(w, call);
 	if (r >= 0)
 		r = check_fresh(w, plan, call);
+	pfnbuf_plan_take_times(plan);
 	return r < 0 ? r : run_plan(w, plan);
 }
 
@@ -1444,21 +1528,20 @@ static bool is_changed(const struct pfnbuf_window *w, const struct pfnbuf_layout
 }
 
 /* The layout after conversions that are in order; NULL where it is what it was. */
-static int convert_layout(const struct pfnbuf_window *w, const struct pfnbuf_conversion *list,
-			  size_t n, const struct pfnbuf_range *range,
-			  struct pfnbuf_layout **layoutp)
+static int convert_layout(struct pfnbuf_window *w, const struct pfnbuf_conversion *list, size_t n,
+			  const struct pfnbuf_range *range, struct pfnbuf_layout **layoutp)
 {
-	cleanup_layout struct pfnbuf_layout *layout = NULL;
-	int r = pfnbuf_layout_copy(w->layout, &layout);
+	cleanup_layout struct pfnbuf_layout *layout = w->twin;
+	int r = layout ? 0 : pfnbuf_layout_copy(w->layout, &layout);
 
+	w->twin = NULL;
 	for (size_t i = 0; r >= 0 && i < n; i++)
 		r = convert_range(layout, &list[i]);
 	if (r < 0)
 		return no_memory(w, "pfnbuf_window_convert");
-	*layoutp = NULL;
-	if (!is_changed(w, layout, range))
-		return 0;
-	*layoutp = layout;
+	*layoutp = is_changed(w, layout, range) ? layout : NULL;
+	if (!*layoutp)
+		w->twin = layout;
 	layout = NULL;
 	return 0;
 }
@@ -1524,8 +1607,7 @@ int pfnbuf_window_plan_conversions(struct pfnbuf_window *w, bool of_guest,
 				   struct pfnbuf_plan **planp)
 {
 	cleanup_free struct pfnbuf_conversion *parts = calloc(n + 1, sizeof(*parts));
-	cleanup_layout struct pfnbuf_layout *target = NULL;
-	struct pfnbuf_range changed = { 0, 0 };
+	struct pfnbuf_plan_goal goal = goal_of(w);
 	int r = check_changeable(w, "pfnbuf_window_convert");
 
 	if (!parts)
@@ -1533,13 +1615,21 @@ int pfnbuf_window_plan_conversions(struct pfnbuf_window *w, bool of_guest,
 	if (r >= 0)
 		r = find_parts(w, of_guest, list, n, parts);
 	if (r >= 0) {
-		changed = range_of(parts, (size_t)r);
-		r = convert_layout(w, parts, (size_t)r, &changed, &target);
+		goal.changed = range_of(parts, (size_t)r);
+		r = convert_layout(w, parts, (size_t)r, &goal.changed, &goal.layout);
 	}
 	if (r < 0)
 		return r;
 	*planp = NULL;
-	return target ? plan_layout(w, target, &changed, planp) : 0;
+	if (!goal.layout)
+		return 0;
+	r = check_layout(w, goal.layout);
+	if (r < 0) {
+		pfnbuf_layout_free(goal.layout);
+		return r;
+	}
+	goal.wants_twin = n < MAX_TWIN_CHANGES && !w->device;
+	return plan_goal(w, &goal, planp);
 }
 
 struct pfnbuf_ctx *pfnbuf_window_ctx(const struct pfnbuf_window *w)
