@@ -67,6 +67,8 @@ class Installed:
         self.lib = root / (prefix / args.libdir).relative_to("/")
         self.include = root / (prefix / args.includedir).relative_to("/")
         self.prefix = root / prefix.relative_to("/")
+        self.root = root
+        self.data = root / (prefix / args.datadir).relative_to("/")
         self.env = dict(
             os.environ,
             PKG_CONFIG_PATH=str(self.lib / "pkgconfig"),
@@ -201,6 +203,18 @@ def check_man(installed, source):
             fail(f"{page.name} is not installed below {folder}")
 
 
+def check_profiles(installed, source):
+    """Every profile is where the library looks for it by name."""
+    folder = installed.data / "pfnbuf" / "profiles"
+    wanted = {p.name: p.read_bytes() for p in (source / "profiles").glob("*.profile")}
+    there = {p.name: p.read_bytes() for p in folder.glob("*")}
+    if not wanted or there != wanted:
+        fail(f"installed profiles: {sorted(there)}; of the source: {sorted(wanted)}")
+    sought = str(pathlib.Path("/") / folder.relative_to(installed.root))
+    if sought.encode() not in (installed.lib / "libpfnbuf.so").resolve().read_bytes():
+        fail(f"the library does not look for profiles in {sought}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--meson", required=True)
@@ -209,6 +223,7 @@ def main():
     parser.add_argument("--prefix", required=True)
     parser.add_argument("--libdir", required=True)
     parser.add_argument("--includedir", required=True)
+    parser.add_argument("--datadir", required=True)
     parser.add_argument("--sanitize", required=True)
     parser.add_argument("cc", nargs="+")
     args = parser.parse_args()
@@ -228,6 +243,7 @@ def main():
             check_programs(installed, args.cc, args.programs, scratch)
             check_libraries(installed)
             check_man(installed, args.programs.parents[1])
+            check_profiles(installed, args.programs.parents[1])
     print(f"{len(failures)} failures")
     return 1 if failures else 0
 

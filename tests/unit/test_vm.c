@@ -343,6 +343,46 @@ static void guest_memfd_slot(void **state)
 	mock_done();
 }
 
+static void use_profile(struct pfnbuf_ctx *ctx)
+{
+	struct pfnbuf_profile *profile = NULL;
+
+	assert_int_equal(pfnbuf_profile_load(PROFILES "/tdx-rfc2.profile", &profile, NULL), 0);
+	assert_int_equal(pfnbuf_ctx_set_profile(ctx, profile), 0);
+	pfnbuf_profile_unref(profile);
+}
+
+/* A dma-buf stands behind a slot where the profile has a flag for it, and then with all of it. */
+static void dmabuf_slot(void **state)
+{
+	struct fixture *f = *state;
+	struct pfnbuf_buf *buf = fixture_buf(f->ctx, 59, PFNBUF_DMA_BUF, 0x4000);
+	const struct pfnbuf_range range = { 0x100000, 0x4000 }, part = { 0x100000, 0x3000 };
+	struct pfnbuf_slot slot = { .gpa = 0x100000, .length = 0x4000, .guest_memfd = buf };
+	struct kvm_userspace_memory_region2 in = region(0, 8, 0x100000, 0x4000, 0);
+
+	assert_fails("pfnbuf_vm_set_slot", pfnbuf_vm_set_slot(f->vm, &slot, NULL), EINVAL, REGION2,
+		     OBJECT, &range);
+	use_profile(f->ctx);
+	slot.length = 0x3000;
+	assert_fails("pfnbuf_vm_set_slot", pfnbuf_vm_set_slot(f->vm, &slot, NULL), EINVAL, REGION2,
+		     OBJECT, &part);
+	slot.guest_memfd_offset = 0x1000;
+	assert_fails("pfnbuf_vm_set_slot", pfnbuf_vm_set_slot(f->vm, &slot, NULL), EINVAL, REGION2,
+		     OBJECT, &part);
+	slot.length = 0x4000;
+	slot.guest_memfd_offset = 0;
+	in.guest_memfd = 59;
+	expect_region(in, 0);
+	assert_int_equal(pfnbuf_vm_set_slot(f->vm, &slot, NULL), 0);
+	assert_null(pfnbuf_buf_unref(buf));
+	mock_done();
+	expect_region(region(0, 0, 0x100000, 0, 0), 0);
+	mock_expect_one(.kind = MOCK_CLOSE, .fd = 59);
+	assert_int_equal(pfnbuf_vm_delete_slot(f->vm, 0), 0);
+	mock_done();
+}
+
 static void old_kernel(void **state)
 {
 	struct fixture *f = *state;
@@ -987,6 +1027,7 @@ int main(void)
 		TEST(check_extension),
 		TEST(set_move_log_delete),
 		TEST(guest_memfd_slot),
+		TEST(dmabuf_slot),
 		cmocka_unit_test_setup_teardown(old_kernel, setup_old, teardown),
 		TEST(lowest_free_id),
 		cmocka_unit_test(thirty_two_thousand),
