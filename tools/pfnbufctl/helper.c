@@ -7,8 +7,6 @@
 
 #include "helper.h"
 
-extern char **environ;
-
 static int spawn(const char *const *argv, int out, pid_t *pid)
 {
 	posix_spawn_file_actions_t actions;

@@ -12,7 +12,7 @@ struct strokes {
 	const char *top;     /* of an edge */
 	const char *line[3]; /* the corners of an edge, left and right in one */
 	const char *side, *open_side;
-	const char *works, *dead;
+	const char *works, *dead, *private;
 	const char *arrow;
 };
 
@@ -23,6 +23,7 @@ static const struct strokes unicode = {
 	.open_side = "┊",
 	.works = "█",
 	.dead = "░",
+	.private = "▓",
 	.arrow = "→",
 };
 
@@ -33,6 +34,7 @@ static const struct strokes ascii = {
 	.open_side = ":",
 	.works = "#",
 	.dead = ".",
+	.private = "%",
 	.arrow = "->",
 };
 
@@ -78,9 +80,8 @@ static void gap_row(const struct canvas *c, const char *words)
 }
 
 /* A filled row, with its length in the middle; what is beside it follows. */
-static void filled_row(const struct canvas *c, uint64_t length, bool works, enum style style)
+static void filled_row(const struct canvas *c, uint64_t length, const char *mark, enum style style)
 {
-	const char *mark = works ? c->strokes->works : c->strokes->dead;
 	char words[64];
 	size_t n = strlen(length_words(length, words));
 	size_t left = n + 2 < BOX_WIDTH ? (BOX_WIDTH - n - 2) / 2 : 0;
@@ -184,7 +185,8 @@ static void area_row(const struct canvas *c, const struct object *ioas,
 	struct text *json = &output->fields;
 	char words[64];
 
-	filled_row(c, area->length, !area->dead, area->dead ? STYLE_BAD : STYLE_GOOD);
+	filled_row(c, area->length, area->dead ? c->strokes->dead : c->strokes->works,
+		   area->dead ? STYLE_BAD : STYLE_GOOD);
 	say_more(output, "  %s %s%s %s %s", name_of_area(c->run, ioas, area->iova),
 		 area->flags & PFNBUF_MAP_READ ? "r" : "",
 		 area->flags & PFNBUF_MAP_WRITE ? "w" : "", c->strokes->arrow,
@@ -287,7 +289,8 @@ static void slot_row(const struct canvas *c, const struct object *vm, const stru
 
 	if (backing && backing->kind == KIND_DMA_BUF)
 		works = pfnbuf_buf_get_state(backing->buf) == PFNBUF_LIVE;
-	filled_row(c, slot->length, works, works ? STYLE_GOOD : STYLE_WARN);
+	filled_row(c, slot->length, works ? c->strokes->works : c->strokes->dead,
+		   works ? STYLE_GOOD : STYLE_WARN);
 	say_more(output, "  %s (slot %" PRIu32 ") %s %s", slot->name, slot->slot, c->strokes->arrow,
 		 backing ? backing->name : "?");
 	if (private)
@@ -308,13 +311,16 @@ static void window_row(const struct canvas *c, const struct object *window,
 	struct output *output = c->run->output;
 	struct text *json = &output->fields;
 	bool works = info->state == PFNBUF_WINDOW_LIVE && !info->dead_areas;
+	const char *mark = !works			  ? c->strokes->dead
+			   : piece->vis == PFNBUF_PRIVATE ? c->strokes->private
+							  : c->strokes->works;
 	enum style style = piece->vis == PFNBUF_PRIVATE ? STYLE_WARN : window_style(info->state);
 	char words[128], at[64];
 
 	if (piece->vis == PFNBUF_HOLE) {
 		gap_row(c, length_words(piece->length, at));
 	} else {
-		filled_row(c, piece->length, works, style);
+		filled_row(c, piece->length, mark, style);
 		say_more(output, "  %s %s %s %s %s\n", window->name,
 			 range_words(piece->offset, piece->length, at), pfnbuf_vis_name(piece->vis),
 			 c->strokes->arrow, window_backing(c->run, window, words));

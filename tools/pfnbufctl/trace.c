@@ -10,6 +10,7 @@
 
 #include "libpfnbuf/uapi/iommufd.h"
 #include "libpfnbuf/uapi/kvm.h"
+#include "libpfnbuf/uapi/proposed.h"
 #include "libpfnbuf/uapi/vfio.h"
 #include "output.h"
 #include "report.h"
@@ -180,6 +181,42 @@ static void decode_attributes(struct report *report, const struct kvm_memory_att
 	words(report, "attributes", attributes->attributes ? "private" : "shared");
 }
 
+static void decode_pre_fault(struct report *report, const struct kvm_pre_fault_memory *range)
+{
+	address(report, "gpa", range->gpa);
+	address(report, "size", range->size);
+}
+
+static void decode_tsm_request(struct report *report, const struct iommu_vdevice_tsm_req *request)
+{
+	number(report, "vdevice", request->vdevice_id);
+	number(report, "op", request->op);
+}
+
+static void decode_attributes2(struct report *report,
+			       const struct kvm_memory_attributes2 *attributes)
+{
+	address(report, "offset", attributes->offset);
+	address(report, "size", attributes->size);
+	words(report, "attributes", attributes->attributes ? "private" : "shared");
+}
+
+/* Calls that are known by a profile's name for them only. */
+static void decode_proposed(struct report *report, const void *arg)
+{
+	if (!strcmp(report->call, "VFIO_DEVICE_TSM_BIND"))
+		number(report, "vdevice", ((const struct vfio_pci_tsm_bind *)arg)->vdevice_id);
+	else if (!strcmp(report->call, "IOMMU_VDEVICE_TSM_OP"))
+		words(report, "op",
+		      ((const struct iommu_vdevice_tsm_op *)arg)->type == IOMMU_VDEVICE_TSM_BIND
+			      ? "bind"
+			      : "unbind");
+	else if (!strcmp(report->call, "IOMMU_VDEVICE_TSM_REQ"))
+		decode_tsm_request(report, arg);
+	else if (!strcmp(report->call, "KVM_SET_MEMORY_ATTRIBUTES2"))
+		decode_attributes2(report, arg);
+}
+
 /* What the arguments were on the way in; what comes out is read again afterwards. */
 static void decode_ioctl(struct report *report, unsigned long request, const void *arg)
 {
@@ -222,7 +259,21 @@ static void decode_ioctl(struct report *report, unsigned long request, const voi
 	case KVM_CREATE_GUEST_MEMFD:
 		address(report, "size", ((const struct kvm_create_guest_memfd *)arg)->size);
 		break;
+	case KVM_PRE_FAULT_MEMORY:
+		decode_pre_fault(report, arg);
+		break;
+	case IOMMU_HWPT_ALLOC:
+		number(report, "pt_id", ((const struct iommu_hwpt_alloc *)arg)->pt_id);
+		break;
+	case IOMMU_VIOMMU_ALLOC:
+		number(report, "type", ((const struct iommu_viommu_alloc *)arg)->type);
+		number(report, "hwpt", ((const struct iommu_viommu_alloc *)arg)->hwpt_id);
+		break;
+	case IOMMU_VDEVICE_ALLOC:
+		number(report, "viommu", ((const struct iommu_vdevice_alloc *)arg)->viommu_id);
+		break;
 	default:
+		decode_proposed(report, arg);
 		break;
 	}
 }
@@ -239,6 +290,17 @@ static void decode_answer(struct report *report, unsigned long request, const vo
 		break;
 	case VFIO_DEVICE_GET_REGION_INFO:
 		address(report, "out_size", ((const struct vfio_region_info *)arg)->size);
+		break;
+	case IOMMU_HWPT_ALLOC:
+		number(report, "out_hwpt", ((const struct iommu_hwpt_alloc *)arg)->out_hwpt_id);
+		break;
+	case IOMMU_VIOMMU_ALLOC:
+		number(report, "out_viommu",
+		       ((const struct iommu_viommu_alloc *)arg)->out_viommu_id);
+		break;
+	case IOMMU_VDEVICE_ALLOC:
+		number(report, "out_vdevice",
+		       ((const struct iommu_vdevice_alloc *)arg)->out_vdevice_id);
 		break;
 	default:
 		break;
@@ -268,34 +330,44 @@ static unsigned long request_of(const char *text, const char *key)
 	return 0;
 }
 
+/* What a key of a profile with this way of binding names; NULL: nothing that is known. */
+static const char *name_of_key(const char *key, const char *bind)
+{
+	static const struct {
+		const char *key;
+		const char *bind; /* NULL: any */
+		const char *name;
+	} names[] = {
+		{ "bind.request", "vfio-tsm-bind", "VFIO_DEVICE_TSM_BIND" },
+		{ "bind.request", "iommufd-tsm-op", "IOMMU_VDEVICE_TSM_OP" },
+		{ "unbind.request", "vfio-tsm-bind", "VFIO_DEVICE_TSM_UNBIND" },
+		{ "validate.request", NULL, "IOMMU_VDEVICE_TSM_REQ" },
+		{ "gmem.request", NULL, "KVM_SET_MEMORY_ATTRIBUTES2" },
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (!strcmp(names[i].key, key) && (!names[i].bind || !strcmp(names[i].bind, bind)))
+			return names[i].name;
+	return NULL;
+}
+
 void trace_set_profile(struct trace *trace, const struct pfnbuf_profile *profile)
 {
-	struct pfnbuf_profile_info info;
-	bool by_vfio, by_vdevice;
+	static const char *const keys[] = { "bind.request", "unbind.request", "validate.request",
+					    "gmem.request" };
 	char *text = PRINTED(pfnbuf_profile_print, profile);
+	struct pfnbuf_profile_info info;
 	size_t n = 0;
 
 	pfnbuf_profile_get_info(profile, &info);
-	by_vfio = !strcmp(info.bind, "vfio-tsm-bind");
-	by_vdevice = !strcmp(info.bind, "iommufd-tsm-op");
-	const struct {
-		const char *key, *name;
-		bool known;
-	} keys[] = {
-		{ "bind.request", by_vfio ? "VFIO_DEVICE_TSM_BIND" : "IOMMU_VDEVICE_TSM_OP",
-		  by_vfio || by_vdevice },
-		{ "unbind.request", "VFIO_DEVICE_TSM_UNBIND", by_vfio },
-		{ "validate.request", "IOMMU_VDEVICE_TSM_REQ", true },
-		{ "gmem.request", "KVM_SET_MEMORY_ATTRIBUTES2", true },
-	};
-
 	for (size_t i = 0; text && i < sizeof(keys) / sizeof(*keys); i++) {
-		unsigned long request = keys[i].known ? request_of(text, keys[i].key) : 0;
+		const char *name = name_of_key(keys[i], info.bind);
+		unsigned long request = request_of(text, keys[i]);
 
-		if (!request)
+		if (!name || !request)
 			continue;
 		trace->proposed[n].request = request;
-		trace->proposed[n++].name = keys[i].name;
+		trace->proposed[n++].name = name;
 	}
 	free(text);
 }

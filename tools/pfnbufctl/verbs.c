@@ -577,7 +577,7 @@ const struct verb verbs[VERB_COUNT] = {
 	},
 	[VERB_BIND] = {
 		"bind", VERB_BIND, 0, "tee", "prepare to give a device to a confidential guest",
-		"The windows are all those of its BARs. digest= is what the guest's owner attested of the "
+		"The device was opened with vm=, and the windows are all those of its BARs. digest= is what the guest's owner attested of the "
 		"report: 32, 48 or 64 bytes of SHA-2. The report comes from report=, a file in any form "
 		"that `pfnbufctl tdi` reads, which says that the guest has started the device; or from "
 		"helper=, a program that does what helper-does= says (bind,report where it is not given); "
