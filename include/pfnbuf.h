@@ -2170,7 +2170,8 @@ struct pfnbuf_place {
  * _INIT_SHARED: converted in place, where the context's profile says that the kernel does that
  * (pfnbuf_ctx_set_profile() comes first), and shared memory only on Linux 7.3. The kernel converts
  * no page to private that anybody holds; areas of this context that do, without being a window's,
- * are unmapped. What a page held when it was converted in place is undefined, and a hole is shared.
+ * are unmapped. What a page held when it was converted in place is undefined, also where it was
+ * converted back because something else failed; and a hole is shared.
  *
  * Whatever it is, devices reach its shared pages only. The window takes references. The memory is
  * the window's own: a page that is given back because it was converted must not be mapped for
