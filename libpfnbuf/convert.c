@@ -111,7 +111,7 @@ struct request {
 
 static int gather_one(struct pfnbuf_window *w, struct parts *parts)
 {
-	parts->list = calloc(1, sizeof(*parts->list));
+	parts->list = pfnbuf_zalloc(sizeof(*parts->list));
 	if (!parts->list)
 		return pfnbuf_failed(-ENOMEM, "pfnbuf_window_convert", "window", NULL);
 	parts->list[parts->nr++] = (struct part){ w, pfnbuf_window_lock(w), NULL };

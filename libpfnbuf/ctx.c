@@ -60,7 +60,14 @@ struct pfnbuf_ctx {
 
 uint64_t pfnbuf_page_size(void)
 {
-	return (uint64_t)sysconf(_SC_PAGESIZE);
+	static atomic_uint_least64_t known;
+	uint64_t size = atomic_load_explicit(&known, memory_order_relaxed);
+
+	if (!size) {
+		size = (uint64_t)sysconf(_SC_PAGESIZE);
+		atomic_store_explicit(&known, size, memory_order_relaxed);
+	}
+	return size;
 }
 
 /* The eventfd says that there are events, which pfnbuf_ctx_pop_event() sees for itself. */

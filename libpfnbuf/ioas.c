@@ -105,7 +105,7 @@ static struct area *up_to(struct area *a, uint64_t last)
 static struct area *new_area(struct pfnbuf_buf *buf, uint64_t offset, uint64_t length,
 			     unsigned flags, uint64_t generation)
 {
-	struct area *a = calloc(1, sizeof(*a));
+	struct area *a = pfnbuf_zalloc(sizeof(*a));
 
 	if (!a)
 		return NULL;

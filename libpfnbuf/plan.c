@@ -69,7 +69,7 @@ struct pfnbuf_plan {
 
 int pfnbuf_plan_new(const struct pfnbuf_plan_goal *goal, struct pfnbuf_plan **planp)
 {
-	struct pfnbuf_plan *plan = calloc(1, sizeof(*plan));
+	struct pfnbuf_plan *plan = pfnbuf_zalloc(sizeof(*plan));
 
 	if (!plan) {
 		pfnbuf_layout_free(goal->layout);

@@ -31,6 +31,16 @@ static inline void pfnbuf_cleanup_free(void *p)
 	free(*(void **)p);
 }
 
+/* Memory of zeros. Other than this, calloc() of glibc passes by what the thread has at hand. */
+static inline void *pfnbuf_zalloc(size_t size)
+{
+	void *p = malloc(size);
+
+	if (p)
+		memset(p, 0, size);
+	return p;
+}
+
 static inline void pfnbuf_cleanup_unlock(pthread_mutex_t **lock)
 {
 	pthread_mutex_unlock(*lock);
@@ -570,6 +580,9 @@ struct pfnbuf_plan_goal {
 	struct pfnbuf_layout *layout; /* the plan frees it */
 	struct pfnbuf_range changed;  /* outside of it the owner's layout is the same */
 	bool wants_twin;	      /* it is a conversion, and more of them are to come */
+	/* Where they differ: all of @changed was the one and becomes the other, and is no hole. */
+	enum pfnbuf_vis was;
+	enum pfnbuf_vis becomes;
 	uint64_t gpa;
 	uint64_t iova;
 	bool suspended;

@@ -1094,6 +1094,12 @@ static int plan_granule(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
 	return r < 0 ? r : plan_discard(w, plan, c);
 }
 
+static struct pfnbuf_change whole_change(const struct pfnbuf_plan_goal *goal)
+{
+	return (struct pfnbuf_change){ goal->changed.offset, goal->changed.length, goal->was,
+				       goal->becomes };
+}
+
 /*
  * Whether one granule turns from shared to private, or back: the most frequent of all changes. As an
  * area is no larger, what is beside it stays as it is.
@@ -1102,16 +1108,12 @@ static bool is_granule(const struct pfnbuf_window *w, const struct pfnbuf_plan_g
 		       struct pfnbuf_change *c)
 {
 	const struct pfnbuf_range *at = &goal->changed;
-	struct pfnbuf_run from, to;
 
-	if (at->length != w->granule || at->offset % at->length || w->suspended ||
-	    goal->suspended || !w->has_private || w->in_place || w->device ||
-	    pfnbuf_layout_next_to(w->layout, &(uint64_t){ at->offset }, end_of(at), &from, 1) < 1 ||
-	    pfnbuf_layout_next_to(goal->layout, &(uint64_t){ at->offset }, end_of(at), &to, 1) < 1)
+	if (goal->was == goal->becomes || at->length != w->granule || at->offset % at->length ||
+	    w->suspended || w->in_place || w->device)
 		return false;
-	*c = (struct pfnbuf_change){ at->offset, at->length, from.vis, to.vis };
-	return from.length >= at->length && to.length >= at->length && from.vis != to.vis &&
-	       from.vis != PFNBUF_HOLE && to.vis != PFNBUF_HOLE;
+	*c = whole_change(goal);
+	return true;
 }
 
 static int plan_steps(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
@@ -1206,8 +1208,13 @@ static void make_twin(struct pfnbuf_window *w, struct pfnbuf_plan_goal *goal)
 	w->twin = pfnbuf_layout_free(w->twin);
 	if (!goal->wants_twin)
 		return;
-	n = pfnbuf_layout_diff_to(goal->layout, w->layout, &pos, end_of(&goal->changed), changes,
-				  MAX_TWIN_CHANGES);
+	if (goal->was != goal->becomes) {
+		changes[0] = whole_change(goal);
+		n = 1;
+	} else {
+		n = pfnbuf_layout_diff_to(goal->layout, w->layout, &pos, end_of(&goal->changed),
+					  changes, MAX_TWIN_CHANGES);
+	}
 	for (int i = 0; r >= 0 && i < n; i++)
 		r = pfnbuf_layout_set(goal->layout, changes[i].offset, changes[i].length,
 				      changes[i].to);
@@ -1527,20 +1534,34 @@ static bool is_changed(const struct pfnbuf_window *w, const struct pfnbuf_layout
 	return pfnbuf_layout_diff_to(w->layout, layout, &pos, end_of(range), &change, 1) > 0;
 }
 
-/* The layout after conversions that are in order; NULL where it is what it was. */
-static int convert_layout(struct pfnbuf_window *w, const struct pfnbuf_conversion *list, size_t n,
-			  const struct pfnbuf_range *range, struct pfnbuf_layout **layoutp)
+/* Whether there is nothing but one visibility, and no hole, so that nobody need look again. */
+static bool is_uniform(const struct pfnbuf_window *w, const struct pfnbuf_range *range,
+		       enum pfnbuf_vis *vis)
 {
+	const int first = pfnbuf_layout_get(w->layout, range->offset, NULL);
+
+	*vis = first > 0 ? (enum pfnbuf_vis)first : PFNBUF_HOLE;
+	return *vis != PFNBUF_HOLE &&
+	       pfnbuf_layout_test(w->layout, range->offset, range->length, *vis, NULL) > 0;
+}
+
+/* The goal's layout after conversions that are in order; NULL where it is what it was. */
+static int convert_layout(struct pfnbuf_window *w, const struct pfnbuf_conversion *list, size_t n,
+			  struct pfnbuf_plan_goal *goal)
+{
+	const bool uniform = goal->was != goal->becomes;
 	cleanup_layout struct pfnbuf_layout *layout = w->twin;
 	int r = layout ? 0 : pfnbuf_layout_copy(w->layout, &layout);
 
 	w->twin = NULL;
 	for (size_t i = 0; r >= 0 && i < n; i++)
-		r = convert_range(layout, &list[i]);
+		r = uniform ? pfnbuf_layout_set(layout, list->offset, list->length, list->to)
+			    : convert_range(layout, &list[i]);
 	if (r < 0)
 		return no_memory(w, "pfnbuf_window_convert");
-	*layoutp = is_changed(w, layout, range) ? layout : NULL;
-	if (!*layoutp)
+	if (uniform || is_changed(w, layout, &goal->changed))
+		goal->layout = layout;
+	else
 		w->twin = layout;
 	layout = NULL;
 	return 0;
@@ -1602,11 +1623,33 @@ static int find_parts(const struct pfnbuf_window *w, bool of_guest,
 	return (int)nr;
 }
 
+/* Set the goal's layout; leave it NULL where the window has it already. */
+static int aim(struct pfnbuf_window *w, struct pfnbuf_plan_goal *goal,
+	       const struct pfnbuf_conversion *list, size_t n)
+{
+	enum pfnbuf_vis vis;
+	int r;
+
+	goal->changed = range_of(list, n);
+	goal->wants_twin = n < MAX_TWIN_CHANGES && !w->device;
+	if (n == 1 && is_uniform(w, &goal->changed, &vis)) {
+		goal->was = vis;
+		goal->becomes = list->to;
+		if (vis == list->to)
+			return 0;
+		if (list->to == PFNBUF_PRIVATE && !w->has_private)
+			return refuse_private(w);
+		return convert_layout(w, list, n, goal);
+	}
+	r = convert_layout(w, list, n, goal);
+	return r < 0 || !goal->layout ? r : check_layout(w, goal->layout);
+}
+
 int pfnbuf_window_plan_conversions(struct pfnbuf_window *w, bool of_guest,
 				   const struct pfnbuf_conversion *list, size_t n,
 				   struct pfnbuf_plan **planp)
 {
-	cleanup_free struct pfnbuf_conversion *parts = calloc(n + 1, sizeof(*parts));
+	cleanup_free struct pfnbuf_conversion *parts = malloc((n + 1) * sizeof(*parts));
 	struct pfnbuf_plan_goal goal = goal_of(w);
 	int r = check_changeable(w, "pfnbuf_window_convert");
 
@@ -1614,22 +1657,14 @@ int pfnbuf_window_plan_conversions(struct pfnbuf_window *w, bool of_guest,
 		return no_memory(w, "pfnbuf_window_convert");
 	if (r >= 0)
 		r = find_parts(w, of_guest, list, n, parts);
-	if (r >= 0) {
-		goal.changed = range_of(parts, (size_t)r);
-		r = convert_layout(w, parts, (size_t)r, &goal.changed, &goal.layout);
-	}
-	if (r < 0)
-		return r;
-	*planp = NULL;
-	if (!goal.layout)
-		return 0;
-	r = check_layout(w, goal.layout);
+	if (r >= 0)
+		r = aim(w, &goal, parts, (size_t)r);
 	if (r < 0) {
 		pfnbuf_layout_free(goal.layout);
 		return r;
 	}
-	goal.wants_twin = n < MAX_TWIN_CHANGES && !w->device;
-	return plan_goal(w, &goal, planp);
+	*planp = NULL;
+	return goal.layout ? plan_goal(w, &goal, planp) : 0;
 }
 
 struct pfnbuf_ctx *pfnbuf_window_ctx(const struct pfnbuf_window *w)
