@@ -690,6 +690,10 @@ static int discard(const struct pfnbuf_plan *plan, const struct step *step)
 	return r;
 }
 
+/*
+ * One by one: io_uring hands each fallocate() to a worker thread (io_uring/sync.c), which was found
+ * to be two to ten times as slow for single pages and no faster for 2 MiB.
+ */
 int pfnbuf_plan_settle(struct pfnbuf_plan *plan)
 {
 	uint64_t before = time_of(plan);

@@ -271,6 +271,8 @@ static void names(void **state)
 	assert_string_equal(pfnbuf_event_type_name(PFNBUF_EVENT_REMOVAL_REQUEST),
 			    "removal-request");
 	assert_string_equal(pfnbuf_event_type_name(PFNBUF_EVENT_DEVICE_ERROR), "device-error");
+	assert_string_equal(pfnbuf_event_type_name(PFNBUF_EVENT_CONVERTED), "converted");
+	assert_string_equal(pfnbuf_event_type_name(PFNBUF_EVENT_CONVERT_FAILED), "convert-failed");
 	assert_string_equal(pfnbuf_event_type_name((enum pfnbuf_event_type)99), "?");
 	assert_string_equal(pfnbuf_cause_name(PFNBUF_CAUSE_NONE), "none");
 	assert_string_equal(pfnbuf_cause_name(PFNBUF_CAUSE_RESET), "reset");

@@ -120,6 +120,8 @@ static void failures(void **state)
 	assert_int_equal(k_ftruncate(k, -1, 1), -EBADF);
 	assert_int_equal(k_memfd_create(k, "x", 1u << 30), -EINVAL);
 	assert_int_equal(k_eventfd(k, 0, 1 << 30), -EINVAL);
+	assert_int_equal(k_madvise(k, (void *)1, 1, MADV_DONTNEED), -EINVAL);
+	assert_int_equal(k_timerfd_set(k, -1, 1), -EBADF);
 	assert_int_equal(k_readlink(k, "/", bytes, sizeof(bytes)), -EINVAL);
 	assert_int_equal(k_list(k, "/nowhere/at/all", bytes, sizeof(bytes)), -ENOENT);
 	assert_int_equal(k_epoll_ctl(k, -1, EPOLL_CTL_ADD, 0, &event), -EBADF);
@@ -152,6 +154,44 @@ static void mapping(void **state)
 	assert_int_equal(addr[0], 'Z');
 	assert_int_equal(k_munmap(k, addr, 0x1000), 0);
 	assert_int_equal(k_close(k, fd), 0);
+}
+
+static void time_passes(void **state)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	int epfd = k_epoll_create(k), fd = k_timerfd(k);
+	uint64_t ticks = 0;
+
+	(void)state;
+	assert_true(fd >= 0 && is_cloexec(fd));
+	assert_int_equal(k_epoll_ctl(k, epfd, EPOLL_CTL_ADD, fd, &event), 0);
+	assert_int_equal(k_read(k, fd, &ticks, sizeof(ticks)), -EAGAIN);
+	assert_int_equal(k_timerfd_set(k, fd, UINT64_C(3600000000000)), 0);
+	assert_int_equal(k_epoll_wait(k, epfd, &event, 1, 0), 0);
+	assert_int_equal(k_timerfd_set(k, fd, 1000000), 0);
+	assert_int_equal(k_epoll_wait(k, epfd, &event, 1, 5000), 1);
+	assert_int_equal(k_read(k, fd, &ticks, sizeof(ticks)), sizeof(ticks));
+	assert_int_equal(ticks, 1);
+	assert_int_equal(k_timerfd_set(k, fd, 1), 0);
+	assert_int_equal(k_timerfd_set(k, fd, 0), 0);
+	assert_int_equal(k_epoll_wait(k, epfd, &event, 1, 5), 0);
+	assert_int_equal(k_close(k, fd), 0);
+	assert_int_equal(k_close(k, epfd), 0);
+}
+
+static void advice(void **state)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	char *p = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	(void)state;
+	assert_ptr_not_equal(p, MAP_FAILED);
+	*p = 1;
+	assert_int_equal(k_madvise(k, p, page, MADV_REMOVE), -EINVAL);
+	assert_int_equal(*p, 1);
+	assert_int_equal(k_madvise(k, p, page, MADV_DONTNEED), 0);
+	assert_int_equal(*p, 0);
+	assert_int_equal(munmap(p, page), 0);
 }
 
 static void waiting(void **state)
@@ -233,8 +273,9 @@ static void ioctl_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(is_complete), TEST(files),	  TEST(failures), TEST(cloexec),
-		TEST(mapping),	   TEST(waiting), TEST(folders),  TEST(ioctl_names),
+		TEST(is_complete), TEST(files),	      TEST(failures), TEST(cloexec),
+		TEST(mapping),	   TEST(waiting),     TEST(folders),  TEST(time_passes),
+		TEST(advice),	   TEST(ioctl_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
