@@ -2646,7 +2646,8 @@ struct pfnbuf_bind_info {
 	 * pfnbuf_bind_run() on RUN, ERROR after an error notice
 	 */
 	enum pfnbuf_tdi_state state;
-	bool bound; /**< the device is bound to the guest */
+	/** the device is bound to the guest; in ERROR, it may have been unbound at once */
+	bool bound;
 	bool quarantined;
 	char reason[512];    /**< why it is quarantined: what is known, and what is not; else "" */
 	uint32_t vdevice_id; /**< in use: the caller's or the library's; 0: none */

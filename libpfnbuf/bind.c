@@ -885,7 +885,8 @@ static int unlock_bind(struct pfnbuf_bind *b, const char *call)
 		r = take_mappings(b, call);
 	if (r < 0)
 		return r;
-	r = unbind_tdi(b);
+	/* A device that failed may have been unbound then. */
+	r = b->bound ? unbind_tdi(b) : 0;
 	if (r == PFNBUF_TSM_UNKNOWN)
 		return quarantine(b, call, "the device may be bound or not");
 	if (r < 0)
@@ -911,7 +912,7 @@ static int fall_back(struct pfnbuf_bind *b, int code)
 	pfnbuf_error_save(&error);
 	if (!b->quarantined && !stay)
 		r = take_mappings_for_good(b, call);
-	for (int n = 0; !b->quarantined && b->bound && n < TRIES; n++)
+	for (int n = 0; !b->quarantined && b->bound && r != PFNBUF_TSM_UNKNOWN && n < TRIES; n++)
 		r = unbind_tdi(b);
 	if (!b->quarantined && b->bound)
 		quarantine(b, call,
@@ -1150,16 +1151,16 @@ static int check_run(struct pfnbuf_bind *b)
 
 	if (b->quarantined)
 		return refuse_quarantined(b, call);
-	if (!b->bound)
-		return pfnbuf_refused(-EINVAL, call, name_of(b), NULL,
-				      "call pfnbuf_bind_lock() first",
-				      "the device is not bound to the guest");
 	if (b->state == PFNBUF_TDI_RUN)
 		return pfnbuf_refused(-EALREADY, call, name_of(b), NULL, "",
 				      "what the report names is placed");
 	if (b->state == PFNBUF_TDI_ERROR)
 		return pfnbuf_refused(-EPERM, call, name_of(b), NULL, "unlock it",
 				      "its TDI is in ERROR");
+	if (!b->bound)
+		return pfnbuf_refused(-EINVAL, call, name_of(b), NULL,
+				      "call pfnbuf_bind_lock() first",
+				      "the device is not bound to the guest");
 	return 0;
 }
 
@@ -1211,11 +1212,12 @@ int pfnbuf_bind_run(struct pfnbuf_bind *b)
 static int unbind_hook(struct pfnbuf_bind_hook *hook, enum pfnbuf_cause cause)
 {
 	struct pfnbuf_bind *b = of_hook(hook);
-	int r = b->locked ? unlock_bind(b, "pfnbuf_bind_unlock") : 0;
+	int r;
 
-	if (b->quarantined)
-		return -ENOTRECOVERABLE;
-	if (r >= 0 && !b->locked)
+	if (!b->locked)
+		return 0;
+	r = unlock_bind(b, "pfnbuf_bind_unlock");
+	if (r >= 0)
 		tell(b, PFNBUF_EVENT_TDI_UNBOUND, cause);
 	return r;
 }
@@ -1236,25 +1238,34 @@ static void close_hook(struct pfnbuf_bind_hook *hook)
 	b->state = PFNBUF_TDI_CONFIG_UNLOCKED;
 }
 
-/* AER does not say what the TDI is in now; TDISP wants it to be ERROR (PCIe 7.0, section 11.5). */
-static void error_hook(struct pfnbuf_bind_hook *hook)
+static int drop_private(struct pfnbuf_bind *b)
 {
-	struct pfnbuf_bind *b = of_hook(hook);
-	int r = 0;
+	int r = take_private(b) == 0 ? 0 : -EIO;
 
-	if (!b->bound || b->quarantined || b->state == PFNBUF_TDI_ERROR)
-		return;
-	pfnbuf_journal_clear(&b->journal);
-	if (take_private(b) != 0)
-		r = quarantine(b, "pfnbuf_bind", "private pages of a failed device are validated");
 	for (size_t i = 0; r >= 0 && i < b->nr_windows; i++) {
 		r = -EAGAIN;
 		for (int n = 0; r < 0 && n < TRIES; n++)
 			r = pfnbuf_window_drop_private(b->windows[i], &b->journal);
-		if (r < 0)
-			quarantine(b, "pfnbuf_bind",
-				   "private slots of a failed device could not be dropped");
 	}
+	return r;
+}
+
+/*
+ * AER does not say what the TDI is in now; for the guest it is lost. Where private mappings must not
+ * go while the device is bound, or nothing else takes them, it is unbound here already.
+ */
+static void error_hook(struct pfnbuf_bind_hook *hook)
+{
+	struct pfnbuf_bind *b = of_hook(hook);
+
+	if (!b->bound || b->quarantined || b->state == PFNBUF_TDI_ERROR)
+		return;
+	pfnbuf_journal_clear(&b->journal);
+	if ((mappings_stay(b) || validates_by_profile(b)) && unbind_tdi(b) != 0)
+		quarantine(b, "pfnbuf_bind", "a device that failed may be bound or not");
+	else if (drop_private(b) < 0)
+		quarantine(b, "pfnbuf_bind",
+			   "private pages of a failed device could not be dropped");
 	free(b->runs);
 	b->runs = NULL;
 	b->nr_runs = 0;

@@ -1529,13 +1529,20 @@ static int write_config_locked(struct pfnbuf_device *device, uint64_t offset, co
 	return write_config(device, offset, data, length);
 }
 
+static int write_config_unbound(struct pfnbuf_device *device, uint64_t offset, const void *data,
+				size_t length, enum pfnbuf_cause cause)
+{
+	cleanup_gate struct pfnbuf_device *gate = held_gate(device);
+	int r = pfnbuf_device_unbind_first(device, "pwrite of configuration space", cause);
+
+	return r < 0 ? r : write_config_locked(device, offset, data, length);
+}
+
 int pfnbuf_device_config_write(struct pfnbuf_device *device, uint64_t offset, const void *data,
 			       size_t length)
 {
-	cleanup_gate struct pfnbuf_device *gate = held_gate(device);
 	const struct pfnbuf_range range = { offset, length };
 	enum pfnbuf_cause cause;
-	int r = 0;
 
 	if (!device->learned)
 		return refuse_unbound(device, "pwrite of configuration space");
@@ -1543,9 +1550,9 @@ int pfnbuf_device_config_write(struct pfnbuf_device *device, uint64_t offset, co
 		return pfnbuf_refused(-EINVAL, "pwrite of configuration space", device->name,
 				      &range, "", "the range is empty");
 	cause = pfnbuf_pci_write_revokes(&device->pci, offset, data, length);
-	if (cause != PFNBUF_CAUSE_NONE)
-		r = pfnbuf_device_unbind_first(device, "pwrite of configuration space", cause);
-	return r < 0 ? r : write_config_locked(device, offset, data, length);
+	if (cause == PFNBUF_CAUSE_NONE)
+		return write_config_locked(device, offset, data, length);
+	return write_config_unbound(device, offset, data, length, cause);
 }
 
 static int set_command_bit(struct pfnbuf_device *device, uint8_t bit, bool on)
@@ -1564,14 +1571,18 @@ static int set_command_bit(struct pfnbuf_device *device, uint8_t bit, bool on)
 	return write_config(device, PCI_COMMAND, command, sizeof(command));
 }
 
-int pfnbuf_device_set_memory_decode(struct pfnbuf_device *device, bool on)
+static int memory_decode_off(struct pfnbuf_device *device)
 {
 	cleanup_gate struct pfnbuf_device *gate = held_gate(device);
-	int r = on ? 0
-		   : pfnbuf_device_unbind_first(device, "pwrite of configuration space",
-						PFNBUF_CAUSE_DECODE_OFF);
+	int r = pfnbuf_device_unbind_first(device, "pwrite of configuration space",
+					   PFNBUF_CAUSE_DECODE_OFF);
 
-	return r < 0 ? r : set_command_bit(device, PCI_COMMAND_MEMORY, on);
+	return r < 0 ? r : set_command_bit(device, PCI_COMMAND_MEMORY, false);
+}
+
+int pfnbuf_device_set_memory_decode(struct pfnbuf_device *device, bool on)
+{
+	return on ? set_command_bit(device, PCI_COMMAND_MEMORY, true) : memory_decode_off(device);
 }
 
 int pfnbuf_device_set_bus_master(struct pfnbuf_device *device, bool on)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# "Host side (KVM/VFIO/IOMMUFD) support for TDISP using TSM", RFC v2, 2025-05-29,
-# 20250529053513.1592088-1-yilun.xu@linux.intel.com: VFIO binds, KVM takes dma-bufs behind slots.
+# "Host side (KVM/VFIO/IOMMUFD) support for TDISP using TSM", RFC v2, linux-coco, 2025-05-29: VFIO
+# binds, KVM takes dma-bufs behind slots.
 name = tdx-rfc2
 about = TDX Connect RFC v2 of May 2025: VFIO_DEVICE_TSM_BIND, dma-buf memory slots
 

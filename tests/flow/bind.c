@@ -241,7 +241,7 @@ int guest_build(struct guest *g)
 	const struct pfnbuf_kernel *k = opts.kernel;
 	int r = pfnbuf_ctx_new(&g->ctx, &opts);
 
-	if (r >= 0)
+	if (r >= 0 && g->profile)
 		r = pfnbuf_ctx_set_profile(g->ctx, g->profile);
 	if (r >= 0)
 		r = pfnbuf_vm_new(g->ctx, PFNBUF_VM_SW_PROTECTED, &g->vm);

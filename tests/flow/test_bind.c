@@ -675,6 +675,10 @@ static void wake(struct guest *g)
 static void unbound_first(struct guest *g)
 {
 	SUCCEEDS(guest_bind_new(g));
+	/* What is not bound is not unbound. */
+	SUCCEEDS(pfnbuf_device_reset(g->device));
+	SUCCEEDS(pfnbuf_device_restore(g->device));
+	WANT(guest_events(g, PFNBUF_EVENT_TDI_UNBOUND, NULL) == 0);
 	for (size_t i = 0; i < 2 * NR_REVOKING; i++) {
 		enum pfnbuf_cause cause = PFNBUF_CAUSE_NONE;
 		uint64_t generation;
@@ -733,14 +737,14 @@ static void error_while_bound(struct guest *g)
 	SUCCEEDS(pfnbuf_bind_lock(g->bind));
 	SUCCEEDS(guest_start(g));
 	SUCCEEDS(pfnbuf_bind_run(g->bind));
+	guest_assert_view(g, AS_REPORTED);
 	SUCCEEDS(pfnbuf_sim_raise_error(g->sim, TDI));
 	WANT(guest_events(g, PFNBUF_EVENT_TDI_ERROR, NULL) == 1);
-	WANT(guest_info(g).bound && guest_info(g).state == PFNBUF_TDI_ERROR);
-	WANT(!guest_info(g).private_bytes);
+	WANT(guest_info(g).state == PFNBUF_TDI_ERROR && !guest_info(g).private_bytes);
+	/* Where what is bound must not lose its pages, or they go with it, it is not bound any more. */
+	WANT(guest_info(g).bound == !strcmp(g->name, "iommufd-tsm5"));
 	guest_assert_no_alias(g);
-	/* A validated range goes with the vDEVICE only, and no call takes it back. */
-	if (strcmp(g->name, "cca7"))
-		guest_assert_view(g, WITHOUT_PRIVATE);
+	guest_assert_view(g, WITHOUT_PRIVATE);
 	REFUSED(pfnbuf_bind_run(g->bind), EPERM);
 	SUCCEEDS(pfnbuf_bind_unlock(g->bind));
 	guest_assert_as_before(g);
@@ -937,6 +941,30 @@ static void test_own_functions_refuse(void **state)
 	guest_fini(&g);
 }
 
+/* Nor does it take a profile. */
+static void test_own_functions_alone(void **state)
+{
+	struct pfnbuf_bind_info info;
+	struct guest g;
+
+	(void)state;
+	own_init(&g);
+	guest_release(&g);
+	g.ctx = pfnbuf_ctx_free(g.ctx);
+	g.profile = pfnbuf_profile_unref(g.profile);
+	SUCCEEDS(guest_build(&g));
+	SUCCEEDS(guest_lock(&g));
+	SUCCEEDS(pfnbuf_bind_run(g.bind));
+	info = guest_info(&g);
+	WANT(info.bound && !info.vdevice_id && info.private_bytes == 18 * PAGE);
+	guest_assert_view(&g, WITHOUT_PRIVATE);
+	g.bind = pfnbuf_bind_free(g.bind);
+	WANT(g.validated == 0);
+	g.ops.validate = NULL;
+	REFUSED(guest_bind_new(&g), EOPNOTSUPP);
+	guest_fini(&g);
+}
+
 /* What may have been done is never done again. */
 static void test_own_functions_do_not_know(void **state)
 {
@@ -1038,6 +1066,7 @@ int main(void)
 		cmocka_unit_test(test_window_freed_while_bound),
 		cmocka_unit_test(test_own_functions),
 		cmocka_unit_test(test_own_functions_refuse),
+		cmocka_unit_test(test_own_functions_alone),
 		cmocka_unit_test(test_own_functions_do_not_know),
 		cmocka_unit_test(test_prints),
 	};

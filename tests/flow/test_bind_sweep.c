@@ -245,6 +245,57 @@ static void test_release(void **state)
 	}
 }
 
+/* A device fails, and a call that drops its private pages does, too. Returns whether any could. */
+static bool error_failing(const char *profile)
+{
+	struct guest g;
+	uint64_t calls;
+	bool reached;
+
+	guest_init(&g, profile);
+	SUCCEEDS(guest_bind_new(&g));
+	SUCCEEDS(pfnbuf_bind_lock(g.bind));
+	SUCCEEDS(guest_start(&g));
+	SUCCEEDS(pfnbuf_bind_run(g.bind));
+	guest_assert_view(&g, AS_REPORTED);
+	SUCCEEDS(pfnbuf_sim_tdi_inject(g.sim, TDI, PFNBUF_SIM_TDI_ERROR_STATE));
+	calls = pfnbuf_sim_calls(g.sim);
+	pfnbuf_sim_fail_nth(g.sim, at.n, at.error);
+	pfnbuf_ctx_dispatch(g.ctx);
+	reached = pfnbuf_sim_calls(g.sim) - calls >= at.n;
+	stop_failing(&g);
+	/* Dispatch itself may have failed. */
+	guest_events(&g, PFNBUF_EVENT_TDI_ERROR, NULL);
+	WANT(guest_info(&g).state == PFNBUF_TDI_ERROR);
+	if (guest_info(&g).quarantined) {
+		check_quarantined(&g);
+	} else {
+		guest_assert_view(&g, WITHOUT_PRIVATE);
+		SUCCEEDS(pfnbuf_bind_unlock(g.bind));
+		guest_assert_as_before(&g);
+	}
+	guest_fini(&g);
+	return reached;
+}
+
+static void test_error(void **state)
+{
+	static const char *const profiles[] = { "tdx-rfc2", "iommufd-tsm5", "cca7" };
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		at.profile = profiles[i];
+		for (size_t e = 0; e < NR_ERRNOS; e++) {
+			at.error = errnos[e];
+			at.n = 1;
+			while (error_failing(profiles[i]))
+				at.n++;
+			WANT(at.n > 2);
+		}
+	}
+	at.n = 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -252,6 +303,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_tsm5, name_run),
 		cmocka_unit_test_teardown(test_cca, name_run),
 		cmocka_unit_test_teardown(test_release, name_run),
+		cmocka_unit_test_teardown(test_error, name_run),
 	};
 
 	return cmocka_run_group_tests_name("bind sweep", tests, NULL, NULL);
