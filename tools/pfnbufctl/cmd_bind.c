@@ -379,6 +379,10 @@ int verb_bind(struct run *run, const struct statement *st)
 	if (err)
 		return err;
 	err = make_bind(run, st, device, vm, tsm, &made);
+	if (err == -EOPNOTSUPP && !run->has_profile && !st->expect_errno)
+		output_notice(run->output, "unsupported", STYLE_PLAIN,
+			      "pfnbufctl: of a kernel that can, say which one it is with "
+			      "--profile; `pfnbufctl profile list` lists them");
 	if (err) {
 		tsm_free(tsm);
 		return err;

@@ -134,6 +134,7 @@ int profile_use(struct run *run, struct pfnbuf_profile *profile)
 	if (err)
 		return err;
 	pfnbuf_profile_get_info(profile, &info);
+	run->has_profile = true;
 	run->profile_pre_faults = !strcmp(info.private_mmio, "pre-fault");
 	if (run->trace)
 		trace_set_profile(run->trace, profile);

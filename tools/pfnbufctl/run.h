@@ -106,8 +106,9 @@ struct run {
 	struct output *output;
 	struct pfnbuf_ctx *ctx;
 	const struct pfnbuf_kernel *kernel;
-	struct trace *trace;	 /* NULL: none */
-	struct pfnbuf_sim *sim;	 /* NULL: the running kernel */
+	struct trace *trace;	/* NULL: none */
+	struct pfnbuf_sim *sim; /* NULL: the running kernel */
+	bool has_profile;
 	bool profile_pre_faults; /* private pages come in through a vCPU */
 	struct object *objects;	 /* by symbol */
 	size_t nobjects;
