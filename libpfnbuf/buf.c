@@ -265,23 +265,35 @@ struct pfnbuf_identity pfnbuf_buf_get_identity(const struct pfnbuf_buf *buf)
 	return buf->identity;
 }
 
-enum pfnbuf_state pfnbuf_buf_get_state(const struct pfnbuf_buf *buf)
+struct pfnbuf_revocation pfnbuf_buf_revocation(const struct pfnbuf_buf *buf)
 {
-	struct pfnbuf_revocation r;
+	struct pfnbuf_revocation r = { .generation = 1, .state = PFNBUF_LIVE };
 
-	if (!buf->device)
-		return atomic_load(&buf->revoked) ? PFNBUF_SUSPENDED : PFNBUF_LIVE;
+	if (!buf->device) {
+		if (atomic_load(&buf->revoked))
+			r.state = PFNBUF_SUSPENDED;
+		return r;
+	}
 	r = pfnbuf_device_revocation(buf->device);
 	if (r.state == PFNBUF_SUSPENDED && r.generation == buf->live_in)
-		return PFNBUF_LIVE;
-	return r.state;
+		r.state = PFNBUF_LIVE;
+	r.generation -= buf->before_birth;
+	return r;
+}
+
+enum pfnbuf_state pfnbuf_buf_get_state(const struct pfnbuf_buf *buf)
+{
+	return pfnbuf_buf_revocation(buf).state;
 }
 
 uint64_t pfnbuf_buf_get_generation(const struct pfnbuf_buf *buf)
 {
-	if (!buf->device)
-		return 1;
-	return pfnbuf_device_revocation(buf->device).generation - buf->before_birth;
+	return pfnbuf_buf_revocation(buf).generation;
+}
+
+const struct pfnbuf_device *pfnbuf_buf_exporter(const struct pfnbuf_buf *buf)
+{
+	return buf->device;
 }
 
 struct pfnbuf_device *pfnbuf_buf_get_device(const struct pfnbuf_buf *buf)

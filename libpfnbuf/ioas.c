@@ -32,10 +32,15 @@ struct area {
 	struct pfnbuf_buf *buf;
 	uint64_t offset;
 	uint64_t generation;
-	uint8_t flags;
-	bool is_va;  /* memory of this process, and @offset its address */
-	bool absent; /* not in the kernel: a restore unmapped it and could not map it again */
 };
+
+/* node.bits of an area */
+#define MAP_FLAGS (PFNBUF_MAP_READ | PFNBUF_MAP_WRITE)
+#define IS_VA	  (1U << 8) /* memory of this process, and @offset its address */
+/* Not in the kernel: a restore unmapped it and could not map it again. */
+#define IS_ABSENT (1U << 9)
+
+static_assert(!(MAP_FLAGS & (IS_VA | IS_ABSENT)), "bits of an area collide");
 
 /* With malloc's own word an area takes no more than 96 bytes. */
 static_assert(sizeof(struct area) <= 88, "an area has grown");
@@ -74,6 +79,21 @@ static struct area *area_of(struct pfnbuf_node *node)
 	return node ? pfnbuf_container_of(node, struct area, node) : NULL;
 }
 
+static unsigned flags_of(const struct area *a)
+{
+	return a->node.bits & MAP_FLAGS;
+}
+
+static bool is_va(const struct area *a)
+{
+	return a->node.bits & IS_VA;
+}
+
+static bool is_absent(const struct area *a)
+{
+	return a->node.bits & IS_ABSENT;
+}
+
 static uint64_t last_of(const struct area *a)
 {
 	return a->node.key + a->length - 1;
@@ -89,11 +109,9 @@ static struct area *area_from(const struct pfnbuf_ioas *ioas, uint64_t iova)
 	return area_of(pfnbuf_tree_ceil(&ioas->areas, iova));
 }
 
-static struct area *area_after(const struct pfnbuf_ioas *ioas, const struct area *a)
+static struct area *area_after(const struct area *a)
 {
-	uint64_t last = last_of(a);
-
-	return last == UINT64_MAX ? NULL : area_of(pfnbuf_tree_ceil(&ioas->areas, last + 1));
+	return area_of(pfnbuf_tree_next(&a->node));
 }
 
 /* The same, inside a range that ends with the byte @last. */
@@ -112,7 +130,7 @@ static struct area *new_area(struct pfnbuf_buf *buf, uint64_t offset, uint64_t l
 	a->length = length;
 	a->offset = offset;
 	a->generation = generation;
-	a->flags = (uint8_t)(flags & (PFNBUF_MAP_READ | PFNBUF_MAP_WRITE));
+	a->node.bits = flags & MAP_FLAGS;
 	if (buf)
 		a->buf = pfnbuf_buf_ref(buf);
 	return a;
@@ -153,35 +171,34 @@ static void enter(struct pfnbuf_ioas *ioas, struct area *a, uint64_t iova)
 static void leave(struct pfnbuf_ioas *ioas, struct area *a, struct area **gone)
 {
 	pfnbuf_tree_remove(&ioas->areas, &a->node);
-	ioas->nr_absent -= a->absent;
+	ioas->nr_absent -= is_absent(a);
 	push(gone, a);
 }
 
 static void set_absent(struct pfnbuf_ioas *ioas, struct area *a, bool absent)
 {
-	ioas->nr_absent -= a->absent;
-	ioas->nr_absent += absent;
-	a->absent = absent;
+	if (is_absent(a) == absent)
+		return;
+	a->node.bits ^= IS_ABSENT;
+	ioas->nr_absent = absent ? ioas->nr_absent + 1 : ioas->nr_absent - 1;
 }
 
 static bool is_dead(const struct area *a)
 {
+	struct pfnbuf_revocation now;
+
 	if (!a->buf)
 		return false;
-	return a->absent || a->generation != pfnbuf_buf_get_generation(a->buf) ||
-	       pfnbuf_buf_get_state(a->buf) != PFNBUF_LIVE;
+	now = pfnbuf_buf_revocation(a->buf);
+	return is_absent(a) || now.state != PFNBUF_LIVE || now.generation != a->generation;
 }
 
-/*
- * The generation to record for an import that is about to be made. It is read before the state: a
- * revocation that begins in between raises it, and one that has begun and not ended shows in the
- * state.
- */
+/* The generation to record for an import that is about to be made. */
 static uint64_t import_generation(const struct pfnbuf_buf *buf)
 {
-	uint64_t generation = pfnbuf_buf_get_generation(buf);
+	const struct pfnbuf_revocation now = pfnbuf_buf_revocation(buf);
 
-	return pfnbuf_buf_get_state(buf) == PFNBUF_LIVE ? generation : 0;
+	return now.state == PFNBUF_LIVE ? now.generation : 0;
 }
 
 /* ---------------------------------------------------------------- its life ------------------ */
@@ -294,7 +311,7 @@ static int unmap_area(const struct pfnbuf_ioas *ioas, const struct area *a, uint
 	int r = -ENOENT;
 
 	*unmapped = 0;
-	for (int i = 0; !a->absent && r == -ENOENT && i < UNMAP_TRIES; i++)
+	for (int i = 0; !is_absent(a) && r == -ENOENT && i < UNMAP_TRIES; i++)
 		r = unmap_call(ioas, a->node.key, a->length, unmapped);
 	return r == -ENOENT ? 0 : r;
 }
@@ -320,7 +337,7 @@ static void end_areas(struct pfnbuf_ioas *ioas)
 {
 	uint64_t bytes;
 
-	for (struct area *a = area_from(ioas, 0); a; a = area_after(ioas, a)) {
+	for (struct area *a = area_from(ioas, 0); a; a = area_after(a)) {
 		struct pfnbuf_range range = { a->node.key, a->length };
 		int r = unmap_area(ioas, a, &bytes);
 
@@ -621,9 +638,8 @@ static int keep_off_absent(const struct pfnbuf_ioas *ioas, const struct map_call
 				      "%zu areas wait for their restore, and the kernel could give "
 				      "their addresses away",
 				      ioas->nr_absent);
-	for (a = up_to(area_from(ioas, range.offset), last); a;
-	     a = up_to(area_after(ioas, a), last))
-		if (a->absent)
+	for (a = up_to(area_from(ioas, range.offset), last); a; a = up_to(area_after(a), last))
+		if (is_absent(a))
 			return pfnbuf_refused(-EEXIST, call->name, ioas->name, &range,
 					      "finish the restore, or unmap that area",
 					      "the area at 0x%" PRIx64 "+0x%" PRIx64
@@ -715,7 +731,7 @@ int pfnbuf_ioas_map_va(struct pfnbuf_ioas *ioas, void *addr, uint64_t length, un
 		arg.iova = *iova;
 	area = new_area(NULL, (uintptr_t)addr, length, flags, 0);
 	if (area)
-		area->is_va = true;
+		area->node.bits |= IS_VA;
 	return map(ioas, &call, area, iova);
 }
 
@@ -888,7 +904,7 @@ int pfnbuf_ioas_expect_buf(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, uin
 static int put_back_va(struct pfnbuf_ioas *ioas, struct area **list, uint64_t iova)
 {
 	const struct area *a = *list;
-	const unsigned flags = a->flags | PFNBUF_MAP_FIXED;
+	const unsigned flags = flags_of(a) | PFNBUF_MAP_FIXED;
 	struct iommu_ioas_map arg = {
 		.size = sizeof(arg),
 		.flags = kernel_flags(flags),
@@ -909,18 +925,18 @@ static int put_back(struct pfnbuf_ioas *ioas, struct area **list, uint64_t iova)
 {
 	struct area *a = *list;
 	struct iommu_ioas_map_file arg = map_file_arg(ioas, pfnbuf_buf_get_fd(a->buf), a->offset,
-						      a->length, a->flags | PFNBUF_MAP_FIXED);
+						      a->length, flags_of(a) | PFNBUF_MAP_FIXED);
 	const struct map_call call = {
 		.name = "IOMMU_IOAS_MAP_FILE",
 		.request = IOMMU_IOAS_MAP_FILE,
 		.arg = &arg,
 		.iova = &arg.iova,
 		.length = a->length,
-		.flags = a->flags | PFNBUF_MAP_FIXED,
+		.flags = flags_of(a) | PFNBUF_MAP_FIXED,
 	};
 
 	arg.iova = iova;
-	a->absent = false;
+	a->node.bits &= ~IS_ABSENT;
 	return map_or_await(ioas, &call, list, true);
 }
 
@@ -932,7 +948,7 @@ int pfnbuf_ioas_put_back(struct pfnbuf_ioas *ioas, struct pfnbuf_node **kept)
 		int r;
 
 		/* Somebody mapped it there meanwhile; from what, the ledger does not know. */
-		if (!list->buf && !list->is_va)
+		if (!list->buf && !is_va(list))
 			return pfnbuf_refused(-EOPNOTSUPP, "IOMMU_IOAS_MAP_FILE", ioas->name,
 					      &(struct pfnbuf_range){ iova, list->length }, "",
 					      "an area of a file cannot be had back");
@@ -940,7 +956,7 @@ int pfnbuf_ioas_put_back(struct pfnbuf_ioas *ioas, struct pfnbuf_node **kept)
 		/* Entering counts keys from the start of the range that is mapped. */
 		list->node.key = 0;
 		list->node.right = NULL;
-		r = list->is_va ? put_back_va(ioas, &list, iova) : put_back(ioas, &list, iova);
+		r = is_va(list) ? put_back_va(ioas, &list, iova) : put_back(ioas, &list, iova);
 		if (r < 0) {
 			list->node.key = iova;
 			list->node.right = *kept;
@@ -988,7 +1004,8 @@ static int copy_areas(const struct pfnbuf_ioas *src, uint64_t iova, uint64_t len
 		}
 		if (!copy)
 			return -ENOMEM;
-		copy->is_va = a && a->node.key <= at && a->is_va;
+		if (a && a->node.key <= at && is_va(a))
+			copy->node.bits |= IS_VA;
 		copy->node.key = done;
 		push(list, copy);
 	}
@@ -1090,9 +1107,9 @@ static size_t count_areas(const struct pfnbuf_ioas *ioas, const struct pfnbuf_ra
 
 	*present = 0;
 	for (const struct area *a = up_to(area_from(ioas, range->offset), last); a;
-	     a = last_of(a) < last ? up_to(area_after(ioas, a), last) : NULL) {
+	     a = last_of(a) < last ? up_to(area_after(a), last) : NULL) {
 		n++;
-		*present += !a->absent;
+		*present += !is_absent(a);
 	}
 	return n;
 }
@@ -1103,7 +1120,7 @@ static void forget(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range, s
 	struct area *a = up_to(area_from(ioas, range->offset), last), *next;
 
 	for (; a; a = next) {
-		next = last_of(a) < last ? up_to(area_after(ioas, a), last) : NULL;
+		next = last_of(a) < last ? up_to(area_after(a), last) : NULL;
 		leave(ioas, a, gone);
 	}
 }
@@ -1238,16 +1255,20 @@ int pfnbuf_ioas_unmap_all(struct pfnbuf_ioas *ioas, uint64_t *unmapped)
 /* Whether a restore after a revocation of @device can do something for the area. */
 static bool is_restorable(const struct area *a, const struct pfnbuf_device *device)
 {
-	return a->buf && pfnbuf_buf_get_device(a->buf) == device && is_dead(a) &&
-	       pfnbuf_buf_get_state(a->buf) == PFNBUF_LIVE;
+	struct pfnbuf_revocation now;
+
+	if (!a->buf || pfnbuf_buf_exporter(a->buf) != device)
+		return false;
+	now = pfnbuf_buf_revocation(a->buf);
+	return now.state == PFNBUF_LIVE && (is_absent(a) || now.generation != a->generation);
 }
 
-static struct area *next_restorable(const struct pfnbuf_ioas *ioas, struct area *a, uint64_t last,
+static struct area *next_restorable(struct area *a, uint64_t last,
 				    const struct pfnbuf_device *device)
 {
-	for (a = up_to(a, last); a && !is_restorable(a, device);
-	     a = up_to(area_after(ioas, a), last))
-		;
+	a = up_to(a, last);
+	while (a && !is_restorable(a, device))
+		a = up_to(area_after(a), last);
 	return a;
 }
 
@@ -1258,15 +1279,15 @@ struct dead_run {
 	size_t present;	  /* those that the kernel still has, dead */
 };
 
-static struct dead_run dead_run(const struct pfnbuf_ioas *ioas, struct area *first, uint64_t last,
+static struct dead_run dead_run(struct area *first, uint64_t last,
 				const struct pfnbuf_device *device)
 {
-	struct dead_run run = { .first = first };
+	struct dead_run run = { .first = first, .end = first, .present = !is_absent(first) };
 
-	for (struct area *a = first; a && is_restorable(a, device);
-	     a = up_to(area_after(ioas, a), last)) {
+	for (struct area *a = up_to(area_after(first), last); a && is_restorable(a, device);
+	     a = up_to(area_after(a), last)) {
 		run.end = a;
-		run.present += !a->absent;
+		run.present += !is_absent(a);
 	}
 	return run;
 }
@@ -1280,7 +1301,6 @@ static int clear_area(struct pfnbuf_ioas *ioas, struct area *a)
 
 	if (r < 0)
 		return pfnbuf_failed(r, "IOMMU_IOAS_UNMAP", ioas->name, &range);
-	set_absent(ioas, a, true);
 	return 0;
 }
 
@@ -1295,22 +1315,27 @@ static bool clear_at_once(struct pfnbuf_ioas *ioas, const struct dead_run *run)
 	return !run->present || unmap_call(ioas, iova, last_of(run->end) - iova + 1, &bytes) >= 0;
 }
 
+static int import_again_failed(const struct pfnbuf_ioas *ioas, const struct area *a, int code)
+{
+	const struct pfnbuf_range place_of = { a->node.key, a->length };
+	const struct pfnbuf_range source = { a->offset, a->length };
+
+	pfnbuf_failed(code, "IOMMU_IOAS_MAP_FILE", ioas->name, &place_of);
+	return import_failed(a->buf, &source, code);
+}
+
 static int import_area(struct pfnbuf_ioas *ioas, struct area *a)
 {
 	struct iommu_ioas_map_file arg = map_file_arg(ioas, pfnbuf_buf_get_fd(a->buf), a->offset,
-						      a->length, a->flags | PFNBUF_MAP_FIXED);
-	const struct pfnbuf_range place_of = { a->node.key, a->length };
-	const struct pfnbuf_range source = { a->offset, a->length };
+						      a->length, flags_of(a) | PFNBUF_MAP_FIXED);
 	uint64_t generation = import_generation(a->buf);
 	int r;
 
 	arg.iova = a->node.key;
 	r = k_ioctl(ioas->kernel, ioas->iommufd, IOMMU_IOAS_MAP_FILE, &arg);
-	if (r < 0) {
-		pfnbuf_failed(r, "IOMMU_IOAS_MAP_FILE", ioas->name, &place_of);
-		return import_failed(a->buf, &source, r);
-	}
-	set_absent(ioas, a, false);
+	set_absent(ioas, a, r < 0);
+	if (r < 0)
+		return import_again_failed(ioas, a, r);
 	a->generation = generation;
 	return 0;
 }
@@ -1322,18 +1347,17 @@ static int import_area(struct pfnbuf_ioas *ioas, struct area *a)
 static int restore_run(struct pfnbuf_ioas *ioas, const struct dead_run *run)
 {
 	const bool cleared = clear_at_once(ioas, run);
+	struct area *a = run->first;
 	int r = 0;
 
-	for (struct area *a = run->first; a; a = up_to(area_after(ioas, a), run->end->node.key)) {
-		if (cleared)
-			set_absent(ioas, a, true);
-		else if (r >= 0)
+	for (; a && r >= 0; a = up_to(area_after(a), run->end->node.key)) {
+		if (!cleared)
 			r = clear_area(ioas, a);
 		if (r >= 0)
 			r = import_area(ioas, a);
-		if (r < 0 && !cleared)
-			break;
 	}
+	for (; a && cleared; a = up_to(area_after(a), run->end->node.key))
+		set_absent(ioas, a, true);
 	return r;
 }
 
@@ -1343,13 +1367,13 @@ int pfnbuf_ioas_restore(struct pfnbuf_ioas *ioas, const struct pfnbuf_device *de
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
 	struct area *a = area_of(pfnbuf_tree_ceil(&ioas->areas, first));
 
-	while ((a = next_restorable(ioas, a, last, device))) {
-		const struct dead_run run = dead_run(ioas, a, last, device);
+	while ((a = next_restorable(a, last, device))) {
+		const struct dead_run run = dead_run(a, last, device);
 		int r = restore_run(ioas, &run);
 
 		if (r < 0)
 			return r;
-		a = area_after(ioas, run.end);
+		a = area_after(run.end);
 	}
 	return 0;
 }
@@ -1362,7 +1386,7 @@ void pfnbuf_ioas_count(struct pfnbuf_ioas *ioas, uint64_t first, uint64_t last, 
 	*areas = 0;
 	*dead = 0;
 	for (struct area *a = up_to(area_of(pfnbuf_tree_ceil(&ioas->areas, first)), last); a;
-	     a = up_to(area_after(ioas, a), last)) {
+	     a = up_to(area_after(a), last)) {
 		++*areas;
 		*dead += is_dead(a);
 	}
@@ -1380,10 +1404,10 @@ bool pfnbuf_ioas_maps_buf(struct pfnbuf_ioas *ioas, const struct pfnbuf_buf *buf
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
 	struct pfnbuf_identity wanted = pfnbuf_buf_get_identity(buf);
 
-	for (const struct area *a = area_from(ioas, 0); a; a = area_after(ioas, a)) {
+	for (const struct area *a = area_from(ioas, 0); a; a = area_after(a)) {
 		struct pfnbuf_identity id;
 
-		if (!a->buf || a->absent || !overlap(a->offset, a->length, offset, length))
+		if (!a->buf || is_absent(a) || !overlap(a->offset, a->length, offset, length))
 			continue;
 		id = pfnbuf_buf_get_identity(a->buf);
 		if (id.dev == wanted.dev && id.ino == wanted.ino)
@@ -1397,11 +1421,11 @@ static struct pfnbuf_area show(const struct area *a)
 	return (struct pfnbuf_area){
 		.iova = a->node.key,
 		.length = a->length,
-		.flags = a->flags,
+		.flags = flags_of(a),
 		.buf = a->buf,
 		.offset = a->offset,
 		.generation = a->generation,
-		.is_va = a->is_va,
+		.is_va = is_va(a),
 		.dead = is_dead(a),
 	};
 }
@@ -1410,8 +1434,8 @@ int pfnbuf_ioas_find_va(struct pfnbuf_ioas *ioas, const void *addr, struct pfnbu
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
 
-	for (const struct area *a = area_from(ioas, 0); a; a = area_after(ioas, a))
-		if (a->is_va && (uintptr_t)addr - a->offset < a->length) {
+	for (const struct area *a = area_from(ioas, 0); a; a = area_after(a))
+		if (is_va(a) && (uintptr_t)addr - a->offset < a->length) {
 			*area = show(a);
 			return 1;
 		}

@@ -452,6 +452,10 @@ void pfnbuf_device_leave_ioas(struct pfnbuf_device *device, const struct pfnbuf_
 int pfnbuf_buf_new_export(struct pfnbuf_device *device, int fd, unsigned bar,
 			  const struct pfnbuf_range *slices, size_t n, bool live,
 			  struct pfnbuf_buf **bufp);
+/* Its state and its generation, read at once: a revocation shows in both, or in neither. */
+struct pfnbuf_revocation pfnbuf_buf_revocation(const struct pfnbuf_buf *buf);
+/* NULL: it was not exported here. The device may be DEAD. */
+const struct pfnbuf_device *pfnbuf_buf_exporter(const struct pfnbuf_buf *buf);
 const char *pfnbuf_buf_name(const struct pfnbuf_buf *buf);
 struct pfnbuf_ctx *pfnbuf_buf_ctx(const struct pfnbuf_buf *buf);
 

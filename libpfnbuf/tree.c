@@ -13,51 +13,85 @@ static uint32_t next_rank(struct pfnbuf_tree *tree)
 	return x;
 }
 
-/* Cut a subtree into the nodes below @key and those above. */
-static void split(struct pfnbuf_node *root, uint64_t key, struct pfnbuf_node **below,
-		  struct pfnbuf_node **above)
-{
-	while (root) {
-		struct pfnbuf_node ***side = root->key < key ? &below : &above;
+/* Where the next node of a subtree is to go. */
+struct place {
+	struct pfnbuf_node **link;
+	struct pfnbuf_node *parent;
+};
 
-		**side = root;
-		*side = root->key < key ? &root->right : &root->left;
-		root = **side;
+/* Put @node there; the next place is under it, on the side that is @next. */
+static void fill(struct place *place, struct pfnbuf_node *node, struct pfnbuf_node **next)
+{
+	*place->link = node;
+	node->parent = place->parent;
+	place->link = next;
+	place->parent = node;
+}
+
+/* Cut a subtree into the nodes below the key of @top, which become its left side, and those above. */
+static void split(struct pfnbuf_node *root, struct pfnbuf_node *top)
+{
+	struct place below = { &top->left, top }, above = { &top->right, top };
+
+	while (root) {
+		struct pfnbuf_node *node = root;
+
+		if (node->key < top->key) {
+			root = node->right;
+			fill(&below, node, &node->right);
+		} else {
+			root = node->left;
+			fill(&above, node, &node->left);
+		}
 	}
-	*below = NULL;
-	*above = NULL;
+	*below.link = NULL;
+	*above.link = NULL;
 }
 
 void pfnbuf_tree_insert(struct pfnbuf_tree *tree, struct pfnbuf_node *node)
 {
-	struct pfnbuf_node **link = &tree->root;
+	struct place place = { &tree->root, NULL };
 
 	node->rank = next_rank(tree);
-	while (*link && (*link)->rank > node->rank)
-		link = node->key < (*link)->key ? &(*link)->left : &(*link)->right;
-	split(*link, node->key, &node->left, &node->right);
-	*link = node;
+	while (*place.link && (*place.link)->rank > node->rank) {
+		place.parent = *place.link;
+		place.link =
+			node->key < place.parent->key ? &place.parent->left : &place.parent->right;
+	}
+	split(*place.link, node);
+	*place.link = node;
+	node->parent = place.parent;
+}
+
+static struct place place_of(struct pfnbuf_tree *tree, struct pfnbuf_node *node)
+{
+	struct pfnbuf_node *parent = node->parent;
+
+	if (!parent)
+		return (struct place){ &tree->root, NULL };
+	return (struct place){ parent->left == node ? &parent->left : &parent->right, parent };
 }
 
 void pfnbuf_tree_remove(struct pfnbuf_tree *tree, struct pfnbuf_node *node)
 {
-	struct pfnbuf_node **link = &tree->root;
-	struct pfnbuf_node *below = node->left, *above = node->right;
+	struct pfnbuf_node *below = node->left, *above = node->right, *rest;
+	struct place place = place_of(tree, node);
 
-	while (*link != node)
-		link = node->key < (*link)->key ? &(*link)->left : &(*link)->right;
 	while (below && above) {
-		if (below->rank > above->rank) {
-			*link = below;
-			link = &below->right;
-			below = *link;
+		struct pfnbuf_node *top = below->rank > above->rank ? below : above;
+
+		if (top == below) {
+			below = top->right;
+			fill(&place, top, &top->right);
 		} else {
-			*link = above;
-			link = &above->left;
-			above = *link;
+			above = top->left;
+			fill(&place, top, &top->left);
 		}
 	}
-	*link = below ? below : above;
+	rest = below ? below : above;
+	*place.link = rest;
+	if (rest)
+		rest->parent = place.parent;
 }
 
 struct pfnbuf_node *pfnbuf_tree_floor(const struct pfnbuf_tree *tree, uint64_t key)
@@ -78,4 +112,18 @@ struct pfnbuf_node *pfnbuf_tree_ceil(const struct pfnbuf_tree *tree, uint64_t ke
 		if (n->key >= key)
 			best = n;
 	return best;
+}
+
+struct pfnbuf_node *pfnbuf_tree_next(const struct pfnbuf_node *node)
+{
+	struct pfnbuf_node *next = node->right;
+
+	if (!next) {
+		for (next = node->parent; next && next->right == node; next = next->parent)
+			node = next;
+		return next;
+	}
+	while (next->left)
+		next = next->left;
+	return next;
 }

@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "bench_events.h"
+#include "bench_restore.h"
 #include "libpfnbuf/uapi/iommufd.h"
 #include "libpfnbuf/uapi/kvm.h"
 
@@ -403,6 +404,7 @@ int main(void)
 	bench_planning("plan_5000_areas_only_ms", false, GRANULE);
 	bench_planning("plan_5000_pages_ms", true, PAGE);
 	bench_memory();
+	bench_restore();
 	bench_kvm();
 	bench_events();
 	return 0;

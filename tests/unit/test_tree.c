@@ -42,8 +42,8 @@ static size_t check(const struct pfnbuf_node *n, uint64_t lowest, uint64_t highe
 	if (!n)
 		return 0;
 	assert_true(n->key >= lowest && n->key <= highest);
-	assert_true(!n->left || n->left->rank <= n->rank);
-	assert_true(!n->right || n->right->rank <= n->rank);
+	assert_true(!n->left || (n->left->rank <= n->rank && n->left->parent == n));
+	assert_true(!n->right || (n->right->rank <= n->rank && n->right->parent == n));
 	return 1 + (n->left ? check(n->left, lowest, n->key - 1) : 0) +
 	       (n->right ? check(n->right, n->key + 1, highest) : 0);
 }
@@ -61,6 +61,22 @@ static void check_lookups(const struct pfnbuf_tree *tree, uint32_t i, uint64_t k
 	assert_ptr_equal(pfnbuf_tree_ceil(tree, key), above < NR ? &nodes[above] : NULL);
 }
 
+/* A walk from the first node to the last meets those that are inside, in order, and no other. */
+static void check_walk(const struct pfnbuf_tree *tree)
+{
+	const struct pfnbuf_node *n = pfnbuf_tree_ceil(tree, 0);
+
+	assert_true(!tree->root || !tree->root->parent);
+	for (uint32_t i = 0; i < NR; i++) {
+		if (!inside[i])
+			continue;
+		assert_ptr_equal(n, &nodes[i]);
+		assert_int_equal(n->bits, i);
+		n = pfnbuf_tree_next(n);
+	}
+	assert_null(n);
+}
+
 static void against_an_array(void **state)
 {
 	struct pfnbuf_tree tree = { 0 };
@@ -68,6 +84,8 @@ static void against_an_array(void **state)
 
 	(void)state;
 	memset(inside, 0, sizeof(inside));
+	for (uint32_t i = 0; i < NR; i++)
+		nodes[i].bits = i;
 	for (int round = 0; round < 40000; round++) {
 		uint32_t i = random_below(NR);
 
@@ -84,8 +102,10 @@ static void against_an_array(void **state)
 		check_lookups(&tree, i, key_of(i));
 		check_lookups(&tree, i, key_of(i) + 1);
 		check_lookups(&tree, NR - 1, UINT64_MAX);
-		if (round % 1000 == 0)
+		if (round % 1000 == 0) {
 			assert_int_equal(check(tree.root, 0, UINT64_MAX), count);
+			check_walk(&tree);
+		}
 	}
 	assert_int_equal(check(tree.root, 0, UINT64_MAX), count);
 }

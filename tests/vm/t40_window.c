@@ -531,10 +531,13 @@ static struct {
 	unsigned n;
 } second_fault;
 
+static unsigned long ioctls;
+
 static int ioctl_and_fault(void *data, int fd, unsigned long request, void *arg)
 {
 	const int r = pfnbuf_kernel_running()->ioctl(data, fd, request, arg);
 
+	ioctls++;
 	if (r < 0 && second_fault.n) {
 		inject(second_fault.fd, second_fault.n);
 		second_fault.n = 0;
@@ -924,7 +927,7 @@ static void every_fault_of_ram(void)
 #define COST_AREAS   500 /* of each window, every other page */
 #define COST_IOVA    UINT64_C(0x10000000)
 #define COST_STRIDE  UINT64_C(0x400000) /* from a window to the next */
-#define COST_ROUNDS  15
+#define COST_ROUNDS  30
 
 static double now(void)
 {
@@ -959,69 +962,88 @@ static void build_windows(struct rig *rig, struct pfnbuf_window **windows)
 	pfnbuf_layout_free(layout);
 }
 
-/* The calls of a restore, with nothing around them: one unmaps what is dead, and each area is mapped. */
-static double bare_restore(struct rig *rig, const int *dma_bufs, bool unmap)
-{
-	const uint64_t base = COST_IOVA + COST_WINDOWS * COST_STRIDE;
-	const int iommufd = pfnbuf_ctx_get_iommufd(rig->ctx);
-	const uint32_t ioas = pfnbuf_ioas_get_id(rig->ioas);
-	const double start = now();
+/* One call of a restore. */
+struct mapping {
+	int dma_buf;
+	uint64_t offset;
+	uint64_t length;
+	uint64_t iova;
+};
 
-	if (unmap)
-		check_ok(raw_ioas_unmap(iommufd, ioas, base, COST_WINDOWS * COST_STRIDE));
-	for (uint64_t i = 0; i < COST_WINDOWS; i++)
-		for (uint64_t k = 0; k < COST_AREAS; k++)
-			check_ok(raw_ioas_map_file(iommufd, ioas, dma_bufs[i], 2 * k * PAGE, PAGE,
-						   base + i * COST_STRIDE + 2 * k * PAGE));
-	return now() - start;
+static void list_mappings(const struct rig *rig, struct mapping *mappings)
+{
+	struct pfnbuf_area area = { .iova = COST_IOVA };
+
+	for (int i = 0; i < COST_WINDOWS * COST_AREAS; i++) {
+		check(pfnbuf_ioas_next_area(rig->ioas, area.iova + area.length, &area));
+		mappings[i] = (struct mapping){
+			.dma_buf = pfnbuf_buf_get_fd(area.buf),
+			.offset = area.offset,
+			.length = area.length,
+			.iova = area.iova,
+		};
+	}
+	check(!pfnbuf_ioas_next_area(rig->ioas, area.iova + area.length, &area));
 }
 
-static double timed_restore(struct rig *rig)
+/* The calls of a restore, with nothing around them: one unmaps what is dead, and each area is mapped. */
+static void bare_restore(const struct rig *rig, const struct mapping *mappings)
 {
-	const double start = now();
+	const int iommufd = pfnbuf_ctx_get_iommufd(rig->ctx);
+	const uint32_t ioas = pfnbuf_ioas_get_id(rig->ioas);
+	const struct mapping *last = &mappings[COST_WINDOWS * COST_AREAS - 1];
 
-	check_eq(pfnbuf_device_restore(rig->memory), 0);
-	return now() - start;
+	check_ok(raw_ioas_unmap(iommufd, ioas, mappings->iova,
+				last->iova + last->length - mappings->iova));
+	for (const struct mapping *m = mappings; m <= last; m++)
+		check_ok(raw_ioas_map_file(iommufd, ioas, m->dma_buf, m->offset, m->length,
+					   m->iova));
+}
+
+/* Either meets the same: every area has just died. */
+static void time_one(struct rig *rig, const struct mapping *mappings, double *best)
+{
+	double t;
+
+	pulse(rig);
+	t = now();
+	if (mappings)
+		bare_restore(rig, mappings);
+	else
+		check_eq(pfnbuf_device_restore(rig->memory), 0);
+	t = now() - t;
+	*best = t < *best ? t : *best;
 }
 
 /*
  * Rounds of both in turn, and of each the best: on a busy machine an emulated processor stands still
- * for long.
+ * for long. The ledger, which does not know of the bare loop, takes what that mapped for dead; the
+ * restore that comes last makes it true.
  */
 static void restore_over_loop(void)
 {
+	static struct mapping mappings[COST_WINDOWS * COST_AREAS];
 	struct pfnbuf_window *windows[COST_WINDOWS];
-	int dma_bufs[COST_WINDOWS];
 	double restore = 1e9, loop = 1e9;
-	struct pfnbuf_area area;
 	struct rig rig;
 
 	rig_open(&rig);
 	build_windows(&rig, windows);
-	for (int i = 0; i < COST_WINDOWS; i++)
-		dma_bufs[i] = check_ok(
-			raw_export(pfnbuf_device_get_fd(rig.memory), 2, 0, 2 * COST_AREAS * PAGE));
-	bare_restore(&rig, dma_bufs, false);
+	list_mappings(&rig, mappings);
 	for (int i = 0; i < COST_ROUNDS; i++) {
-		double t;
-
-		pulse(&rig);
-		t = timed_restore(&rig);
-		restore = t < restore ? t : restore;
-		t = bare_restore(&rig, dma_bufs, true);
-		loop = t < loop ? t : loop;
+		time_one(&rig, mappings, &loop);
+		ioctls = 0;
+		time_one(&rig, NULL, &restore);
+		check_eq(ioctls, 1 + COST_WINDOWS * COST_AREAS);
 	}
-	for (uint64_t at = COST_IOVA; pfnbuf_ioas_next_area(rig.ioas, at, &area);
-	     at = area.iova + area.length)
-		check(!area.dead && is_mapped(&rig, area.iova));
+	for (int i = 0; i < COST_WINDOWS * COST_AREAS; i++)
+		check(is_mapped(&rig, mappings[i].iova));
 	printf("window.restore_over_loop %.3f\n", restore / loop);
 	printf("# %d areas: %.1f ms, bare %.1f ms\n", COST_WINDOWS * COST_AREAS, restore * 1e3,
 	       loop * 1e3);
 	check(restore / loop < 1.5);
-	for (int i = 0; i < COST_WINDOWS; i++) {
+	for (int i = 0; i < COST_WINDOWS; i++)
 		windows[i] = pfnbuf_window_free(windows[i]);
-		close(dma_bufs[i]);
-	}
 	rig_close(&rig);
 }
 
