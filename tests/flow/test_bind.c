@@ -72,19 +72,97 @@ static void there_and_back(struct guest *g)
 }
 ON_EACH(there_and_back)
 
+static int iommufd_call(struct guest *g, unsigned long request, void *arg)
+{
+	const struct pfnbuf_kernel *k = pfnbuf_sim_kernel(g->sim);
+
+	return k->ioctl(k->data, pfnbuf_ctx_get_iommufd(g->ctx), request, arg);
+}
+
+static void make_own_objects(struct guest *g, uint32_t *hwpt, uint32_t *viommu)
+{
+	static const uint32_t types[] = { 0, IOMMU_VIOMMU_TYPE_ARM_SMMUV3,
+					  IOMMU_VIOMMU_TYPE_ARM_REALM_SMMUV3 };
+	struct iommu_hwpt_alloc parent = { .size = sizeof(parent),
+					   .flags = IOMMU_HWPT_ALLOC_NEST_PARENT };
+	struct iommu_viommu_alloc alloc = { .size = sizeof(alloc) };
+	struct pfnbuf_device_info info;
+
+	for (size_t i = 0; i < NR_PROFILES; i++)
+		if (!strcmp(g->name, profiles[i]))
+			alloc.type = types[i];
+	pfnbuf_device_get_info(g->device, &info);
+	parent.dev_id = alloc.dev_id = info.devid;
+	parent.pt_id = info.ioas_id;
+	assert_int_equal(iommufd_call(g, IOMMU_HWPT_ALLOC, &parent), 0);
+	alloc.hwpt_id = *hwpt = parent.out_hwpt_id;
+	assert_int_equal(iommufd_call(g, IOMMU_VIOMMU_ALLOC, &alloc), 0);
+	*viommu = alloc.out_viommu_id;
+}
+
+static uint32_t make_own_vdevice(struct guest *g, uint32_t viommu)
+{
+	struct iommu_vdevice_alloc alloc = { .size = sizeof(alloc),
+					     .viommu_id = viommu,
+					     .virt_id = 0x77 };
+	struct pfnbuf_device_info info;
+
+	pfnbuf_device_get_info(g->device, &info);
+	alloc.dev_id = info.devid;
+	assert_int_equal(iommufd_call(g, IOMMU_VDEVICE_ALLOC, &alloc), 0);
+	return alloc.out_vdevice_id;
+}
+
+static void destroy_own(struct guest *g, uint32_t id)
+{
+	struct iommu_destroy destroy = { .size = sizeof(destroy), .id = id };
+
+	assert_int_equal(iommufd_call(g, IOMMU_DESTROY, &destroy), 0);
+}
+
+/* Bind with them, and back; only what the library made is gone then. */
+static void bind_with(struct guest *g)
+{
+	struct pfnbuf_bind_info info;
+
+	SUCCEEDS(bind_all(g));
+	guest_assert_view(g, AS_REPORTED);
+	info = guest_info(g);
+	WANT(info.vdevice_id && (!g->opts.vdevice_id || info.vdevice_id == g->opts.vdevice_id));
+	WANT(!g->opts.viommu_id || info.viommu_id == g->opts.viommu_id);
+	g->bind = pfnbuf_bind_free(g->bind);
+	guest_assert_view(g, AS_SHARED);
+}
+
 /* The VMM's own objects are used, and stay. */
 static void with_own_objects(struct guest *g)
 {
 	const bool binds = !strcmp(g->name, "cca7");
-	struct pfnbuf_bind_info first;
+	uint32_t hwpt = 0, viommu = 0, vdevice;
 
-	SUCCEEDS(bind_all(g));
-	first = guest_info(g);
-	WANT(first.viommu_id && first.vdevice_id);
-	g->bind = pfnbuf_bind_free(g->bind);
+	bind_with(g);
+	guest_assert_as_before(g);
+	make_own_objects(g, &hwpt, &viommu);
+	g->opts.viommu_id = viommu;
+	bind_with(g);
+	g->opts.viommu_id = 0;
+	if (!binds) {
+		vdevice = make_own_vdevice(g, viommu);
+		g->opts.vdevice_id = vdevice;
+		bind_with(g);
+		bind_with(g);
+		/* Another one for the same device there cannot be. */
+		g->opts.viommu_id = viommu;
+		g->opts.vdevice_id = 0;
+		REFUSED(guest_lock(g), EEXIST);
+		g->bind = pfnbuf_bind_free(g->bind);
+		destroy_own(g, vdevice);
+	}
+	destroy_own(g, viommu);
+	destroy_own(g, hwpt);
 	guest_assert_as_before(g);
 
-	/* Of a kind that is not there. */
+	/* Such that are not there. */
 	g->opts.viommu_id = 4711;
 	REFUSED(guest_lock(g), ENOENT);
 	guest_assert_as_before(g);
@@ -220,6 +298,39 @@ static void strangers(struct guest *g)
 	SUCCEEDS(pfnbuf_bind_lock(g->bind));
 }
 ON_EACH(strangers)
+
+/* What drivers/pci/tsm.c says of sessions. */
+static void sessions(struct guest *g)
+{
+	struct pfnbuf_tsm_info info;
+
+	SUCCEEDS(pfnbuf_tsm_get_info(g->device, &info));
+	WANT(info.present && !strcmp(info.connected, "tsm0") && !*info.bound);
+	WANT(!strcmp(info.authenticated, "tsm0") && !strcmp(info.dsm, TDI));
+	REFUSED(pfnbuf_tsm_connect(g->device, "tsm0"), EBUSY);
+	REFUSED(pfnbuf_tsm_disconnect(g->device, "tsm1"), EINVAL);
+	SUCCEEDS(pfnbuf_tsm_disconnect(g->device, "tsm0"));
+	REFUSED(pfnbuf_tsm_disconnect(g->device, "tsm0"), ENXIO);
+	REFUSED(pfnbuf_tsm_disconnect(g->device, NULL), ENXIO);
+	REFUSED(pfnbuf_tsm_connect(g->device, "tsm1"), ENXIO);
+	REFUSED(pfnbuf_tsm_connect(g->device, "sev0"), EINVAL);
+	SUCCEEDS(pfnbuf_tsm_get_info(g->device, &info));
+	WANT(info.present && !*info.connected && !*info.authenticated);
+	SUCCEEDS(pfnbuf_tsm_connect(g->device, "tsm0"));
+	/* No TDISP, no TSM. */
+	SUCCEEDS(pfnbuf_tsm_get_info(g->engine, &info));
+	WANT(!info.present && !*info.connected);
+	REFUSED(pfnbuf_tsm_connect(g->engine, "tsm0"), EOPNOTSUPP);
+	REFUSED(pfnbuf_tsm_disconnect(g->engine, NULL), EOPNOTSUPP);
+
+	SUCCEEDS(guest_lock(g));
+	SUCCEEDS(pfnbuf_tsm_get_info(g->device, &info));
+	WANT(!strcmp(info.bound, "tsm0"));
+	SUCCEEDS(pfnbuf_bind_unlock(g->bind));
+	SUCCEEDS(pfnbuf_tsm_get_info(g->device, &info));
+	WANT(!*info.bound);
+}
+ON_EACH(sessions)
 
 /* No TSM has a session with the device. */
 static void not_connected(struct guest *g)
@@ -1048,6 +1159,7 @@ int main(void)
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_one_bind_a_device),
 		cmocka_unit_test(test_strangers),
+		cmocka_unit_test(test_sessions),
 		cmocka_unit_test(test_not_connected),
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_not_supported),
