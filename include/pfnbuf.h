@@ -2311,6 +2311,9 @@ struct pfnbuf_conversion {
  * An area is unmapped whole, so DMA to what is shared beside the range, up to the next multiple of
  * the window's granule (without one: up to the ends of its run), is disturbed for a moment.
  *
+ * It makes the fewest kernel calls that will do. Of its own time it takes least where the range is
+ * one granule of one visibility; and many ranges cost less in one pfnbuf_window_convert_batch().
+ *
  * Returns 0 or 1 as pfnbuf_window_apply() does, or PFNBUF_PENDING: nothing is changed yet, see
  * PFNBUF_PLACE_RETRY. A conversion that waits is done whatever has been converted since; it is
  * dropped with its window.

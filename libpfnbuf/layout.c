@@ -1336,8 +1336,10 @@ int pfnbuf_layout_next_to(const struct pfnbuf_layout *layout, uint64_t *pos, uin
 
 	if (ret < 0 || at >= last)
 		return ret;
-	w.vis = vis_at(layout, at);
-	for (; at < last && w.next < w.end; at = row.end) {
+	row = look_up_row(layout, at, last);
+	w.vis = leaf_vis(*row.slots, chunk_offset(at));
+	w = write_row(w, &row, at);
+	for (at = row.end; at < last && w.next < w.end; at = row.end) {
 		row = look_up_row(layout, at, last);
 		w = write_row(w, &row, at);
 	}

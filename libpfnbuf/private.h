@@ -31,13 +31,16 @@ static inline void pfnbuf_cleanup_free(void *p)
 	free(*(void **)p);
 }
 
-/* Memory of zeros. Other than this, calloc() of glibc passes by what the thread has at hand. */
+/*
+ * Memory of zeros. Up to glibc 2.40 calloc() passes by what the thread has at hand, and compilers
+ * make it of malloc() and memset().
+ */
 static inline void *pfnbuf_zalloc(size_t size)
 {
 	void *p = malloc(size);
 
 	if (p)
-		memset(p, 0, size);
+		explicit_bzero(p, size);
 	return p;
 }
 

@@ -18,8 +18,9 @@
 
 #define PUNCH	  (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
 #define MAP_FLAGS (IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
-#define NR	  32 /* ranges */
-#define ROUNDS	  12
+#define MAX_NR	  256 /* ranges */
+#define SAMPLES	  1024
+#define BATCHES	  9
 
 struct machine {
 	struct pfnbuf_ctx *ctx;
@@ -37,6 +38,7 @@ struct ram {
 	void *addr;
 	uint64_t at;		 /* guest physical and I/O virtual */
 	uint64_t size;		 /* of a range */
+	uint64_t nr;		 /* of them */
 	struct pfnbuf_window *w; /* NULL: of the bare loop */
 	uint32_t slot;
 };
@@ -127,7 +129,7 @@ static void open_window(struct ram *ram)
 {
 	const struct pfnbuf_ram what = {
 		.memfd = ram->memfd,
-		.length = NR * ram->size,
+		.length = ram->nr * ram->size,
 		.addr = ram->addr,
 		.guest_memfd = ram->guest_memfd,
 	};
@@ -148,21 +150,21 @@ static void open_bare(struct ram *ram)
 {
 	const struct pfnbuf_slot slot = {
 		.gpa = ram->at,
-		.length = NR * ram->size,
+		.length = ram->nr * ram->size,
 		.addr = ram->addr,
 		.guest_memfd = ram->guest_memfd,
 	};
 
 	CHECK(pfnbuf_vm_set_slot(ram->m->vm, &slot, &ram->slot));
-	for (uint64_t i = 0; ram->m->ioas && i < NR; i++)
+	for (uint64_t i = 0; ram->m->ioas && i < ram->nr; i++)
 		bare_map(ram, i * ram->size);
 }
 
 static void ram_open(struct ram *ram, struct machine *m, uint64_t at, uint64_t size, bool bare)
 {
-	const uint64_t length = NR * size;
+	const uint64_t nr = size == PAGE ? MAX_NR : 32, length = nr * size;
 
-	*ram = (struct ram){ .m = m, .at = at, .size = size };
+	*ram = (struct ram){ .m = m, .at = at, .size = size, .nr = nr };
 	CHECK(pfnbuf_buf_new_memfd(m->ctx, length, 0, &ram->memfd));
 	CHECK(pfnbuf_buf_map(ram->memfd, 0, length, &ram->addr));
 	CHECK(pfnbuf_buf_new_guest_memfd(m->vm, length, 0, &ram->guest_memfd));
@@ -175,11 +177,11 @@ static void ram_open(struct ram *ram, struct machine *m, uint64_t at, uint64_t s
 static void ram_close(struct ram *ram)
 {
 	pfnbuf_window_free(ram->w);
-	for (uint64_t i = 0; !ram->w && ram->m->ioas && i < NR; i++)
+	for (uint64_t i = 0; !ram->w && ram->m->ioas && i < ram->nr; i++)
 		bare_unmap(ram, i * ram->size);
 	if (!ram->w)
 		CHECK(pfnbuf_vm_delete_slot(ram->m->vm, ram->slot));
-	CHECK(pfnbuf_buf_unmap(ram->memfd, ram->addr, NR * ram->size));
+	CHECK(pfnbuf_buf_unmap(ram->memfd, ram->addr, ram->nr * ram->size));
 	pfnbuf_buf_unref(ram->memfd);
 	pfnbuf_buf_unref(ram->guest_memfd);
 }
@@ -196,16 +198,31 @@ static void use(const struct ram *ram, uint64_t offset, enum pfnbuf_vis as)
 
 /* ---------------------------------------------------------------- one thread ---------------- */
 
-static void shuffle(uint64_t *order)
+/* Every @step-th range, in no order. Returns how many. */
+static size_t shuffle(const struct ram *ram, uint64_t *offsets, uint64_t step)
 {
-	for (uint64_t i = 0; i < NR; i++)
-		order[i] = i;
-	for (uint64_t i = NR - 1; i; i--) {
-		const uint64_t k = random_u64() % (i + 1), swap = order[i];
+	const uint64_t n = ram->nr / step;
 
-		order[i] = order[k];
-		order[k] = swap;
+	for (uint64_t i = 0; i < n; i++)
+		offsets[i] = i * step * ram->size;
+	for (uint64_t i = n - 1; i; i--) {
+		const uint64_t k = random_u64() % (i + 1), swap = offsets[i];
+
+		offsets[i] = offsets[k];
+		offsets[k] = swap;
 	}
+	return n;
+}
+
+static void report(struct machine *m, const char *name, const char *way, uint64_t *ours,
+		   uint64_t *bare, size_t n)
+{
+	const uint64_t a = median_u64(ours, n), b = median_u64(bare, n);
+	const double ratio = (double)b / (double)a;
+
+	printf("convert.%s%s.%s %.3f # %" PRIu64 " ns, bare %" PRIu64 " ns\n",
+	       m->ioas ? "" : "no_ioas.", name, way, ratio, a, b);
+	m->worst = ratio < m->worst ? ratio : m->worst;
 }
 
 static uint64_t time_one(const struct ram *ram, uint64_t offset, enum pfnbuf_vis to)
@@ -218,41 +235,76 @@ static uint64_t time_one(const struct ram *ram, uint64_t offset, enum pfnbuf_vis
 	return now() - before;
 }
 
-static void report(struct machine *m, const char *name, const char *way, uint64_t *ours,
-		   uint64_t *bare)
+/* One by one; who comes first takes turns. */
+static void bench_each(const struct ram *window, const struct ram *loop, const char *name)
 {
-	const uint64_t a = median_u64(ours, NR * ROUNDS), b = median_u64(bare, NR * ROUNDS);
-	const double ratio = (double)b / (double)a;
+	static uint64_t ours[2][SAMPLES], bare[2][SAMPLES];
+	uint64_t offsets[MAX_NR];
+	size_t n = 0;
 
-	printf("convert.%s%s.%s %.3f # %" PRIu64 " ns, bare %" PRIu64 " ns\n",
-	       m->ioas ? "" : "no_ioas.", name, way, ratio, a, b);
-	m->worst = ratio < m->worst ? ratio : m->worst;
+	while (n < SAMPLES / 2) {
+		for (int way = 0; way < 2; way++) {
+			const enum pfnbuf_vis to = way ? PFNBUF_SHARED : PFNBUF_PRIVATE;
+			const size_t nr = shuffle(window, offsets, 1);
+
+			for (size_t i = 0; i < nr; i++) {
+				if (i & 1)
+					ours[way][n + i] = time_one(window, offsets[i], to);
+				bare[way][n + i] = time_one(loop, offsets[i], to);
+				if (!(i & 1))
+					ours[way][n + i] = time_one(window, offsets[i], to);
+			}
+		}
+		n += window->nr;
+	}
+	report(window->m, name, "to_private", ours[0], bare[0], n);
+	report(window->m, name, "to_shared", ours[1], bare[1], n);
+}
+
+/* In one call; for each. */
+static uint64_t time_all(const struct ram *ram, const uint64_t *offsets, size_t n,
+			 enum pfnbuf_vis to)
+{
+	struct pfnbuf_conversion list[MAX_NR];
+	uint64_t before;
+
+	for (size_t i = 0; i < n; i++) {
+		use(ram, offsets[i], to == PFNBUF_SHARED ? PFNBUF_PRIVATE : PFNBUF_SHARED);
+		list[i] = (struct pfnbuf_conversion){ offsets[i], ram->size, to };
+	}
+	before = now();
+	if (ram->w)
+		CHECK(pfnbuf_window_convert_batch(ram->w, list, n));
+	for (size_t i = 0; !ram->w && i < n; i++)
+		bare_convert(ram, offsets[i], to);
+	return (now() - before) / n;
+}
+
+/* Every other range, so that the calls are as many. */
+static void bench_batch(const struct ram *window, const struct ram *loop, const char *name)
+{
+	uint64_t ours[2][BATCHES], bare[2][BATCHES], offsets[MAX_NR];
+
+	for (int i = 0; i < BATCHES; i++)
+		for (int way = 0; way < 2; way++) {
+			const enum pfnbuf_vis to = way ? PFNBUF_SHARED : PFNBUF_PRIVATE;
+			const size_t nr = shuffle(window, offsets, 2);
+
+			bare[way][i] = time_all(loop, offsets, nr, to);
+			ours[way][i] = time_all(window, offsets, nr, to);
+		}
+	report(window->m, name, "batch_to_private", ours[0], bare[0], BATCHES);
+	report(window->m, name, "batch_to_shared", ours[1], bare[1], BATCHES);
 }
 
 static void bench_size(struct machine *m, const char *name, uint64_t size)
 {
-	static uint64_t ours[2][NR * ROUNDS], bare[2][NR * ROUNDS];
 	struct ram window, loop;
-	uint64_t order[NR];
 
 	ram_open(&window, m, GIB, size, false);
 	ram_open(&loop, m, 2 * GIB, size, true);
-	for (uint64_t round = 0; round < 2 * ROUNDS; round++) {
-		const enum pfnbuf_vis to = round & 1 ? PFNBUF_SHARED : PFNBUF_PRIVATE;
-
-		shuffle(order);
-		for (uint64_t i = 0; i < NR; i++) {
-			const uint64_t at = round / 2 * NR + i, offset = order[i] * size;
-
-			if (i & 1)
-				ours[round & 1][at] = time_one(&window, offset, to);
-			bare[round & 1][at] = time_one(&loop, offset, to);
-			if (!(i & 1))
-				ours[round & 1][at] = time_one(&window, offset, to);
-		}
-	}
-	report(m, name, "to_private", ours[0], bare[0]);
-	report(m, name, "to_shared", ours[1], bare[1]);
+	bench_each(&window, &loop, name);
+	bench_batch(&window, &loop, name);
 	ram_close(&loop);
 	ram_close(&window);
 }
@@ -263,8 +315,8 @@ static void *work(void *arg)
 {
 	const struct ram *ram = arg;
 
-	for (uint64_t i = 0; i < 8 * NR; i++)
-		convert(ram, i % NR * ram->size, i / NR & 1 ? PFNBUF_SHARED : PFNBUF_PRIVATE);
+	for (uint64_t i = 0; i < 2 * ram->nr; i++)
+		convert(ram, i % ram->nr * ram->size, i < ram->nr ? PFNBUF_PRIVATE : PFNBUF_SHARED);
 	return NULL;
 }
 
