@@ -45,7 +45,9 @@ _pfnbufctl()
 	esac
 	case $word in
 	--sim=*)
-		mapfile -t COMPREPLY < <(compgen -f -- "${word#--sim=}")
+		# A machine file, or a profile.
+		mapfile -t COMPREPLY < <(compgen -f -- "${word#--sim=}"
+			compgen -W 'mainline-7.3 tdx-rfc2 iommufd-tsm5 cca7 gmem-inplace8 proposed' -- "${word#--sim=}")
 		return
 		;;
 	-*)

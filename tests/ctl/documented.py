@@ -72,6 +72,10 @@ def check_bash(verbs):
         problems.append(f"bash completes `bar` with {complete(COMMAND, '--sim', 'bar', '')}")
     if "--dry-run" not in complete(COMMAND, "--dr"):
         problems.append("bash completes no --dry-run")
+    if complete(COMMAND, "--sim=tdx") != {"tdx-rfc2"}:
+        problems.append(f"bash completes --sim=tdx with {complete(COMMAND, '--sim=tdx')}")
+    if not {"show", "lock", "run", "unlock"} <= complete(COMMAND, "tdi", ""):
+        problems.append(f"bash completes `tdi` with {complete(COMMAND, 'tdi', '')}")
 
 
 def main():

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "session.h"
 #include "source.h"
@@ -141,6 +142,21 @@ static bool is_sim_profile(const char *word)
 	return false;
 }
 
+/* A word that is neither may have been meant as a profile. */
+static void list_profiles(struct session *session, const char *word)
+{
+	const char *nearest = diag_nearest(word, sim_profiles);
+	struct text names = { NULL, 0, 0, false };
+
+	for (size_t i = 0; sim_profiles[i]; i++)
+		text_add(&names, "%s%s", i ? ", " : "", sim_profiles[i]);
+	output_notice(&session->output, "refused", STYLE_PLAIN,
+		      "        --sim= takes a machine file or a profile%s%s%s: %s",
+		      nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "",
+		      text_get(&names));
+	text_clear(&names);
+}
+
 /* Put the devices of a machine file into the simulated kernel. */
 static int build_machine(struct session *session)
 {
@@ -164,6 +180,8 @@ static int build_machine(struct session *session)
 				sizeof(default_machine) - 1, false);
 	if (err) {
 		output_diags(&session->output, &script.diags);
+		if (path && !strchr(path, '/') && access(path, F_OK))
+			list_profiles(session, path);
 		code = EXIT_USAGE;
 	} else if (run.sim) {
 		quiet.json = session->options->json;
