@@ -1127,6 +1127,7 @@ static void check_print(struct guest *g, const char *const *parts)
 
 static void prints(struct guest *g)
 {
+	static const char binds[] = "bind device " TDI ": ";
 	static const char locked[] =
 		"bind device " TDI ": the device is the guest's from now on; done, 0";
 	uint64_t calls;
@@ -1134,7 +1135,7 @@ static void prints(struct guest *g)
 	SUCCEEDS(guest_bind_new(g));
 	calls = pfnbuf_sim_calls(g->sim);
 	check_print(g, (const char *const[]){ "area-unmap", "slot-delete", "bar-unmap", "close",
-					      "bind device " TDI ": ", NULL });
+					      binds, NULL });
 	/* Nothing but looking. */
 	WANT(pfnbuf_sim_calls(g->sim) == calls);
 	SUCCEEDS(pfnbuf_bind_lock(g->bind));
