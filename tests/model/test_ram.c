@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "libpfnbuf/private.h"
 #include "libpfnbuf/uapi/iommufd.h"
 #include "libpfnbuf/uapi/kvm.h"
 #include "rig.h"
@@ -205,6 +206,64 @@ static void plans_convert_with_a_granule(void **state)
 	plan_is(w, "ssssssssssssssss", "sspsssssppppssss",
 		"U0+4 U8+4 A2+1p A8+4p M0+2 M3+1 X2+1m X8+4m");
 	pfnbuf_window_free(w);
+}
+
+/* The target of a conversion, made page by page. */
+static struct pfnbuf_layout *converted(struct pfnbuf_window *w, const struct pfnbuf_conversion *c)
+{
+	struct pfnbuf_layout *layout;
+
+	assert_int_equal(pfnbuf_window_get_layout(w, &layout), 0);
+	for (uint64_t at = c->offset; at < c->offset + c->length; at += PAGE)
+		if (pfnbuf_layout_get(layout, at, NULL) != PFNBUF_HOLE)
+			assert_int_equal(pfnbuf_layout_set(layout, at, PAGE, c->to), 0);
+	return layout;
+}
+
+static void convert_as_planned(struct pfnbuf_window *w, const struct pfnbuf_conversion *c)
+{
+	struct pfnbuf_layout *target = converted(w, c), *layout;
+	struct pfnbuf_plan *plan, *quick;
+	char steps[4096];
+
+	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
+	snprintf(steps, sizeof(steps), "%s", steps_of(plan));
+	pfnbuf_plan_free(plan);
+	assert_int_equal(pfnbuf_window_plan_conversions(w, false, c, 1, &quick), 0);
+	assert_string_equal(quick ? steps_of(quick) : "", steps);
+	pfnbuf_plan_free(quick);
+	assert_int_equal(pfnbuf_window_convert(w, c->offset, c->length, c->to), 0);
+	assert_int_equal(pfnbuf_window_get_layout(w, &layout), 0);
+	assert_true(pfnbuf_layout_equal(layout, target));
+	pfnbuf_layout_free(layout);
+	pfnbuf_layout_free(target);
+}
+
+/* What is known of a conversion beforehand saves a search and changes nothing else. */
+static void conversions_are_planned_as_layouts(void **state)
+{
+	struct rig *rig = *state;
+	uint32_t random = 1;
+
+	for (uint64_t granule = 0; granule <= 4; granule += 2) {
+		const uint64_t unit = granule ? granule : 1;
+		struct pfnbuf_window *w = new_window(rig, granule);
+
+		set_layout(w, "ssssppppss..ssss");
+		for (int i = 0; i < 500; i++) {
+			struct pfnbuf_conversion c = { 0 };
+
+			random = random * 1664525 + 1013904223;
+			c.to = random >> 31 ? PFNBUF_SHARED : PFNBUF_PRIVATE;
+			c.length = (random >> 8) % 3 ? unit : 1 + (random >> 10) % 5;
+			c.offset = (random >> 16) % (PAGES - c.length + 1) * PAGE;
+			if ((random >> 8) % 3 != 2)
+				c.offset -= c.offset % (unit * PAGE);
+			c.length *= PAGE;
+			convert_as_planned(w, &c);
+		}
+		pfnbuf_window_free(w);
+	}
 }
 
 /* A hole in a slot that shows thousands of runs, and changes all over it. */
@@ -691,6 +750,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(plans_convert),
 		TEST(plans_convert_with_a_granule),
+		TEST(conversions_are_planned_as_layouts),
 		TEST(plans_of_many_runs),
 		TEST(plans_move_private_memory),
 		TEST(plans_are_printed),
