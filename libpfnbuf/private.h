@@ -672,7 +672,7 @@ pthread_mutex_t *pfnbuf_window_lock(struct pfnbuf_window *window);
  * settle() are those of pfnbuf_window_apply(). *planp is NULL where nothing has to change.
  */
 int pfnbuf_window_plan_conversions(struct pfnbuf_window *window, bool of_guest,
-				   const struct pfnbuf_conversion *conversions, size_t n,
+				   const struct pfnbuf_conversion *list, size_t n,
 				   struct pfnbuf_plan **planp);
 int pfnbuf_window_try(struct pfnbuf_window *window, struct pfnbuf_plan *plan);
 void pfnbuf_window_take_back(struct pfnbuf_window *window, struct pfnbuf_plan *plan);
@@ -691,7 +691,7 @@ bool pfnbuf_window_retries(const struct pfnbuf_window *window);
 struct pfnbuf_link *pfnbuf_window_waiters(struct pfnbuf_window *window);
 /* Tell what became of conversions that waited; with the window's lock held. */
 void pfnbuf_window_tell_converted(struct pfnbuf_window *window, bool of_guest,
-				  const struct pfnbuf_conversion *conversions, size_t n,
+				  const struct pfnbuf_conversion *list, size_t n,
 				  int result);
 
 /* What conversions of a part of guest memory would find there. */
