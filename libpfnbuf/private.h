@@ -691,8 +691,7 @@ bool pfnbuf_window_retries(const struct pfnbuf_window *window);
 struct pfnbuf_link *pfnbuf_window_waiters(struct pfnbuf_window *window);
 /* Tell what became of conversions that waited; with the window's lock held. */
 void pfnbuf_window_tell_converted(struct pfnbuf_window *window, bool of_guest,
-				  const struct pfnbuf_conversion *list, size_t n,
-				  int result);
+				  const struct pfnbuf_conversion *list, size_t n, int result);
 
 /* What conversions of a part of guest memory would find there. */
 struct pfnbuf_window_view {
