@@ -850,6 +850,8 @@ static int finish_unlock(struct pfnbuf_bind *b, const char *call)
 
 	if (r < 0)
 		return r;
+	/* Also where an error notice had it unbound before. */
+	b->state = PFNBUF_TDI_CONFIG_UNLOCKED;
 	destroy_objects(b);
 	forget_runs(b);
 	return b->dead ? 0 : restore_windows(b, call);
