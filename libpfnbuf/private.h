@@ -731,7 +731,7 @@ void pfnbuf_journal_clear(struct pfnbuf_journal *journal);
 size_t pfnbuf_journal_print(const struct pfnbuf_journal *journal, char *buf, size_t size);
 size_t pfnbuf_journal_print_json(const struct pfnbuf_journal *journal, char *buf, size_t size);
 
-/* ---------------------------------------------------------------- window.c ------------------ */
+/* ---------------------------------------------------------------- window_bind.c ------------- */
 
 /* What a bind knows of a window. */
 struct pfnbuf_window_part {

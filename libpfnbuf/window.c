@@ -15,86 +15,8 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <sys/mman.h>
 
-#include "pieces.h"
-#include "private.h"
-#include "uapi/kvm.h"
-
-#define ALL_SLOT_FLAGS	(PFNBUF_SLOT_LOG_DIRTY | PFNBUF_SLOT_READONLY)
-#define ALL_PLACE_FLAGS (PFNBUF_PLACE_WITHDRAW_SLOTS | PFNBUF_PLACE_RETRY)
-
-/* A part of the window that is one range of one buffer, and one mapping. RAM has one. */
-struct stretch {
-	uint64_t offset; /* into the window */
-	uint64_t length;
-	/* NULL: a BAR that is not for devices, or RAM that is mapped for them by its address */
-	struct pfnbuf_buf *buf;
-	uint64_t buf_offset;
-	struct pfnbuf_buf *guest_memfd; /* private memory, or NULL */
-	uint64_t guest_memfd_offset;
-	void *addr;  /* of shared memory in this process; NULL: not in a guest */
-	bool mapped; /* here */
-};
-
-struct pfnbuf_window {
-	struct pfnbuf_plan_owner owner;
-	struct pfnbuf_revoke_hook hook;
-	struct pfnbuf_link link;
-	struct pfnbuf_link waiters;
-	atomic_uint refs; /* plans hold one each */
-	struct pfnbuf_ctx *ctx;
-	struct pfnbuf_device *device; /* NULL: RAM */
-	unsigned bar;
-	uint64_t bar_offset;
-	struct pfnbuf_vm *vm;
-	struct pfnbuf_ioas *ioas;
-	unsigned map_flags;
-	unsigned slot_flags;
-	uint64_t length;
-	uint64_t granule; /* 0: none */
-	bool withdraws;
-	bool retries;
-	bool in_place;		   /* the guest_memfd is shared memory, too */
-	bool has_private;	   /* attributes, of the VM or in place, make it private */
-	struct stretch *stretches; /* in order */
-	uint64_t *ends;		   /* of each of them: no piece crosses one */
-	size_t nr_stretches;
-	char name[PFNBUF_NAME_MAX];
-
-	pthread_mutex_t lock; /* what follows */
-	struct pfnbuf_layout *layout;
-	/* NULL, or the same again: conversions change it in place and become the layout. */
-	struct pfnbuf_layout *twin;
-	_Atomic uint64_t gpa; /* also read without the lock */
-	uint64_t iova;
-	uint64_t other_gpa; /* where a move that could not be undone may have left something */
-	uint64_t other_iova;
-	uint64_t version;
-	uint64_t memlock; /* how much may be pinned, when that was asked last */
-	bool suspended;	  /* by the caller */
-	bool withdrawn;	  /* slots, because of a revocation */
-	bool dead;	  /* the device is closed */
-	bool ended;	  /* freed; a plan keeps the memory */
-	bool quarantined; /* @reason says why */
-	struct pfnbuf_tree slots;
-	uint64_t nr_slots;
-	/* Slots of a plan that could not be undone, linked by node.right. */
-	struct pfnbuf_window_slot *strays;
-	char reason[512];
-
-	/*
-	 * What is the bind's that the window is lent to. Its stretches are then those of a report,
-	 * or its own without anything behind them.
-	 */
-	struct pfnbuf_bind *lent_to; /* NULL: to none */
-	struct pfnbuf_layout *own_layout;
-	bool own_suspended;
-	bool private_slots;	       /* private pages are slots on dma-bufs */
-	struct stretch *own_stretches; /* set aside while there are others; NULL */
-	uint64_t *own_ends;
-	size_t nr_own;
-};
+#include "window.h"
 
 static struct pfnbuf_window *of_owner(struct pfnbuf_plan_owner *owner)
 {
@@ -106,59 +28,12 @@ static struct pfnbuf_window *of_hook(struct pfnbuf_revoke_hook *hook)
 	return pfnbuf_container_of(hook, struct pfnbuf_window, hook);
 }
 
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint64_t end_of(const struct pfnbuf_range *range)
-{
-	return range->offset + range->length;
-}
-
-static int no_memory(const struct pfnbuf_window *w, const char *call)
+int pfnbuf_window_no_memory(const struct pfnbuf_window *w, const char *call)
 {
 	return pfnbuf_failed(-ENOMEM, call, w->name, NULL);
 }
 
-static const struct stretch *stretch_at(const struct pfnbuf_window *w, uint64_t offset)
-{
-	const struct stretch *s = w->stretches;
-
-	while (offset - s->offset >= s->length)
-		s++;
-	return s;
-}
-
 /* ---------------------------------------------------------------- slots --------------------- */
-
-static struct pfnbuf_window_slot *slot_of(struct pfnbuf_node *node)
-{
-	return node ? pfnbuf_container_of(node, struct pfnbuf_window_slot, node) : NULL;
-}
-
-/* The first slot from @offset on, and the last one up to there. */
-static struct pfnbuf_window_slot *slot_from(const struct pfnbuf_window *w, uint64_t offset)
-{
-	return slot_of(pfnbuf_tree_ceil(&w->slots, offset));
-}
-
-static struct pfnbuf_window_slot *slot_up_to(const struct pfnbuf_window *w, uint64_t offset)
-{
-	return slot_of(pfnbuf_tree_floor(&w->slots, offset));
-}
-
-static struct pfnbuf_window_slot *slot_after(const struct pfnbuf_window *w,
-					     const struct pfnbuf_window_slot *slot)
-{
-	return slot_from(w, slot->node.key + 1);
-}
-
-static struct pfnbuf_window_slot *slot_before(const struct pfnbuf_window *w,
-					      const struct pfnbuf_window_slot *slot)
-{
-	return slot->node.key ? slot_up_to(w, slot->node.key - 1) : NULL;
-}
 
 static struct pfnbuf_range slot_range(const struct pfnbuf_window_slot *slot)
 {
@@ -202,7 +77,8 @@ static void delete_slots(const struct pfnbuf_window *w)
 
 /* ---------------------------------------------------------------- state --------------------- */
 
-static void tell(struct pfnbuf_window *w, enum pfnbuf_event_type type, struct pfnbuf_range range)
+void pfnbuf_window_tell(struct pfnbuf_window *w, enum pfnbuf_event_type type,
+			struct pfnbuf_range range)
 {
 	struct pfnbuf_event event = { .type = type, .window = w, .range = range };
 
@@ -214,17 +90,12 @@ static void tell(struct pfnbuf_window *w, enum pfnbuf_event_type type, struct pf
 	pfnbuf_ctx_push_event(w->ctx, &event, false);
 }
 
-static uint64_t generation(const struct pfnbuf_window *w)
-{
-	return w->device ? pfnbuf_device_get_generation(w->device) : 0;
-}
-
 static bool memory_is_on(const struct pfnbuf_window *w)
 {
 	return !w->device || pfnbuf_device_revocation(w->device).state == PFNBUF_LIVE;
 }
 
-static int check_usable(const struct pfnbuf_window *w, const char *call)
+int pfnbuf_window_check_usable(const struct pfnbuf_window *w, const char *call)
 {
 	if (w->dead)
 		return pfnbuf_refused(-ENODEV, call, w->name, NULL, "free the window",
@@ -239,7 +110,7 @@ static int check_usable(const struct pfnbuf_window *w, const char *call)
 /* Nobody but a bind changes a window that is lent to it. */
 static int check_changeable(const struct pfnbuf_window *w, const char *call)
 {
-	int r = check_usable(w, call);
+	int r = pfnbuf_window_check_usable(w, call);
 
 	if (r < 0 || !w->lent_to)
 		return r;
@@ -464,7 +335,7 @@ static void unmap_areas(const struct pfnbuf_window *w, uint64_t iova)
 	}
 }
 
-static void release_stretch(const struct pfnbuf_window *w, struct stretch *s)
+void pfnbuf_window_release_stretch(const struct pfnbuf_window *w, struct stretch *s)
 {
 	int r = 0;
 
@@ -594,7 +465,7 @@ struct pfnbuf_window *pfnbuf_window_free(struct pfnbuf_window *w)
 		pfnbuf_device_unhook(w->device, &w->hook);
 	end(w);
 	for (size_t i = 0; i < w->nr_stretches; i++)
-		release_stretch(w, &w->stretches[i]);
+		pfnbuf_window_release_stretch(w, &w->stretches[i]);
 	free(w->stretches);
 	free(w->ends);
 	w->stretches = NULL;
@@ -606,13 +477,6 @@ struct pfnbuf_window *pfnbuf_window_free(struct pfnbuf_window *w)
 	unref(w);
 	return NULL;
 }
-
-static void cleanup_window_free(struct pfnbuf_window **w)
-{
-	pfnbuf_window_free(*w);
-}
-
-#define cleanup_window __attribute__((cleanup(cleanup_window_free)))
 
 /* ---------------------------------------------------------------- revocation ---------------- */
 
@@ -681,9 +545,9 @@ static int finish_restore(struct pfnbuf_window *w, bool complete)
 	if (!complete && w->ioas)
 		complete = !has_dead_area(w, &missing);
 	if (r >= 0 && complete)
-		tell(w, PFNBUF_EVENT_RESTORED, (struct pfnbuf_range){ 0, w->length });
+		pfnbuf_window_tell(w, PFNBUF_EVENT_RESTORED, (struct pfnbuf_range){ 0, w->length });
 	else
-		tell(w, PFNBUF_EVENT_RESTORE_FAILED, missing);
+		pfnbuf_window_tell(w, PFNBUF_EVENT_RESTORE_FAILED, missing);
 	return r;
 }
 
@@ -716,7 +580,7 @@ int pfnbuf_window_restore(struct pfnbuf_window *w)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
 	struct pfnbuf_saved_error error;
-	int areas = 0, slots, r = check_usable(w, "pfnbuf_window_restore");
+	int areas = 0, slots, r = pfnbuf_window_check_usable(w, "pfnbuf_window_restore");
 
 	if (r < 0 || !w->device)
 		return r;
@@ -732,465 +596,6 @@ int pfnbuf_window_restore(struct pfnbuf_window *w)
 	if (areas >= 0 && !memory_is_on(w))
 		return refuse_dark(w);
 	return areas < 0 ? areas : slots;
-}
-
-/* ---------------------------------------------------------------- pieces -------------------- */
-
-/* Devices see what is shared, in areas. */
-static struct pfnbuf_cutting area_cutting(const struct pfnbuf_window *w)
-{
-	return (struct pfnbuf_cutting){
-		.classes = { [PFNBUF_SHARED] = 1 },
-		.granule = w->granule,
-		.ends = w->ends,
-	};
-}
-
-/* A slot of RAM is both; what is private of a BAR stands on other buffers than what is shared. */
-static uint8_t private_class(const struct pfnbuf_window *w)
-{
-	if (w->device)
-		return w->private_slots ? 2 : 0;
-	return w->stretches[0].guest_memfd != NULL;
-}
-
-/* A guest sees in slots what is shared and, with private memory behind it, what is private. */
-static struct pfnbuf_cutting slot_cutting(const struct pfnbuf_window *w)
-{
-	return (struct pfnbuf_cutting){
-		.classes = { [PFNBUF_SHARED] = 1, [PFNBUF_PRIVATE] = private_class(w) },
-		.ends = w->ends,
-	};
-}
-
-/* Attributes know of private memory only. */
-static struct pfnbuf_cutting private_cutting(const struct pfnbuf_window *w)
-{
-	return (struct pfnbuf_cutting){ .classes = { [PFNBUF_PRIVATE] = 1 }, .ends = w->ends };
-}
-
-/* Whether the IOAS maps nothing of anybody else's between two areas of the window's. */
-static bool gap_is_free(const struct pfnbuf_window *w, const struct pfnbuf_range *a,
-			const struct pfnbuf_range *b)
-{
-	struct pfnbuf_area area;
-
-	if (end_of(a) == b->offset)
-		return true;
-	return !pfnbuf_ioas_next_area(w->ioas, w->iova + end_of(a), &area) ||
-	       area.iova >= w->iova + b->offset;
-}
-
-/* ---------------------------------------------------------------- planning ------------------ */
-
-static struct pfnbuf_plan_area plan_area(const struct pfnbuf_window *w,
-					 const struct pfnbuf_range *piece, uint64_t iova)
-{
-	const struct stretch *s = stretch_at(w, piece->offset);
-
-	return (struct pfnbuf_plan_area){
-		.buf = s->buf,
-		.offset = (s->buf ? s->buf_offset : (uintptr_t)s->addr) + piece->offset - s->offset,
-		.iova = iova + piece->offset,
-		.length = piece->length,
-	};
-}
-
-static int plan_unmaps(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
-		       const struct pfnbuf_pieces *pieces, const char *reason, const char *replaced)
-{
-	for (size_t i = 0; i < pieces->nr; i++) {
-		const struct pfnbuf_piece *p = &pieces->list[i];
-		const struct pfnbuf_plan_area area = plan_area(w, &p->range, w->iova);
-		const bool join = p->joins && gap_is_free(w, &p[-1].range, &p->range);
-		int r = pfnbuf_plan_unmap(plan, &area, join, p->replaced ? replaced : reason);
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static int plan_maps(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
-		     const struct pfnbuf_pieces *pieces, const char *reason, const char *replaced)
-{
-	const uint64_t iova = pfnbuf_plan_goal(plan)->iova;
-
-	for (size_t i = 0; i < pieces->nr; i++) {
-		const struct pfnbuf_piece *p = &pieces->list[i];
-		const struct pfnbuf_plan_area area = plan_area(w, &p->range, iova);
-		int r = pfnbuf_plan_map(plan, &area, p->replaced ? replaced : reason);
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static int plan_slot_deletes(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
-			     const struct pfnbuf_pieces *pieces, const char *reason)
-{
-	for (size_t i = 0; i < pieces->nr; i++) {
-		const struct pfnbuf_piece *p = &pieces->list[i];
-		int r = pfnbuf_plan_delete_slot(
-			plan, slot_from(w, p->range.offset), w->gpa + p->range.offset,
-			p->replaced ? "its run changes, and a slot cannot" : reason);
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static struct pfnbuf_window_slot *new_slot(const struct pfnbuf_window *w,
-					   const struct pfnbuf_range *piece)
-{
-	const struct stretch *s = stretch_at(w, piece->offset);
-	struct pfnbuf_window_slot *slot = calloc(1, sizeof(*slot));
-
-	if (!slot)
-		return NULL;
-	slot->node.key = piece->offset;
-	slot->length = piece->length;
-	slot->addr = s->addr ? (char *)s->addr + (piece->offset - s->offset) : NULL;
-	slot->guest_memfd = s->guest_memfd;
-	slot->guest_memfd_offset = s->guest_memfd_offset + (piece->offset - s->offset);
-	return slot;
-}
-
-static int plan_slot_sets(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
-			  const struct pfnbuf_pieces *pieces, const char *reason)
-{
-	const uint64_t gpa = pfnbuf_plan_goal(plan)->gpa;
-
-	for (size_t i = 0; i < pieces->nr; i++) {
-		const struct pfnbuf_piece *p = &pieces->list[i];
-		struct pfnbuf_window_slot *slot = new_slot(w, &p->range);
-		int r;
-
-		if (!slot)
-			return no_memory(w, "pfnbuf_window_plan");
-		r = pfnbuf_plan_set_slot(plan, slot, gpa + p->range.offset,
-					 p->replaced ? "the run as it is now" : reason);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static uint64_t attributes_of(enum pfnbuf_vis vis)
-{
-	return vis == PFNBUF_PRIVATE ? PFNBUF_ATTRIBUTE_PRIVATE : 0;
-}
-
-static int plan_attribute(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
-			  const struct pfnbuf_change *c)
-{
-	const uint64_t from = attributes_of(c->from), to = attributes_of(c->to);
-	const struct stretch *s = &w->stretches[0];
-	const uint64_t base = w->in_place ? s->guest_memfd_offset : w->gpa;
-	const struct pfnbuf_range range = { base + c->offset, c->length };
-
-	if (from == to)
-		return 0;
-	return pfnbuf_plan_set_attributes(plan, w->in_place ? s->guest_memfd : NULL, &range, to,
-					  to ? "private from now on" : "not private any more");
-}
-
-/* Of the VM as far as the window is placed; in place they are the file's, and say what it holds. */
-static int plan_attributes(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
-			   const struct pfnbuf_layout *from, const struct pfnbuf_layout *to)
-{
-	const struct pfnbuf_range changed = pfnbuf_plan_goal(plan)->changed;
-	struct pfnbuf_change changes[64];
-	uint64_t pos = changed.offset;
-	int n, r = 0;
-
-	while (w->has_private && r >= 0 &&
-	       (n = pfnbuf_layout_diff_to(from, to, &pos, end_of(&changed), changes, 64)) > 0)
-		for (int i = 0; r >= 0 && i < n; i++)
-			r = plan_attribute(w, plan, &changes[i]);
-	return r;
-}
-
-/* Where memory is shared and private in two places, what it is not any more is given back. */
-static int plan_discard(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
-			const struct pfnbuf_change *c)
-{
-	const struct stretch *s = &w->stretches[0];
-	struct pfnbuf_range range = { c->offset, c->length };
-
-	if (c->from == PFNBUF_PRIVATE && c->to == PFNBUF_SHARED) {
-		range.offset += s->guest_memfd_offset;
-		return pfnbuf_plan_discard(plan, s->guest_memfd, &range,
-					   "what was private is shared now");
-	}
-	if (c->from != PFNBUF_SHARED || c->to != PFNBUF_PRIVATE)
-		return 0;
-	range.offset += s->buf ? s->buf_offset : (uintptr_t)s->addr;
-	return pfnbuf_plan_discard(plan, s->buf, &range, "what was shared is private now");
-}
-
-/* Of the layouts, whatever of them is placed. What becomes a hole keeps what it holds. */
-static int plan_discards(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
-{
-	const struct pfnbuf_plan_goal *goal = pfnbuf_plan_goal(plan);
-	struct pfnbuf_change changes[64];
-	uint64_t pos = goal->changed.offset;
-	int n, r = 0;
-
-	while (w->has_private && !w->in_place && !w->device && r >= 0 &&
-	       (n = pfnbuf_layout_diff_to(w->layout, goal->layout, &pos, end_of(&goal->changed),
-					  changes, 64)) > 0)
-		for (int i = 0; r >= 0 && i < n; i++)
-			r = plan_discard(w, plan, &changes[i]);
-	return r;
-}
-
-#define cleanup_difference __attribute__((cleanup(pfnbuf_difference_free)))
-#define cleanup_pieces	   __attribute__((cleanup(pfnbuf_pieces_free)))
-
-static const char *slot_reason(const struct pfnbuf_window *w, bool made)
-{
-	if (w->lent_to)
-		return made ? "the report names it" : "the guest sees nothing of it";
-	if (w->stretches[0].guest_memfd)
-		return made ? "no hole any more" : "a hole from now on";
-	return made ? "shared from now on" : "not shared any more";
-}
-
-/*
- * Devices lose what goes before the guest does, and get what comes after the guest has it. What
- * turns private is gone from the IOAS before its attribute is set, and what turns shared is not
- * private any more when it comes there: at no instant is it both.
- */
-static int plan_difference(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
-			   const struct pfnbuf_layout *from, const struct pfnbuf_layout *to)
-{
-	cleanup_difference struct pfnbuf_difference areas = {
-		.cutting = area_cutting(w),
-		.from = from,
-		.to = to,
-	};
-	cleanup_difference struct pfnbuf_difference slots = {
-		.cutting = slot_cutting(w),
-		.from = from,
-		.to = to,
-	};
-	struct pfnbuf_difference *both[2];
-	size_t n = 0;
-	int r;
-
-	if (w->ioas)
-		both[n++] = &areas;
-	if (w->vm)
-		both[n++] = &slots;
-	if (pfnbuf_pieces_compare(both, n, &pfnbuf_plan_goal(plan)->changed) < 0)
-		return no_memory(w, "pfnbuf_window_plan");
-	r = plan_unmaps(w, plan, &areas.gone, "not shared any more",
-			"its run changes, and an area cannot");
-	if (r >= 0)
-		r = plan_slot_deletes(w, plan, &slots.gone, slot_reason(w, false));
-	if (r >= 0)
-		r = w->in_place
-			    ? plan_attributes(w, plan, w->layout, pfnbuf_plan_goal(plan)->layout)
-			    : plan_attributes(w, plan, from, to);
-	if (r >= 0)
-		r = plan_slot_sets(w, plan, &slots.made, slot_reason(w, true));
-	if (r >= 0)
-		r = plan_maps(w, plan, &areas.made, "shared from now on", "the run as it is now");
-	return r;
-}
-
-/* In the direction in which no slot's new place is where another one still is. */
-static int plan_slot_moves(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
-{
-	const uint64_t gpa = pfnbuf_plan_goal(plan)->gpa;
-	const bool up = gpa > w->gpa;
-	struct pfnbuf_window_slot *s = up ? slot_up_to(w, UINT64_MAX) : slot_from(w, 0);
-	int r = 0;
-
-	for (; r >= 0 && s; s = up ? slot_before(w, s) : slot_after(w, s))
-		r = pfnbuf_plan_move_slot(plan, s, w->gpa + s->node.key, gpa + s->node.key,
-					  "the window moves");
-	return r;
-}
-
-static int plan_moved_attributes(struct pfnbuf_plan *plan, const struct pfnbuf_pieces *runs,
-				 uint64_t gpa, uint64_t to, const char *reason)
-{
-	int r = 0;
-
-	for (size_t i = 0; r >= 0 && i < runs->nr; i++) {
-		const struct pfnbuf_range range = { gpa + runs->list[i].range.offset,
-						    runs->list[i].range.length };
-
-		r = pfnbuf_plan_set_attributes(plan, NULL, &range, to, reason);
-	}
-	return r;
-}
-
-/* A slot with a guest_memfd cannot be moved: each is made anew, and its attributes go with it. */
-static int plan_slot_remakes(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
-{
-	static const char reason[] = "the window moves";
-	const struct pfnbuf_cutting slot = slot_cutting(w), private = private_cutting(w);
-	const uint64_t gpa = pfnbuf_plan_goal(plan)->gpa;
-	cleanup_pieces struct pfnbuf_pieces slots = { 0 };
-	cleanup_pieces struct pfnbuf_pieces runs = { 0 };
-	int r;
-
-	if (pfnbuf_pieces_collect(&slot, w->layout, &slots) < 0 ||
-	    (!w->in_place && pfnbuf_pieces_collect(&private, w->layout, &runs) < 0))
-		return no_memory(w, "pfnbuf_window_plan");
-	r = plan_slot_deletes(w, plan, &slots, reason);
-	if (r >= 0)
-		r = plan_moved_attributes(plan, &runs, w->gpa, 0, reason);
-	if (r >= 0)
-		r = plan_moved_attributes(plan, &runs, gpa, PFNBUF_ATTRIBUTE_PRIVATE, reason);
-	return r < 0 ? r : plan_slot_sets(w, plan, &slots, reason);
-}
-
-static int plan_way(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
-{
-	const struct pfnbuf_plan_goal *goal = pfnbuf_plan_goal(plan);
-	const struct pfnbuf_cutting cutting = area_cutting(w);
-	cleanup_pieces struct pfnbuf_pieces areas = { 0 };
-	int r;
-
-	if (w->ioas && goal->iova != w->iova &&
-	    pfnbuf_pieces_collect(&cutting, w->layout, &areas) < 0)
-		return no_memory(w, "pfnbuf_window_plan");
-	r = plan_unmaps(w, plan, &areas, "the window moves", "");
-	if (r >= 0 && w->vm && goal->gpa != w->gpa)
-		r = w->stretches[0].guest_memfd ? plan_slot_remakes(w, plan)
-						: plan_slot_moves(w, plan);
-	if (r >= 0)
-		r = plan_maps(w, plan, &areas, "the window moves", "");
-	return r;
-}
-
-static void cleanup_layout_free(struct pfnbuf_layout **layout)
-{
-	pfnbuf_layout_free(*layout);
-}
-
-#define cleanup_layout __attribute__((cleanup(cleanup_layout_free)))
-
-/* The steps of plan_difference() and plan_discards() for it, without a search. */
-static int plan_granule(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
-			const struct pfnbuf_change *c)
-{
-	struct pfnbuf_piece piece = { .range = { c->offset, c->length }, .class = 1 };
-	const struct pfnbuf_pieces area = { .list = &piece, .nr = w->ioas ? 1 : 0 };
-	int r = 0;
-
-	if (c->to == PFNBUF_PRIVATE)
-		r = plan_unmaps(w, plan, &area, "not shared any more", "");
-	if (r >= 0)
-		r = plan_attribute(w, plan, c);
-	if (r >= 0 && c->to == PFNBUF_SHARED)
-		r = plan_maps(w, plan, &area, "shared from now on", "");
-	return r < 0 ? r : plan_discard(w, plan, c);
-}
-
-static struct pfnbuf_change whole_change(const struct pfnbuf_plan_goal *goal)
-{
-	return (struct pfnbuf_change){ goal->changed.offset, goal->changed.length, goal->was,
-				       goal->becomes };
-}
-
-/*
- * Whether one granule turns from shared to private, or back: the most frequent of all changes. As an
- * area is no larger, what is beside it stays as it is.
- */
-static bool is_granule(const struct pfnbuf_window *w, const struct pfnbuf_plan_goal *goal,
-		       struct pfnbuf_change *c)
-{
-	const struct pfnbuf_range *at = &goal->changed;
-
-	if (goal->was == goal->becomes || at->length != w->granule || at->offset % at->length ||
-	    w->suspended || w->in_place || w->device)
-		return false;
-	*c = whole_change(goal);
-	return true;
-}
-
-static int plan_steps(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
-{
-	const struct pfnbuf_plan_goal *goal = pfnbuf_plan_goal(plan);
-	cleanup_layout struct pfnbuf_layout *nothing = NULL;
-	struct pfnbuf_change granule;
-	int r;
-
-	if (goal->gpa != w->gpa || goal->iova != w->iova)
-		return w->suspended ? 0 : plan_way(w, plan);
-	if (is_granule(w, goal, &granule))
-		return plan_granule(w, plan, &granule);
-	/* What a suspended window places. */
-	if ((w->suspended || goal->suspended) &&
-	    pfnbuf_layout_new(w->length, pfnbuf_page_size(), PFNBUF_HOLE, &nothing) < 0)
-		return no_memory(w, "pfnbuf_window_plan");
-	r = plan_difference(w, plan, w->suspended ? nothing : w->layout,
-			    goal->suspended ? nothing : goal->layout);
-	return r < 0 ? r : plan_discards(w, plan);
-}
-
-static void cleanup_plan_free(struct pfnbuf_plan **plan)
-{
-	pfnbuf_plan_free(*plan);
-}
-
-#define cleanup_plan __attribute__((cleanup(cleanup_plan_free)))
-
-/* What the window is, as the start of what it shall be; the layout is the caller's to fill in. */
-static struct pfnbuf_plan_goal goal_of(struct pfnbuf_window *w)
-{
-	unsigned long request = 0;
-
-	pfnbuf_profile_gmem_attributes(pfnbuf_ctx_profile(w->ctx), &request);
-	return (struct pfnbuf_plan_goal){
-		.gmem_request = request,
-		.kernel = pfnbuf_ctx_get_kernel(w->ctx),
-		.ioas = w->ioas,
-		.vm = w->vm,
-		.map_flags = w->map_flags,
-		.slot_flags = w->slot_flags,
-		.gpa = w->gpa,
-		.iova = w->iova,
-		.changed = { 0, w->length },
-		.suspended = w->suspended,
-		.version = w->version,
-		.generation = generation(w),
-	};
-}
-
-/* Takes the goal's layout, also on failure. */
-static int plan_goal(struct pfnbuf_window *w, struct pfnbuf_plan_goal *goal,
-		     struct pfnbuf_plan **planp)
-{
-	cleanup_plan struct pfnbuf_plan *plan = NULL;
-	int r;
-
-	goal->owner = &w->owner;
-	atomic_fetch_add(&w->refs, 1);
-	r = pfnbuf_plan_new(goal, &plan);
-	if (r >= 0)
-		r = plan_steps(w, plan);
-	if (r < 0)
-		return r;
-	*planp = plan;
-	plan = NULL;
-	return 0;
-}
-
-/* Takes a copy of @layout, or of the window's own where it is NULL. */
-static int make_plan(struct pfnbuf_window *w, struct pfnbuf_plan_goal *goal,
-		     const struct pfnbuf_layout *layout, struct pfnbuf_plan **planp)
-{
-	if (pfnbuf_layout_copy(layout ? layout : w->layout, &goal->layout) < 0)
-		return no_memory(w, "pfnbuf_window_plan");
-	return plan_goal(w, goal, planp);
 }
 
 /* ---------------------------------------------------------------- applying ------------------ */
@@ -1209,7 +614,7 @@ static void make_twin(struct pfnbuf_window *w, struct pfnbuf_plan_goal *goal)
 	if (!goal->wants_twin)
 		return;
 	if (goal->was != goal->becomes) {
-		changes[0] = whole_change(goal);
+		changes[0] = pfnbuf_window_whole_change(goal);
 		n = 1;
 	} else {
 		n = pfnbuf_layout_diff_to(goal->layout, w->layout, &pos, end_of(&goal->changed),
@@ -1289,7 +694,7 @@ static void quarantine(struct pfnbuf_window *w, struct pfnbuf_plan *plan,
 	w->other_iova = pfnbuf_plan_goal(plan)->iova;
 	w->quarantined = true;
 	w->version++;
-	tell(w, PFNBUF_EVENT_QUARANTINED, (struct pfnbuf_range){ 0, w->length });
+	pfnbuf_window_tell(w, PFNBUF_EVENT_QUARANTINED, (struct pfnbuf_range){ 0, w->length });
 }
 
 /* Run a plan but for what cannot be undone. */
@@ -1319,7 +724,7 @@ static int settle(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 	return r;
 }
 
-static int run_plan(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+int pfnbuf_window_run_plan(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 {
 	int r = try_plan(w, plan);
 
@@ -1340,12 +745,12 @@ int pfnbuf_window_apply(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 	if (r >= 0)
 		r = check_fresh(w, plan, call);
 	pfnbuf_plan_take_times(plan);
-	return r < 0 ? r : run_plan(w, plan);
+	return r < 0 ? r : pfnbuf_window_run_plan(w, plan);
 }
 
 /* ---------------------------------------------------------------- layouts ------------------- */
 
-static int check_stretches(const struct pfnbuf_window *w, const struct pfnbuf_layout *layout)
+int pfnbuf_window_check_stretches(const struct pfnbuf_window *w, const struct pfnbuf_layout *layout)
 {
 	uint64_t at = 0;
 
@@ -1404,21 +809,21 @@ static int check_layout(const struct pfnbuf_window *w, const struct pfnbuf_layou
 	pfnbuf_layout_count(layout, &count);
 	if (count.runs[PFNBUF_PRIVATE] && !w->has_private)
 		return refuse_private(w);
-	return check_stretches(w, layout);
+	return pfnbuf_window_check_stretches(w, layout);
 }
 
 /* Outside @changed the window has that layout already; NULL: who knows. */
 static int plan_layout(struct pfnbuf_window *w, const struct pfnbuf_layout *target,
 		       const struct pfnbuf_range *changed, struct pfnbuf_plan **planp)
 {
-	struct pfnbuf_plan_goal goal = goal_of(w);
+	struct pfnbuf_plan_goal goal = pfnbuf_window_goal(w);
 	int r = check_changeable(w, "pfnbuf_window_plan");
 
 	if (changed)
 		goal.changed = *changed;
 	if (r >= 0)
 		r = check_layout(w, target);
-	return r < 0 ? r : make_plan(w, &goal, target, planp);
+	return r < 0 ? r : pfnbuf_window_make_plan(w, &goal, target, planp);
 }
 
 static int set_layout(struct pfnbuf_window *w, const struct pfnbuf_layout *target,
@@ -1427,7 +832,7 @@ static int set_layout(struct pfnbuf_window *w, const struct pfnbuf_layout *targe
 	cleanup_plan struct pfnbuf_plan *plan = NULL;
 	int r = plan_layout(w, target, changed, &plan);
 
-	return r < 0 ? r : run_plan(w, plan);
+	return r < 0 ? r : pfnbuf_window_run_plan(w, plan);
 }
 
 int pfnbuf_window_plan(struct pfnbuf_window *w, const struct pfnbuf_layout *target,
@@ -1462,7 +867,7 @@ int pfnbuf_window_set_range(struct pfnbuf_window *w, uint64_t offset, uint64_t l
 	if (r >= 0)
 		r = pfnbuf_layout_set(target, offset, length, to);
 	if (r == -ENOMEM)
-		return no_memory(w, call);
+		return pfnbuf_window_no_memory(w, call);
 	if (r < 0)
 		return pfnbuf_refused(r, call, w->name, &range, "",
 				      r == -ERANGE
@@ -1558,7 +963,7 @@ static int convert_layout(struct pfnbuf_window *w, const struct pfnbuf_conversio
 		r = uniform ? pfnbuf_layout_set(layout, list->offset, list->length, list->to)
 			    : convert_range(layout, &list[i]);
 	if (r < 0)
-		return no_memory(w, "pfnbuf_window_convert");
+		return pfnbuf_window_no_memory(w, "pfnbuf_window_convert");
 	if (uniform || is_changed(w, layout, &goal->changed))
 		goal->layout = layout;
 	else
@@ -1650,11 +1055,11 @@ int pfnbuf_window_plan_conversions(struct pfnbuf_window *w, bool of_guest,
 				   struct pfnbuf_plan **planp)
 {
 	cleanup_free struct pfnbuf_conversion *parts = malloc((n + 1) * sizeof(*parts));
-	struct pfnbuf_plan_goal goal = goal_of(w);
+	struct pfnbuf_plan_goal goal = pfnbuf_window_goal(w);
 	int r = check_changeable(w, "pfnbuf_window_convert");
 
 	if (!parts)
-		return no_memory(w, "pfnbuf_window_convert");
+		return pfnbuf_window_no_memory(w, "pfnbuf_window_convert");
 	if (r >= 0)
 		r = find_parts(w, of_guest, list, n, parts);
 	if (r >= 0)
@@ -1664,7 +1069,7 @@ int pfnbuf_window_plan_conversions(struct pfnbuf_window *w, bool of_guest,
 		return r;
 	}
 	*planp = NULL;
-	return goal.layout ? plan_goal(w, &goal, planp) : 0;
+	return goal.layout ? pfnbuf_window_plan_towards(w, &goal, planp) : 0;
 }
 
 struct pfnbuf_ctx *pfnbuf_window_ctx(const struct pfnbuf_window *w)
@@ -1750,7 +1155,7 @@ int pfnbuf_window_get_layout(struct pfnbuf_window *w, struct pfnbuf_layout **lay
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
 
 	if (pfnbuf_layout_copy(w->layout, layoutp) < 0)
-		return no_memory(w, "pfnbuf_window_get_layout");
+		return pfnbuf_window_no_memory(w, "pfnbuf_window_get_layout");
 	return 0;
 }
 
@@ -1783,123 +1188,17 @@ int pfnbuf_window_default_layout(const struct pfnbuf_window *w, struct pfnbuf_la
 	if (r >= 0)
 		r = hide_msix(w, layout);
 	if (r < 0)
-		return no_memory(w, "pfnbuf_window_default_layout");
+		return pfnbuf_window_no_memory(w, "pfnbuf_window_default_layout");
 	*layoutp = layout;
 	layout = NULL;
 	return 0;
 }
 
-/* ---------------------------------------------------------------- places -------------------- */
+/* ---------------------------------------------------------------- its beginning ------------- */
 
-static int check_address(const char *object, const char *what, uint64_t address, uint64_t length)
-{
-	const struct pfnbuf_range range = { address, length };
-
-	if (address % pfnbuf_page_size())
-		return pfnbuf_refused(-EINVAL, "pfnbuf_place", object, &range, "",
-				      "the %s is no multiple of the page size", what);
-	if (length - 1 > UINT64_MAX - address)
-		return pfnbuf_refused(-ERANGE, "pfnbuf_place", object, &range, "",
-				      "from this %s on the window wraps around", what);
-	return 0;
-}
-
-static int plan_move(struct pfnbuf_window *w, uint64_t gpa, uint64_t iova,
-		     struct pfnbuf_plan **planp)
-{
-	static const char call[] = "pfnbuf_window_move";
-	struct pfnbuf_plan_goal goal = goal_of(w);
-	int r = check_changeable(w, call);
-
-	if (r >= 0)
-		r = check_address(w->name, "guest physical address", gpa, w->length);
-	if (r >= 0)
-		r = check_address(w->name, "I/O virtual address", iova, w->length);
-	if (r < 0)
-		return r;
-	if ((!w->vm && gpa != w->gpa) || (!w->ioas && iova != w->iova))
-		return pfnbuf_refused(-EINVAL, call, w->name, NULL, "", "the window is not in a %s",
-				      w->vm ? "IOAS" : "VM");
-	goal.gpa = gpa;
-	goal.iova = iova;
-	return make_plan(w, &goal, NULL, planp);
-}
-
-int pfnbuf_window_plan_move(struct pfnbuf_window *w, uint64_t gpa, uint64_t iova,
-			    struct pfnbuf_plan **planp)
-{
-	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
-
-	return plan_move(w, gpa, iova, planp);
-}
-
-int pfnbuf_window_move(struct pfnbuf_window *w, uint64_t gpa, uint64_t iova)
-{
-	cleanup_plan struct pfnbuf_plan *plan = NULL;
-	cleanup_rwunlock pthread_rwlock_t *topology = hold_for(w);
-	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
-	int r = plan_move(w, gpa, iova, &plan);
-
-	return r < 0 ? r : run_plan(w, plan);
-}
-
-static int set_suspended(struct pfnbuf_window *w, bool suspended, const char *call)
-{
-	cleanup_plan struct pfnbuf_plan *plan = NULL;
-	cleanup_rwunlock pthread_rwlock_t *topology = hold_for(w);
-	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
-	struct pfnbuf_plan_goal goal = goal_of(w);
-	int r = check_changeable(w, call);
-
-	if (r < 0)
-		return r;
-	if (w->suspended == suspended)
-		return pfnbuf_refused(-EALREADY, call, w->name, NULL, "", "the window is %s",
-				      suspended ? "suspended" : "not suspended");
-	goal.suspended = suspended;
-	r = make_plan(w, &goal, NULL, &plan);
-	return r < 0 ? r : run_plan(w, plan);
-}
-
-int pfnbuf_window_suspend(struct pfnbuf_window *w)
-{
-	return set_suspended(w, true, "pfnbuf_window_suspend");
-}
-
-int pfnbuf_window_resume(struct pfnbuf_window *w)
-{
-	return set_suspended(w, false, "pfnbuf_window_resume");
-}
-
-/* ---------------------------------------------------------------- making -------------------- */
-
-static int check_place(const struct pfnbuf_place *place, uint64_t length, const char *object)
-{
-	const char *wrong = NULL;
-	int r;
-
-	if (place->size < sizeof(*place))
-		wrong = "place->size is not sizeof(struct pfnbuf_place)";
-	else if (!place->vm && !place->ioas)
-		wrong = "neither a VM nor an IOAS";
-	else if (place->map_flags & ~(unsigned)(PFNBUF_MAP_READ | PFNBUF_MAP_WRITE))
-		wrong = "unknown map_flags";
-	else if (place->slot_flags & ~(unsigned)ALL_SLOT_FLAGS)
-		wrong = "unknown slot_flags";
-	else if (place->flags & ~(unsigned)ALL_PLACE_FLAGS)
-		wrong = "unknown flags";
-	else if (place->granule % pfnbuf_page_size())
-		wrong = "the granule is no multiple of the page size";
-	if (wrong)
-		return pfnbuf_refused(-EINVAL, "pfnbuf_place", object, NULL, "", "%s", wrong);
-	r = place->vm ? check_address(object, "guest physical address", place->gpa, length) : 0;
-	if (r >= 0 && place->ioas)
-		r = check_address(object, "I/O virtual address", place->iova, length);
-	return r;
-}
-
-static struct pfnbuf_window *allocate(struct pfnbuf_ctx *ctx, const struct pfnbuf_place *place,
-				      uint64_t length, size_t nr_stretches)
+struct pfnbuf_window *pfnbuf_window_allocate(struct pfnbuf_ctx *ctx,
+					     const struct pfnbuf_place *place, uint64_t length,
+					     size_t nr_stretches)
 {
 	struct pfnbuf_window *w = calloc(1, sizeof(*w));
 	const unsigned both = PFNBUF_MAP_READ | PFNBUF_MAP_WRITE;
@@ -1947,778 +1246,87 @@ static struct pfnbuf_window *allocate(struct pfnbuf_ctx *ctx, const struct pfnbu
 	return w;
 }
 
-static int check_bar(const struct pfnbuf_bar *bar, unsigned index, const struct pfnbuf_range *part,
-		     const char *object)
-{
-	static const char call[] = "pfnbuf_window_new_bar";
-	const uint64_t page = pfnbuf_page_size();
+/* ---------------------------------------------------------------- places -------------------- */
 
-	if (!bar->size)
-		return pfnbuf_refused(-EINVAL, call, object, NULL, "lspci -v shows the BARs",
-				      "BAR %u is not implemented", index);
-	if (bar->flags & PFNBUF_BAR_IO)
-		return pfnbuf_refused(-EINVAL, call, object, NULL, "",
-				      "BAR %u is I/O ports, not memory", index);
-	if (bar->size < page)
-		return pfnbuf_refused(-EOPNOTSUPP, call, object, NULL,
-				      "leave it a hole and emulate it with "
-				      "pfnbuf_device_bar_read() and pfnbuf_device_bar_write()",
-				      "BAR %u has 0x%" PRIx64 " bytes, less than a page: what else "
-				      "is in that page would be shown with it",
-				      index, bar->size);
-	if (!(bar->flags & PFNBUF_BAR_MMAP))
-		return pfnbuf_refused(-EOPNOTSUPP, call, object, NULL, "",
-				      "BAR %u cannot be mapped", index);
-	if (part && (!part->length || (part->offset | part->length) % page ||
-		     part->offset > bar->size || part->length > bar->size - part->offset))
-		return pfnbuf_refused(-EINVAL, call, object, part, "",
-				      "the part is empty, misaligned or leaves BAR %u, which has "
-				      "0x%" PRIx64 " bytes",
-				      index, bar->size);
+int pfnbuf_window_check_address(const char *object, const char *what, uint64_t address,
+				uint64_t length)
+{
+	const struct pfnbuf_range range = { address, length };
+
+	if (address % pfnbuf_page_size())
+		return pfnbuf_refused(-EINVAL, "pfnbuf_place", object, &range, "",
+				      "the %s is no multiple of the page size", what);
+	if (length - 1 > UINT64_MAX - address)
+		return pfnbuf_refused(-ERANGE, "pfnbuf_place", object, &range, "",
+				      "from this %s on the window wraps around", what);
 	return 0;
 }
 
-/* Of a range in the BAR, the pages that are in the window. */
-static bool clip(const struct pfnbuf_range *range, const struct pfnbuf_range *part,
-		 struct stretch *out)
+static int plan_move(struct pfnbuf_window *w, uint64_t gpa, uint64_t iova,
+		     struct pfnbuf_plan **planp)
 {
-	const uint64_t page = pfnbuf_page_size();
-	uint64_t from = (range->offset + page - 1) / page * page;
-	uint64_t to = end_of(range) / page * page;
-
-	from = from > part->offset ? from : part->offset;
-	to = min_u64(to, end_of(part));
-	if (from >= to)
-		return false;
-	*out = (struct stretch){ .offset = from - part->offset, .length = to - from };
-	return true;
-}
-
-/* Behind the last one there is nothing that could be cut. */
-static void note_ends(struct pfnbuf_window *w)
-{
-	for (size_t i = 0; i < w->nr_stretches; i++)
-		w->ends[i] = w->stretches[i].offset + w->stretches[i].length;
-	w->ends[w->nr_stretches] = UINT64_MAX;
-}
-
-static int by_offset(const void *a, const void *b)
-{
-	const struct pfnbuf_range *x = a, *y = b;
-
-	return (x->offset > y->offset) - (x->offset < y->offset);
-}
-
-static int find_stretches(struct pfnbuf_window *w, const struct pfnbuf_bar *bar,
-			  const struct pfnbuf_range *part)
-{
-	const size_t n = bar->nr_sparse ? bar->nr_sparse : 1;
-	cleanup_free struct pfnbuf_range *ranges = calloc(n, sizeof(*ranges));
-
-	if (!ranges)
-		return no_memory(w, "pfnbuf_window_new_bar");
-	ranges[0] = *part;
-	if (bar->nr_sparse)
-		pfnbuf_device_get_bar_sparse(w->device, w->bar, ranges, n);
-	qsort(ranges, n, sizeof(*ranges), by_offset);
-	for (size_t i = 0; i < n; i++)
-		w->nr_stretches += clip(&ranges[i], part, &w->stretches[w->nr_stretches]);
-	if (!w->nr_stretches)
-		return pfnbuf_refused(-EOPNOTSUPP, "pfnbuf_window_new_bar", w->name, part, "",
-				      "no page of it can be mapped");
-	note_ends(w);
-	return 0;
-}
-
-/*
- * Whether the kernel imports a dma-buf of several ranges, as this one is: 1, 0, or a negative
- * errno. Where the device's memory is off it does not tell.
- */
-static int imports_ranges(const struct pfnbuf_window *w, struct pfnbuf_buf *buf)
-{
-	int r = pfnbuf_ctx_imports_ranges(w->ctx);
+	static const char call[] = "pfnbuf_window_move";
+	struct pfnbuf_plan_goal goal = pfnbuf_window_goal(w);
+	int r = check_changeable(w, call);
 
 	if (r >= 0)
-		return r;
-	r = pfnbuf_buf_verify(buf);
-	if (r == 0 || (r < 0 && r != -EOPNOTSUPP))
-		return r;
-	pfnbuf_ctx_learn_import(w->ctx, r > 0);
-	return r > 0;
-}
-
-static struct pfnbuf_range slice_of(const struct pfnbuf_window *w, const struct stretch *s)
-{
-	return (struct pfnbuf_range){ w->bar_offset + s->offset, s->length };
-}
-
-/* One dma-buf for several stretches, where the kernel imports such. */
-static int export_together(const struct pfnbuf_window *w, struct stretch *stretches, size_t n)
-{
-	cleanup_free struct pfnbuf_range *slices = calloc(n, sizeof(*slices));
-	struct pfnbuf_buf *buf;
-	uint64_t offset = 0;
-	int r;
-
-	if (!slices)
-		return no_memory(w, "pfnbuf_window_new_bar");
-	for (size_t i = 0; i < n; i++)
-		slices[i] = slice_of(w, &stretches[i]);
-	r = pfnbuf_device_export(w->device, w->bar, slices, n, &buf);
-	if (r < 0)
-		return r;
-	r = imports_ranges(w, buf);
-	for (size_t i = 0; r > 0 && i < n; i++) {
-		stretches[i].buf = pfnbuf_buf_ref(buf);
-		stretches[i].buf_offset = offset;
-		offset += stretches[i].length;
-	}
-	pfnbuf_buf_unref(buf);
-	return r;
-}
-
-static int open_stretch(const struct pfnbuf_window *w, struct stretch *s)
-{
-	const struct pfnbuf_range slice = slice_of(w, s);
-	int r = 0;
-
-	if (w->ioas && !s->buf)
-		r = pfnbuf_device_export(w->device, w->bar, &slice, 1, &s->buf);
-	if (r >= 0 && w->vm) {
-		r = pfnbuf_device_bar_map(w->device, w->bar, slice.offset, slice.length, &s->addr);
-		s->mapped = r >= 0;
-	}
-	return r;
-}
-
-int pfnbuf_window_new_bar(struct pfnbuf_device *device, unsigned bar,
-			  const struct pfnbuf_range *part, const struct pfnbuf_place *place,
-			  struct pfnbuf_window **windowp)
-{
-	const char *object = pfnbuf_device_name(device);
-	cleanup_window struct pfnbuf_window *w = NULL;
-	struct pfnbuf_range all = { 0, 0 };
-	struct pfnbuf_bar info;
-	int r = pfnbuf_device_get_bar(device, bar, &info);
-
+		r = pfnbuf_window_check_address(w->name, "guest physical address", gpa, w->length);
 	if (r >= 0)
-		r = check_bar(&info, bar, part, object);
+		r = pfnbuf_window_check_address(w->name, "I/O virtual address", iova, w->length);
 	if (r < 0)
 		return r;
-	all.length = info.size;
-	part = part ? part : &all;
-	r = check_place(place, part->length, object);
-	if (r < 0)
-		return r;
-	if (place->granule)
-		return pfnbuf_refused(-EINVAL, "pfnbuf_place", object, NULL, "",
-				      "a BAR has no granule");
-	w = allocate(pfnbuf_device_ctx(device), place, part->length,
-		     info.nr_sparse ? info.nr_sparse : 1);
-	if (!w)
-		return pfnbuf_failed(-ENOMEM, "pfnbuf_window_new_bar", object, NULL);
-	w->device = pfnbuf_device_ref(device);
-	w->bar = bar;
-	w->bar_offset = part->offset;
-	snprintf(w->name, sizeof(w->name), "window of %.32s BAR %u", object, bar);
-	r = find_stretches(w, &info, part);
-	if (r >= 0 && w->ioas && w->nr_stretches > 1 && pfnbuf_ctx_imports_ranges(w->ctx) != 0)
-		r = export_together(w, w->stretches, w->nr_stretches);
-	for (size_t i = 0; r >= 0 && i < w->nr_stretches; i++)
-		r = open_stretch(w, &w->stretches[i]);
-	if (r >= 0)
-		r = pfnbuf_device_hook(device, &w->hook);
-	if (r < 0)
-		return r;
-	pfnbuf_ctx_link(w->ctx, PFNBUF_LIST_WINDOWS, &w->link);
-	*windowp = w;
-	w = NULL;
-	return 0;
+	if ((!w->vm && gpa != w->gpa) || (!w->ioas && iova != w->iova))
+		return pfnbuf_refused(-EINVAL, call, w->name, NULL, "", "the window is not in a %s",
+				      w->vm ? "IOAS" : "VM");
+	goal.gpa = gpa;
+	goal.iova = iova;
+	return pfnbuf_window_make_plan(w, &goal, NULL, planp);
 }
 
-/* Whether a range is one of pages of @buf. */
-static int check_range(const struct pfnbuf_ctx *ctx, struct pfnbuf_buf *buf, uint64_t offset,
-		       uint64_t length)
-{
-	static const char call[] = "pfnbuf_window_new_ram";
-	const struct pfnbuf_range range = { offset, length };
-	const uint64_t size = pfnbuf_buf_get_length(buf);
-	const char *name = pfnbuf_buf_name(buf);
-
-	if (pfnbuf_buf_ctx(buf) != ctx)
-		return pfnbuf_refused(-EINVAL, call, name, NULL, "",
-				      "the memory is another context's");
-	if (!length || (offset | length) % pfnbuf_page_size() || offset > size ||
-	    length > size - offset)
-		return pfnbuf_refused(-EINVAL, call, name, &range, "",
-				      "the range is empty, misaligned or leaves the memory, which "
-				      "has 0x%" PRIx64 " bytes",
-				      size);
-	return 0;
-}
-
-static const char *ram_name(const struct pfnbuf_ram *ram)
-{
-	if (ram->memfd)
-		return pfnbuf_buf_name(ram->memfd);
-	if (ram->guest_memfd && !ram->addr)
-		return pfnbuf_buf_name(ram->guest_memfd);
-	return "anonymous memory";
-}
-
-static int check_ram(const struct pfnbuf_ctx *ctx, const struct pfnbuf_ram *ram)
-{
-	const char *wrong = NULL;
-	int r = 0;
-
-	if (!ram->memfd && !ram->addr && !ram->guest_memfd)
-		wrong = "there is no memory: neither memfd, addr nor guest_memfd";
-	else if (ram->memfd && pfnbuf_buf_get_kind(ram->memfd) != PFNBUF_MEMFD)
-		wrong = "the buffer is not a memfd";
-	else if (ram->guest_memfd && pfnbuf_buf_get_kind(ram->guest_memfd) != PFNBUF_GUEST_MEMFD)
-		wrong = "the buffer is not a guest_memfd";
-	else if (!ram->memfd && ram->offset)
-		wrong = "an offset into no memfd";
-	else if (!ram->length || (ram->length | (uintptr_t)ram->addr) % pfnbuf_page_size())
-		wrong = "the length is 0, or it or the address misaligned";
-	if (wrong)
-		return pfnbuf_refused(-EINVAL, "pfnbuf_window_new_ram", "RAM", NULL, "", "%s",
-				      wrong);
-	if (ram->memfd)
-		r = check_range(ctx, ram->memfd, ram->offset, ram->length);
-	if (r >= 0 && ram->guest_memfd)
-		r = check_range(ctx, ram->guest_memfd, ram->guest_memfd_offset, ram->length);
-	return r;
-}
-
-static int check_private(const struct pfnbuf_ram *ram, const struct pfnbuf_place *place)
-{
-	static const char call[] = "pfnbuf_window_new_ram";
-
-	if (!ram->guest_memfd)
-		return 0;
-	if (!place->vm)
-		return pfnbuf_refused(-EINVAL, call, ram_name(ram), NULL,
-				      "put the window into the VM that the guest_memfd was made of",
-				      "a guest_memfd is memory of a guest's, and there is no VM");
-	if (place->slot_flags)
-		return pfnbuf_refused(-EINVAL, call, ram_name(ram), NULL, "",
-				      "a slot with a guest_memfd takes no flags");
-	return 0;
-}
-
-/*
- * A guest_memfd that can be mapped is all that the guest sees, shared or private
- * (include/linux/kvm_host.h:kvm_memslot_is_gmem_only): shared memory beside it would be for devices
- * only. Only mmap tells whether it is one.
- */
-static int check_not_mappable(const struct pfnbuf_window *w, const struct stretch *s)
-{
-	const struct pfnbuf_kernel *k = pfnbuf_ctx_get_kernel(w->ctx);
-	const char *name = pfnbuf_buf_name(s->guest_memfd);
-	void *addr;
-	int r = k_mmap(k, pfnbuf_page_size(), PROT_READ, MAP_SHARED,
-		       pfnbuf_buf_get_fd(s->guest_memfd), 0, &addr);
-
-	if (r == -ENODEV)
-		return 0;
-	if (r < 0)
-		return pfnbuf_failed(r, "mmap of a buffer", name, NULL);
-	if (k_munmap(k, addr, pfnbuf_page_size()) < 0)
-		pfnbuf_ctx_log(w->ctx, PFNBUF_LOG_WARNING, "%s: a page stays mapped", name);
-	return pfnbuf_refused(
-		-EINVAL, "pfnbuf_window_new_ram", name, NULL,
-		"make it without PFNBUF_GUEST_MEMFD_MMAP, or leave out memfd and addr",
-		"it can be mapped, so that the guest would never see the memory "
-		"beside it");
-}
-
-static int open_memory(struct pfnbuf_window *w, struct stretch *s)
-{
-	struct pfnbuf_buf *from = w->in_place ? s->guest_memfd : s->buf;
-	const uint64_t offset = w->in_place ? s->guest_memfd_offset : s->buf_offset;
-	int r;
-
-	if (s->addr || !from || (!w->vm && !w->in_place))
-		return 0;
-	r = pfnbuf_buf_map(from, offset, s->length, &s->addr);
-	s->mapped = r >= 0;
-	return r;
-}
-
-static int open_private(struct pfnbuf_window *w, const struct stretch *s)
-{
-	const struct pfnbuf_profile *profile = pfnbuf_ctx_profile(w->ctx);
-	unsigned long request;
-	int attributes = 0, r;
-
-	if (!s->guest_memfd)
-		return 0;
-	if (w->in_place) {
-		w->has_private = pfnbuf_profile_gmem_attributes(profile, &request);
-		return 0;
-	}
-	r = pfnbuf_vm_check_extension(w->vm, KVM_CAP_MEMORY_ATTRIBUTES, &attributes);
-	w->has_private = attributes & PFNBUF_ATTRIBUTE_PRIVATE;
-	return r < 0 ? r : check_not_mappable(w, s);
-}
-
-static void name_ram(struct pfnbuf_window *w, const struct pfnbuf_ram *ram)
-{
-	if (ram->memfd || w->in_place)
-		snprintf(w->name, sizeof(w->name), "window of %.40s", ram_name(ram));
-	else
-		snprintf(w->name, sizeof(w->name), "window of memory at %p", ram->addr);
-}
-
-int pfnbuf_window_new_ram(struct pfnbuf_ctx *ctx, const struct pfnbuf_ram *ram,
-			  const struct pfnbuf_place *place, struct pfnbuf_window **windowp)
-{
-	cleanup_window struct pfnbuf_window *w = NULL;
-	struct stretch *s;
-	int r = check_ram(ctx, ram);
-
-	if (r >= 0)
-		r = check_place(place, ram->length, ram_name(ram));
-	if (r >= 0)
-		r = check_private(ram, place);
-	if (r < 0)
-		return r;
-	w = allocate(ctx, place, ram->length, 1);
-	if (!w)
-		return pfnbuf_failed(-ENOMEM, "pfnbuf_window_new_ram", ram_name(ram), NULL);
-	w->in_place = !ram->memfd && !ram->addr;
-	name_ram(w, ram);
-	s = &w->stretches[w->nr_stretches++];
-	*s = (struct stretch){
-		.length = ram->length,
-		.buf = ram->memfd ? pfnbuf_buf_ref(ram->memfd) : NULL,
-		.buf_offset = ram->offset,
-		.guest_memfd = ram->guest_memfd ? pfnbuf_buf_ref(ram->guest_memfd) : NULL,
-		.guest_memfd_offset = ram->guest_memfd_offset,
-		.addr = ram->addr,
-	};
-	note_ends(w);
-	r = open_private(w, s);
-	if (r >= 0)
-		r = open_memory(w, s);
-	if (r < 0)
-		return r;
-	pfnbuf_ctx_link(ctx, PFNBUF_LIST_WINDOWS, &w->link);
-	*windowp = w;
-	w = NULL;
-	return 0;
-}
-
-/* ---------------------------------------------------------------- lent to a bind ------------ */
-
-void pfnbuf_window_get_part(struct pfnbuf_window *w, struct pfnbuf_window_part *part)
+int pfnbuf_window_plan_move(struct pfnbuf_window *w, uint64_t gpa, uint64_t iova,
+			    struct pfnbuf_plan **planp)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
 
-	*part = (struct pfnbuf_window_part){
-		.device = w->device,
-		.vm = w->vm,
-		.ioas = w->ioas,
-		.bar = w->bar,
-		.range = { w->bar_offset, w->length },
-		.gpa = w->gpa,
-		.name = w->name,
-	};
+	return plan_move(w, gpa, iova, planp);
 }
 
-int pfnbuf_window_lend(struct pfnbuf_window *w, struct pfnbuf_bind *bind)
-{
-	static const char call[] = "pfnbuf_bind_lock";
-	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
-	int r = check_usable(w, call);
-
-	if (r < 0)
-		return r;
-	if (w->lent_to)
-		return pfnbuf_refused(-EBUSY, call, w->name, NULL, "", "another bind has it");
-	if (w->withdrawn)
-		return pfnbuf_refused(-EBUSY, call, w->name, NULL,
-				      "call pfnbuf_device_restore() first",
-				      "its slots wait to be restored");
-	if (pfnbuf_layout_copy(w->layout, &w->own_layout) < 0)
-		return no_memory(w, call);
-	w->own_suspended = w->suspended;
-	w->lent_to = bind;
-	w->version++;
-	return 0;
-}
-
-void pfnbuf_window_give_back(struct pfnbuf_window *w)
-{
-	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
-
-	w->own_layout = pfnbuf_layout_free(w->own_layout);
-	w->lent_to = NULL;
-	w->version++;
-}
-
-bool pfnbuf_window_is_quarantined(struct pfnbuf_window *w)
-{
-	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
-
-	return w->quarantined;
-}
-
-void pfnbuf_window_quarantine(struct pfnbuf_window *w, const char *reason)
-{
-	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
-
-	if (w->quarantined)
-		return;
-	w->quarantined = true;
-	w->version++;
-	snprintf(w->reason, sizeof(w->reason), "the bind of its device is quarantined: %.400s",
-		 reason);
-}
-
-/* Go to another layout, or another state of suspension, and tell of the steps. */
-static int go(struct pfnbuf_window *w, const struct pfnbuf_layout *layout, bool suspended,
-	      struct pfnbuf_journal *journal)
+int pfnbuf_window_move(struct pfnbuf_window *w, uint64_t gpa, uint64_t iova)
 {
 	cleanup_plan struct pfnbuf_plan *plan = NULL;
-	struct pfnbuf_plan_goal goal = goal_of(w);
-	int r = check_usable(w, "pfnbuf_bind");
+	cleanup_rwunlock pthread_rwlock_t *topology = hold_for(w);
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+	int r = plan_move(w, gpa, iova, &plan);
+
+	return r < 0 ? r : pfnbuf_window_run_plan(w, plan);
+}
+
+static int set_suspended(struct pfnbuf_window *w, bool suspended, const char *call)
+{
+	cleanup_plan struct pfnbuf_plan *plan = NULL;
+	cleanup_rwunlock pthread_rwlock_t *topology = hold_for(w);
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+	struct pfnbuf_plan_goal goal = pfnbuf_window_goal(w);
+	int r = check_changeable(w, call);
 
 	if (r < 0)
 		return r;
+	if (w->suspended == suspended)
+		return pfnbuf_refused(-EALREADY, call, w->name, NULL, "", "the window is %s",
+				      suspended ? "suspended" : "not suspended");
 	goal.suspended = suspended;
-	r = make_plan(w, &goal, layout, &plan);
-	if (r < 0)
-		return r;
-	r = run_plan(w, plan);
-	pfnbuf_journal_add_plan(journal, plan);
-	return r;
+	r = pfnbuf_window_make_plan(w, &goal, NULL, &plan);
+	return r < 0 ? r : pfnbuf_window_run_plan(w, plan);
 }
 
-void pfnbuf_window_plan_withdraw(struct pfnbuf_window *w, struct pfnbuf_journal *journal)
+int pfnbuf_window_suspend(struct pfnbuf_window *w)
 {
-	cleanup_plan struct pfnbuf_plan *plan = NULL;
-	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
-	struct pfnbuf_plan_goal goal = goal_of(w);
-
-	goal.suspended = true;
-	if (make_plan(w, &goal, NULL, &plan) >= 0)
-		pfnbuf_journal_add_plan(journal, plan);
-	for (size_t i = 0; i < w->nr_stretches; i++) {
-		const struct stretch *s = &w->stretches[i];
-		const struct pfnbuf_range slice = slice_of(w, s);
-
-		if (s->mapped)
-			pfnbuf_journal_add(journal, PFNBUF_STEP_BAR_UNMAP, w->name, &slice,
-					   "the host must not touch it");
-		if (s->buf || s->guest_memfd)
-			pfnbuf_journal_add(journal, PFNBUF_STEP_CLOSE, w->name, &slice,
-					   "nothing of it is shown any more");
-	}
+	return set_suspended(w, true, "pfnbuf_window_suspend");
 }
 
-int pfnbuf_window_withdraw(struct pfnbuf_window *w, struct pfnbuf_journal *journal)
+int pfnbuf_window_resume(struct pfnbuf_window *w)
 {
-	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
-	int r;
-
-	if (w->suspended)
-		return 0;
-	r = go(w, NULL, true, journal);
-	return r < 0 ? r : 1;
-}
-
-int pfnbuf_window_place(struct pfnbuf_window *w, struct pfnbuf_journal *journal)
-{
-	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
-	const bool home = !w->own_stretches;
-
-	if (!w->suspended || (home && w->own_suspended))
-		return 0;
-	return go(w, NULL, false, journal);
-}
-
-int pfnbuf_window_drop_private(struct pfnbuf_window *w, struct pfnbuf_journal *journal)
-{
-	cleanup_layout struct pfnbuf_layout *layout = NULL;
-	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
-	struct pfnbuf_run run;
-	int r = pfnbuf_layout_copy(w->layout, &layout);
-
-	for (uint64_t at = 0; r >= 0 && pfnbuf_layout_next(w->layout, &at, &run, 1) > 0;)
-		if (run.vis == PFNBUF_PRIVATE)
-			r = pfnbuf_layout_set(layout, run.offset, run.length, PFNBUF_HOLE);
-	if (r < 0)
-		return no_memory(w, "pfnbuf_bind");
-	return go(w, layout, w->suspended, journal);
-}
-
-/*
- * What stands behind a stretch is opened and closed without the window's lock, which comes after the
- * device's; only entering and taking out is done with it.
- */
-static int unmap_stretch(struct pfnbuf_window *w, struct stretch *s, struct pfnbuf_journal *journal)
-{
-	const struct pfnbuf_range slice = slice_of(w, s);
-	size_t step;
-	int r;
-
-	if (!s->mapped)
-		return 0;
-	step = pfnbuf_journal_add(journal, PFNBUF_STEP_BAR_UNMAP, w->name, &slice,
-				  "the host must not touch it");
-	pfnbuf_journal_begin(journal, step);
-	r = pfnbuf_journal_end(journal, step, pfnbuf_device_bar_unmap(w->device, s->addr));
-	if (r < 0)
-		return r;
-	pthread_mutex_lock(&w->lock);
-	s->addr = NULL;
-	s->mapped = false;
-	pthread_mutex_unlock(&w->lock);
-	return 0;
-}
-
-static void close_stretch(struct pfnbuf_window *w, struct stretch *s,
-			  struct pfnbuf_journal *journal)
-{
-	const struct pfnbuf_range slice = slice_of(w, s);
-	struct pfnbuf_buf *shared = s->buf, *private = s->guest_memfd;
-	size_t step;
-
-	if (!shared && !private)
-		return;
-	step = pfnbuf_journal_add(journal, PFNBUF_STEP_CLOSE, w->name, &slice,
-				  "nothing of it is shown any more");
-	pfnbuf_journal_begin(journal, step);
-	pthread_mutex_lock(&w->lock);
-	s->buf = NULL;
-	s->buf_offset = 0;
-	s->guest_memfd = NULL;
-	pthread_mutex_unlock(&w->lock);
-	pfnbuf_buf_unref(shared);
-	pfnbuf_buf_unref(private);
-	pfnbuf_journal_end(journal, step, 0);
-}
-
-int pfnbuf_window_close_buffers(struct pfnbuf_window *w, struct pfnbuf_journal *journal)
-{
-	int r = 0;
-
-	for (size_t i = 0; r >= 0 && i < w->nr_stretches; i++)
-		r = unmap_stretch(w, &w->stretches[i], journal);
-	for (size_t i = 0; r >= 0 && i < w->nr_stretches; i++)
-		close_stretch(w, &w->stretches[i], journal);
-	return r;
-}
-
-static int export_stretch(const struct pfnbuf_window *w, const struct stretch *s,
-			  const char *reason, struct pfnbuf_journal *journal,
-			  struct pfnbuf_buf **bufp)
-{
-	const struct pfnbuf_range slice = slice_of(w, s);
-	const size_t step =
-		pfnbuf_journal_add(journal, PFNBUF_STEP_EXPORT, w->name, &slice, reason);
-
-	pfnbuf_journal_begin(journal, step);
-	return pfnbuf_journal_end(journal, step,
-				  pfnbuf_device_export(w->device, w->bar, &slice, 1, bufp));
-}
-
-static int map_stretch(const struct pfnbuf_window *w, struct stretch *s,
-		       struct pfnbuf_journal *journal)
-{
-	const struct pfnbuf_range slice = slice_of(w, s);
-	const size_t step = pfnbuf_journal_add(journal, PFNBUF_STEP_BAR_MAP, w->name, &slice,
-					       "the guest's slots stand on it");
-	int r;
-
-	pfnbuf_journal_begin(journal, step);
-	r = pfnbuf_journal_end(
-		journal, step,
-		pfnbuf_device_bar_map(w->device, w->bar, slice.offset, slice.length, &s->addr));
-	s->mapped = r >= 0;
-	return r;
-}
-
-/* What a shared stretch lacks. */
-static int open_shared(const struct pfnbuf_window *w, struct stretch *s,
-		       struct pfnbuf_journal *journal)
-{
-	int r = 0;
-
-	if (w->ioas && !s->buf)
-		r = export_stretch(w, s, "devices see it", journal, &s->buf);
-	if (r >= 0 && w->vm && !s->mapped)
-		r = map_stretch(w, s, journal);
-	return r;
-}
-
-static void release_stretches(const struct pfnbuf_window *w, struct stretch *stretches, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		release_stretch(w, &stretches[i]);
-	free(stretches);
-}
-
-static void enter_stretch(struct pfnbuf_window *w, size_t i, const struct stretch *s)
-{
-	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
-
-	w->stretches[i] = *s;
-}
-
-/* Where one buffer stood for all stretches, one does so again. */
-static int open_together(struct pfnbuf_window *w)
-{
-	const size_t n = w->nr_stretches;
-	cleanup_free struct stretch *opened = NULL;
-	int r;
-
-	if (!w->ioas || n < 2 || w->stretches[0].buf || pfnbuf_ctx_imports_ranges(w->ctx) <= 0)
-		return 0;
-	opened = calloc(n, sizeof(*opened));
-	if (!opened)
-		return no_memory(w, "pfnbuf_bind");
-	memcpy(opened, w->stretches, n * sizeof(*opened));
-	r = export_together(w, opened, n);
-	for (size_t i = 0; r > 0 && i < n; i++)
-		enter_stretch(w, i, &opened[i]);
-	return r;
-}
-
-/*
- * The window's own stretches, as far as they are not open. What was opened before another one fails
- * stays open: calling again goes on there.
- */
-static int open_own(struct pfnbuf_window *w, struct pfnbuf_journal *journal)
-{
-	int r = open_together(w);
-
-	for (size_t i = 0; r >= 0 && i < w->nr_stretches; i++) {
-		struct stretch s = w->stretches[i];
-
-		r = open_shared(w, &s, journal);
-		enter_stretch(w, i, &s);
-	}
-	return r < 0 ? r : 0;
-}
-
-/* Go from the report's stretches, which are closed, back to the window's own. */
-static void go_home(struct pfnbuf_window *w)
-{
-	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
-	struct pfnbuf_layout *layout = w->layout;
-
-	if (!w->own_stretches)
-		return;
-	free(w->stretches);
-	free(w->ends);
-	w->stretches = w->own_stretches;
-	w->ends = w->own_ends;
-	w->nr_stretches = w->nr_own;
-	w->own_stretches = NULL;
-	w->own_ends = NULL;
-	w->private_slots = false;
-	w->has_private = false;
-	/* Nothing is placed, so that the layout is but what it will be. */
-	w->layout = w->own_layout;
-	w->own_layout = layout;
-	w->version++;
-}
-
-struct opening {
-	struct stretch *stretches;
-	uint64_t *ends;
-	size_t nr;
-};
-
-static int open_run(struct pfnbuf_window *w, const struct pfnbuf_run *run, bool private_slots,
-		    struct opening *o, struct pfnbuf_journal *journal)
-{
-	struct stretch *s = &o->stretches[o->nr];
-
-	*s = (struct stretch){ .offset = run->offset, .length = run->length };
-	o->ends[o->nr++] = run->offset + run->length;
-	if (run->vis == PFNBUF_SHARED)
-		return open_shared(w, s, journal);
-	if (!private_slots || !w->vm)
-		return 0;
-	return export_stretch(w, s, "the guest's alone", journal, &s->guest_memfd);
-}
-
-/* A stretch for each run, cut where the window itself is. */
-static int open_runs(struct pfnbuf_window *w, const struct pfnbuf_layout *layout,
-		     bool private_slots, struct opening *o, struct pfnbuf_journal *journal)
-{
-	struct pfnbuf_run run;
-	size_t at = 0;
-	int r = 0;
-
-	for (uint64_t pos = 0; r >= 0 && pfnbuf_layout_next(layout, &pos, &run, 1) > 0;) {
-		while (at < w->nr_stretches && w->ends[at] <= run.offset)
-			at++;
-		if (at < w->nr_stretches && run.offset + run.length > w->ends[at]) {
-			run.length = w->ends[at] - run.offset;
-			pos = w->ends[at];
-		}
-		if (run.vis != PFNBUF_HOLE)
-			r = open_run(w, &run, private_slots, o, journal);
-	}
-	return r;
-}
-
-static int open_report(struct pfnbuf_window *w, const struct pfnbuf_layout *layout,
-		       bool private_slots, bool private_attribute, struct pfnbuf_journal *journal)
-{
-	cleanup_layout struct pfnbuf_layout *copy = NULL;
-	struct pfnbuf_layout_count count;
-	struct opening o = { .nr = 0 };
-	size_t max;
-	int r = check_stretches(w, layout);
-
-	if (r < 0)
-		return r;
-	pfnbuf_layout_count(layout, &count);
-	max = count.runs[PFNBUF_SHARED] + count.runs[PFNBUF_PRIVATE] + w->nr_stretches;
-	o.stretches = calloc(max, sizeof(*o.stretches));
-	o.ends = calloc(max + 1, sizeof(*o.ends));
-	if (!o.stretches || !o.ends || pfnbuf_layout_copy(layout, &copy) < 0)
-		r = no_memory(w, "pfnbuf_bind_run");
-	if (r >= 0)
-		r = open_runs(w, layout, private_slots, &o, journal);
-	if (r < 0) {
-		release_stretches(w, o.stretches, o.nr);
-		free(o.ends);
-		return r;
-	}
-	o.ends[o.nr] = UINT64_MAX;
-	pthread_mutex_lock(&w->lock);
-	w->own_stretches = w->stretches;
-	w->own_ends = w->ends;
-	w->nr_own = w->nr_stretches;
-	w->stretches = o.stretches;
-	w->ends = o.ends;
-	w->nr_stretches = o.nr;
-	w->private_slots = private_slots && w->vm;
-	w->has_private = private_attribute && w->vm;
-	/* The window's own is kept in own_layout. */
-	pfnbuf_layout_free(w->layout);
-	w->layout = copy;
-	copy = NULL;
-	w->version++;
-	pthread_mutex_unlock(&w->lock);
-	return 0;
-}
-
-int pfnbuf_window_open_buffers(struct pfnbuf_window *w, const struct pfnbuf_layout *layout,
-			       bool private_slots, bool private_attribute,
-			       struct pfnbuf_journal *journal)
-{
-	if (layout)
-		return open_report(w, layout, private_slots, private_attribute, journal);
-	go_home(w);
-	return open_own(w, journal);
+	return set_suspended(w, false, "pfnbuf_window_resume");
 }
 
 /* ---------------------------------------------------------------- looking ------------------- */
@@ -2747,7 +1355,7 @@ static int verify_areas(const struct pfnbuf_window *w, struct pfnbuf_ioas *scrat
 			struct pfnbuf_range *missing)
 {
 	const struct pfnbuf_range all = { 0, w->length };
-	const struct pfnbuf_cutting cutting = area_cutting(w);
+	const struct pfnbuf_cutting cutting = pfnbuf_window_area_cutting(w);
 	struct pfnbuf_cursor c = pfnbuf_pieces_walk(&cutting, w->layout, &all);
 	struct pfnbuf_piece piece;
 	int r = 1;
@@ -2774,7 +1382,7 @@ static int verify(struct pfnbuf_window *w, struct pfnbuf_ioas *scratch,
 		  struct pfnbuf_range *missing)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
-	int r = check_usable(w, "pfnbuf_window_verify");
+	int r = pfnbuf_window_check_usable(w, "pfnbuf_window_verify");
 
 	if (r < 0)
 		return r;
