@@ -4,8 +4,8 @@
  * completion and a wake-up costs no system call at all. The eventfds are not read: each signal wakes
  * the poll, and a counter that only grows has room for 2^64 of them.
  *
- * Completions that were announced are left in the ring until they are digested: they keep the
- * ring's fd readable. The ring is the one thing in the library that does not go through the door;
+ * A completion that was announced is left in the ring until it is digested: it keeps the ring's fd
+ * readable. The ring is the one thing in the library that does not go through the door;
  * the fds it polls are real whatever kernel stands behind it.
  *
  * No IORING_SETUP_COOP_TASKRUN: the thread that armed a poll may be in a guest for long, and has to
@@ -21,14 +21,28 @@
 #define SQ_ENTRIES 16
 #define CQ_ENTRIES 512
 
-/* Tells a cancellation's own completion from those of watches. */
-#define CANCELLATION 0
+/*
+ * The poll of a watch, whose completions carry its address. It outlives the watch until its last
+ * completion, which comes from the thread that armed it: a cancellation does not wait for that
+ * (io_uring/poll.c:io_poll_cancel).
+ */
+struct poll {
+	struct pfnbuf_watch *watch; /* NULL: it ended */
+	struct pfnbuf_link link;
+	struct pfnbuf_link noted; /* what follows is to be dealt with at the next dispatch */
+	bool is_signalled;
+	bool has_ended; /* its last completion came: the kernel knows it no more */
+	uint64_t heard; /* completions since the counter was 0 */
+};
 
 struct uring {
 	struct pfnbuf_engine engine;
 	struct io_uring ring;
-	struct pfnbuf_link unarmed; /* watches to be armed at the next dispatch */
-	unsigned announced; /* completions at the head of the ring that wait to be digested */
+	struct pfnbuf_link polls;
+	struct pfnbuf_link noted;
+	struct pfnbuf_link
+		round_end; /* among the noted, those of this dispatch are in front of it */
+	unsigned kept;	   /* completions at the head of the ring that were noted: 1 or none */
 };
 
 static struct uring *uring_of(struct pfnbuf_engine *engine)
@@ -36,6 +50,7 @@ static struct uring *uring_of(struct pfnbuf_engine *engine)
 	return pfnbuf_container_of(engine, struct uring, engine);
 }
 
+/* Whether all was submitted. */
 static int submit(struct uring *u)
 {
 	int r;
@@ -43,131 +58,173 @@ static int submit(struct uring *u)
 	do
 		r = io_uring_submit(&u->ring);
 	while (r == -EINTR);
-	return r < 0 ? r : 0;
+	if (r < 0)
+		return r;
+	return io_uring_sq_ready(&u->ring) ? -EAGAIN : 0;
 }
 
-static int arm(struct uring *u, struct pfnbuf_watch *watch)
+static struct io_uring_sqe *get_sqe(struct uring *u)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
 
+	if (sqe || submit(u) < 0)
+		return sqe;
+	return io_uring_get_sqe(&u->ring);
+}
+
+/* What could not be submitted stays in the ring, and would be with the next: it becomes nothing. */
+static int arm(struct uring *u, struct poll *poll)
+{
+	struct io_uring_sqe *sqe = get_sqe(u);
+	int r;
+
 	if (!sqe)
-		return -EBUSY;
-	io_uring_prep_poll_multishot(sqe, watch->fd, POLLIN);
-	io_uring_sqe_set_data(sqe, watch);
-	return submit(u);
+		return -EAGAIN;
+	io_uring_prep_poll_multishot(sqe, poll->watch->fd, POLLIN);
+	io_uring_sqe_set_data(sqe, poll);
+	r = submit(u);
+	if (r < 0) {
+		io_uring_prep_nop(sqe);
+		io_uring_sqe_set_data(sqe, NULL);
+		return r;
+	}
+	poll->has_ended = false;
+	return 0;
+}
+
+static void end_poll(struct poll *poll)
+{
+	pfnbuf_list_del(&poll->link);
+	pfnbuf_list_del(&poll->noted);
+	free(poll);
 }
 
 static int uring_add(struct pfnbuf_engine *engine, struct pfnbuf_watch *watch)
 {
+	struct uring *u = uring_of(engine);
+	struct poll *poll = calloc(1, sizeof(*poll));
 	int r;
 
-	watch->heard = 0;
-	r = arm(uring_of(engine), watch);
-	if (r < 0)
+	if (!poll)
+		return pfnbuf_failed(-ENOMEM, "io_uring_submit", "context", NULL);
+	poll->watch = watch;
+	pfnbuf_list_init(&poll->noted);
+	pfnbuf_list_add_tail(&u->polls, &poll->link);
+	r = arm(u, poll);
+	if (r < 0) {
+		end_poll(poll);
 		return pfnbuf_failed(r, "io_uring_submit", "context", NULL);
-	pfnbuf_list_init(&watch->link);
+	}
+	watch->poll = poll;
 	return 0;
 }
 
-/*
- * Polls a watch anew whose poll has ended, as it does when the thread that armed it ends. What was
- * signalled meanwhile the counter knows; starting from 0 it is not said twice.
- */
-static int rearm(struct uring *u, struct pfnbuf_watch *watch)
+static void note(struct uring *u, const struct io_uring_cqe *cqe)
 {
-	uint64_t count = 0;
+	struct poll *poll = io_uring_cqe_get_data(cqe);
 
-	if (k_read(u->engine.kernel, watch->fd, &count, sizeof(count)) < 0)
-		count = 0;
-	if (count > watch->heard)
-		watch->ready(watch);
-	watch->heard = 0;
-	return arm(u, watch);
+	if (!poll)
+		return;
+	if (cqe->res > 0) {
+		poll->heard++;
+		poll->is_signalled = true;
+	}
+	if (!(cqe->flags & IORING_CQE_F_MORE))
+		poll->has_ended = true;
+	if (poll->watch && pfnbuf_list_is_empty(&poll->noted))
+		pfnbuf_list_add_tail(&u->noted, &poll->noted);
+	if (!poll->watch && poll->has_ended)
+		end_poll(poll);
 }
 
-/* Where it fails it is tried again at the next dispatch: such watches wait in a list. */
-static void rearm_or_wait(struct uring *u, struct pfnbuf_watch *watch)
+/* One completion stays, so that the ring's fd stays readable until what was noted is digested. */
+static void take_in_ring(struct uring *u)
 {
-	if (rearm(u, watch) < 0)
-		pfnbuf_list_add_tail(&u->unarmed, &watch->link);
+	struct io_uring_cqe *cqe;
+	unsigned head, n = 0;
+
+	io_uring_for_each_cqe(&u->ring, head, cqe)
+	{
+		if (n++ >= u->kept)
+			note(u, cqe);
+	}
+	if (!n)
+		return;
+	io_uring_cq_advance(&u->ring, n - 1);
+	u->kept = 1;
 }
 
-static void rearm_waiting(struct uring *u)
+/* Those, too, that found no room: the kernel puts them in where it is asked to. */
+static void take_in(struct uring *u)
 {
-	while (!pfnbuf_list_is_empty(&u->unarmed)) {
-		struct pfnbuf_watch *watch =
-			pfnbuf_container_of(u->unarmed.next, struct pfnbuf_watch, link);
-
-		if (rearm(u, watch) < 0)
+	take_in_ring(u);
+	while (io_uring_cq_has_overflow(&u->ring)) {
+		if (io_uring_get_events(&u->ring) < 0)
 			return;
-		pfnbuf_list_del(&watch->link);
+		take_in_ring(u);
 	}
 }
 
+/* Never while something is noted: a poll that could not be armed has to be tried again. */
 static void uring_drained(struct pfnbuf_engine *engine, bool signalled)
 {
 	struct uring *u = uring_of(engine);
 
 	(void)signalled;
-	io_uring_cq_advance(&u->ring, u->announced);
-	u->announced = 0;
-}
-
-static void announce(struct uring *u, const struct io_uring_cqe *cqe)
-{
-	struct pfnbuf_watch *watch = io_uring_cqe_get_data(cqe);
-
-	if (!watch)
+	if (!pfnbuf_list_is_empty(&u->noted))
 		return;
-	if (cqe->res > 0) {
-		watch->heard++;
-		watch->ready(watch);
-	}
-	if (!(cqe->flags & IORING_CQE_F_MORE))
-		rearm_or_wait(u, watch);
+	io_uring_cq_advance(&u->ring, u->kept);
+	u->kept = 0;
 }
 
+/*
+ * A poll ends when the thread that armed it does. What was signalled until it is armed anew the
+ * counter knows. Signals that came together were heard as one: then the last may be said twice, but
+ * none is lost.
+ */
+static void rearm(struct uring *u, struct poll *poll)
+{
+	uint64_t count = 0;
+
+	if (k_read(u->engine.kernel, poll->watch->fd, &count, sizeof(count)) < 0)
+		count = 0;
+	if (count > poll->heard)
+		poll->is_signalled = true;
+	poll->heard = 0;
+	if (arm(u, poll) < 0)
+		pfnbuf_list_add_tail(&u->noted, &poll->noted);
+}
+
+static void deal_with(struct uring *u, struct poll *poll)
+{
+	bool is_signalled;
+
+	pfnbuf_list_del(&poll->noted);
+	if (poll->has_ended)
+		rearm(u, poll);
+	is_signalled = poll->is_signalled;
+	poll->is_signalled = false;
+	if (is_signalled)
+		poll->watch->ready(poll->watch);
+}
+
+/* Each that is noted, once: those that cannot be armed are noted again. */
 static int uring_dispatch(struct pfnbuf_engine *engine)
 {
 	struct uring *u = uring_of(engine);
-	struct io_uring_cqe *cqe;
-	unsigned head, at = 0;
 
-	rearm_waiting(u);
-	/*
-	 * Lets the kernel put in what found no room, and sees completions that wait for this
-	 * thread.
-	 */
-	if (io_uring_cq_has_overflow(&u->ring))
-		io_uring_get_events(&u->ring);
-	io_uring_for_each_cqe(&u->ring, head, cqe)
-	{
-		if (at++ < u->announced)
-			continue;
-		u->announced++;
-		announce(u, cqe);
-	}
+	take_in(u);
+	pfnbuf_list_add_tail(&u->noted, &u->round_end);
+	while (u->noted.next != &u->round_end)
+		deal_with(u, pfnbuf_container_of(u->noted.next, struct poll, noted));
+	pfnbuf_list_del(&u->round_end);
 	return 0;
 }
 
-/* Completions of a watch that ends must not be announced, nor armed anew, after it. */
-static void forget(struct uring *u, const struct pfnbuf_watch *watch)
-{
-	struct io_uring_cqe *cqe;
-	unsigned head;
-
-	io_uring_for_each_cqe(&u->ring, head, cqe)
-	{
-		if (io_uring_cqe_get_data(cqe) == watch)
-			cqe->user_data = CANCELLATION;
-	}
-}
-
-/* Where its poll has ended, and its last completion waits to be digested, there is none: ENOENT. */
-static void cancel(struct uring *u, struct pfnbuf_watch *watch)
+static void cancel(struct uring *u, struct poll *poll)
 {
 	struct io_uring_sync_cancel_reg arg = {
-		.addr = (uintptr_t)watch,
+		.addr = (uintptr_t)poll,
 		.fd = -1,
 		.timeout = { .tv_sec = -1, .tv_nsec = -1 },
 	};
@@ -175,14 +232,19 @@ static void cancel(struct uring *u, struct pfnbuf_watch *watch)
 	io_uring_register_sync_cancel(&u->ring, &arg);
 }
 
+/* The last completion is either here, or will be. */
 static void uring_del(struct pfnbuf_engine *engine, struct pfnbuf_watch *watch)
 {
 	struct uring *u = uring_of(engine);
+	struct poll *poll = watch->poll;
 
-	cancel(u, watch);
-	io_uring_get_events(&u->ring);
-	forget(u, watch);
-	pfnbuf_list_del(&watch->link);
+	if (!poll->has_ended)
+		cancel(u, poll);
+	take_in(u);
+	poll->watch = NULL;
+	pfnbuf_list_del(&poll->noted);
+	if (poll->has_ended)
+		end_poll(poll);
 }
 
 static void uring_free(struct pfnbuf_engine *engine)
@@ -190,6 +252,8 @@ static void uring_free(struct pfnbuf_engine *engine)
 	struct uring *u = uring_of(engine);
 
 	io_uring_queue_exit(&u->ring);
+	while (!pfnbuf_list_is_empty(&u->polls))
+		end_poll(pfnbuf_container_of(u->polls.next, struct poll, link));
 	free(u);
 }
 
@@ -249,7 +313,8 @@ int pfnbuf_engine_new_uring(const struct pfnbuf_kernel *kernel, struct pfnbuf_en
 		.fd = u->ring.ring_fd,
 		.holds = true,
 	};
-	pfnbuf_list_init(&u->unarmed);
+	pfnbuf_list_init(&u->polls);
+	pfnbuf_list_init(&u->noted);
 	*enginep = &u->engine;
 	u = NULL;
 	return 0;

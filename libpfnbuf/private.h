@@ -195,9 +195,7 @@ struct pfnbuf_watch {
 	int fd;	       /* -1: not watched */
 	bool is_queue; /* the context's own, which announces nothing */
 	void (*ready)(struct pfnbuf_watch *watch);
-	/* What follows is the engine's. */
-	struct pfnbuf_link link;
-	uint64_t heard; /* completions since its counter was 0 */
+	struct poll *poll; /* the engine's */
 };
 
 struct pfnbuf_engine;

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -249,6 +250,128 @@ static void a_source_outlives_the_thread_that_watched_it(void **state)
 	pfnbuf_ctx_free(ctx);
 }
 
+/* Watches a source, and goes away when told to. */
+struct armer {
+	struct source *source;
+	int done; /* an eventfd */
+};
+
+static void *watch_and_wait(void *arg)
+{
+	const struct armer *armer = arg;
+	eventfd_t value;
+
+	if (pfnbuf_ctx_watch(armer->source->ctx, &armer->source->watch) < 0)
+		return arg;
+	return eventfd_read(armer->done, &value) < 0 ? arg : NULL;
+}
+
+/*
+ * Signals that came together before the thread ended that watched are one event, or two; those after
+ * it are not lost, and then each is heard.
+ */
+static void signals_together_outlive_the_thread_that_watched(void **state)
+{
+	struct pfnbuf_ctx *ctx = new_ctx(state, 0);
+
+	for (int i = 0; i < 20; i++) {
+		struct source source = { .ctx = ctx, .watch.ready = announce };
+		struct armer armer = { &source, eventfd(0, EFD_CLOEXEC) };
+		pthread_t thread;
+		void *failed;
+		unsigned n;
+
+		source.watch.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		assert_int_equal(eventfd_write(source.watch.fd, 5), 0);
+		assert_int_equal(pthread_create(&thread, NULL, watch_and_wait, &armer), 0);
+		assert_int_equal(readable(ctx, 10000), 1);
+		assert_int_equal(drain(ctx), 1);
+		if (i & 1)
+			assert_int_equal(eventfd_write(source.watch.fd, 3), 0);
+		assert_int_equal(eventfd_write(armer.done, 1), 0);
+		pthread_join(thread, &failed);
+		assert_null(failed);
+		signal_source(&source);
+		assert_int_equal(readable(ctx, 10000), 1);
+		n = drain(ctx);
+		while (readable(ctx, 20) == 1)
+			n += drain(ctx);
+		assert_in_range(n, 1, 3);
+		signal_source(&source);
+		assert_int_equal(readable(ctx, 10000), 1);
+		assert_int_equal(drain(ctx), 1);
+		assert_int_equal(readable(ctx, 0), 0);
+		close_source(&source);
+		/* That a watch ended wakes once, too. */
+		assert_int_equal(drain(ctx), 0);
+		close(armer.done);
+	}
+	pfnbuf_ctx_free(ctx);
+}
+
+/*
+ * A watch that another thread began ends at once, and its memory with it, though the kernel tells of
+ * its end only when that thread runs: touching it is what the sanitizers look for.
+ */
+static void a_source_ends_while_another_thread_has_it_armed(void **state)
+{
+	struct pfnbuf_ctx *ctx = new_ctx(state, 0);
+
+	for (int i = 0; i < 200; i++) {
+		struct source *source = calloc(1, sizeof(*source));
+		struct armer armer = { source, eventfd(0, EFD_CLOEXEC) };
+		pthread_t thread;
+		void *failed;
+
+		assert_non_null(source);
+		source->ctx = ctx;
+		source->watch.ready = announce;
+		source->watch.fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
+		assert_int_equal(pthread_create(&thread, NULL, watch_and_wait, &armer), 0);
+		assert_int_equal(readable(ctx, 10000), 1);
+		close_source(source);
+		free(source);
+		drain(ctx);
+		assert_int_equal(eventfd_write(armer.done, 1), 0);
+		pthread_join(thread, &failed);
+		assert_null(failed);
+		while (readable(ctx, 0) == 1)
+			assert_int_equal(drain(ctx), 0);
+		close(armer.done);
+	}
+	pfnbuf_ctx_free(ctx);
+}
+
+/* More completions than the ring has room for, none of them taken before sources end. */
+static void nothing_of_an_ended_source_waits_behind_a_full_ring(void **state)
+{
+	enum { NR_SOURCES = 20, NR_SIGNALS = 100 };
+	struct pfnbuf_ctx *ctx = new_ctx(state, 0);
+	struct source *sources = calloc(NR_SOURCES, sizeof(*sources)), last;
+	unsigned seen = 0;
+
+	assert_non_null(sources);
+	open_source(ctx, &last);
+	for (int i = 0; i < NR_SOURCES; i++)
+		open_source(ctx, &sources[i]);
+	for (int k = 0; k < NR_SIGNALS; k++)
+		for (int i = 0; i < NR_SOURCES; i++)
+			signal_source(&sources[i]);
+	signal_source(&last);
+	for (int i = 0; i < NR_SOURCES; i++)
+		close_source(&sources[i]);
+	free(sources);
+	assert_int_equal(readable(ctx, 10000), 1);
+	while (readable(ctx, 20) == 1)
+		seen += drain(ctx);
+	assert_in_range(seen, 1, 2);
+	signal_source(&last);
+	assert_int_equal(readable(ctx, 10000), 1);
+	assert_int_equal(drain(ctx), 1);
+	close_source(&last);
+	pfnbuf_ctx_free(ctx);
+}
+
 #define NR_PUSHED 20000
 
 static void *push_many(void *arg)
@@ -317,6 +440,9 @@ int main(void)
 		OVER_BOTH(a_loss_is_told_where_it_was),
 		OVER_BOTH(an_unwatched_source_is_never_heard_again),
 		OVER_BOTH(a_source_outlives_the_thread_that_watched_it),
+		OVER_BOTH(signals_together_outlive_the_thread_that_watched),
+		OVER_BOTH(a_source_ends_while_another_thread_has_it_armed),
+		OVER_BOTH(nothing_of_an_ended_source_waits_behind_a_full_ring),
 		OVER_BOTH(no_wakeup_is_lost_to_another_thread),
 		OVER_BOTH(more_sources_than_one_batch),
 	};
