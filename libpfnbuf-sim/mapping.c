@@ -160,9 +160,10 @@ static void show_gmem(struct pfnbuf_sim *sim, const struct sim_gmem *gmem,
 		bool absent = sim_runs_has(&gmem->private, at);
 
 		next = MIN(sim_runs_end(&gmem->private, at), end);
-		mmap((void *)(uintptr_t)(m->addr + (at - m->offset)), next - at, m->prot,
-		     MAP_SHARED | MAP_FIXED, absent ? sim->empty_fd : gmem->file->anchor,
-		     absent ? 0 : (off_t)at);
+		/* Where there is no memory for that the host sees what it saw. */
+		(void)mmap((void *)(uintptr_t)(m->addr + (at - m->offset)), next - at, m->prot,
+			   MAP_SHARED | MAP_FIXED, absent ? sim->empty_fd : gmem->file->anchor,
+			   absent ? 0 : (off_t)at);
 	}
 }
 

@@ -900,7 +900,7 @@ static int check_conversion(const struct pfnbuf_window *w, const struct pfnbuf_c
 static int convert_range(struct pfnbuf_layout *layout, const struct pfnbuf_conversion *c)
 {
 	const uint64_t end = c->offset + c->length;
-	uint64_t start = c->offset, pos = c->offset;
+	uint64_t start = c->offset, pos = start;
 	struct pfnbuf_run run;
 	int r = 0;
 

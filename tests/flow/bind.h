@@ -33,7 +33,7 @@
 struct guest {
 	struct pfnbuf_sim *sim;
 	const struct pfnbuf_kernel *door; /* NULL: the simulated kernel's own */
-	const char *name; /* of the profile */
+	const char *name;		  /* of the profile */
 	struct pfnbuf_sim_counts at_start;
 	struct pfnbuf_profile *profile;
 	struct pfnbuf_ctx *ctx;

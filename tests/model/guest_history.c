@@ -52,15 +52,29 @@ struct world {
 
 static uint64_t seed, step;
 
+static void tell_number(uint64_t number, char behind)
+{
+	char text[24];
+	size_t at = sizeof(text);
+
+	text[--at] = behind;
+	do
+		text[--at] = (char)('0' + number % 10);
+	while (number /= 10);
+	if (write(STDERR_FILENO, text + at, sizeof(text) - at) < 0)
+		_exit(2);
+}
+
+/* In a signal's handler nothing prints numbers. */
 static void tell(int signal)
 {
-	char text[128];
-	int n = snprintf(text, sizeof(text),
-			 "step %" PRIu64 " of the history of seed %" PRIu64 "\n", step, seed);
+	static const char what[] = "the seed of the history that fails, and the step: ";
 
 	(void)signal;
-	if (write(STDERR_FILENO, text, (size_t)n) < 0)
+	if (write(STDERR_FILENO, what, sizeof(what) - 1) < 0)
 		_exit(2);
+	tell_number(seed, ' ');
+	tell_number(step, '\n');
 }
 
 static uint64_t draw(struct world *world, uint64_t below)

@@ -581,7 +581,7 @@ static int run_without(enum conversions_call kind)
 	const pid_t pid = fork();
 
 	if (pid == 0) {
-		freopen("/dev/null", "w", stdout);
+		check(freopen("/dev/null", "w", stdout) != NULL);
 		conversions_plant(kind, 100);
 		_exit(vmtest_main(tests, 1));
 	}
