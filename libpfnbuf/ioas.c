@@ -386,6 +386,11 @@ uint32_t pfnbuf_ioas_get_id(const struct pfnbuf_ioas *ioas)
 	return ioas->id;
 }
 
+struct pfnbuf_ctx *pfnbuf_ioas_ctx(const struct pfnbuf_ioas *ioas)
+{
+	return ioas->ctx;
+}
+
 const char *pfnbuf_ioas_name(const struct pfnbuf_ioas *ioas)
 {
 	return ioas->name;

@@ -472,6 +472,7 @@ int pfnbuf_buf_set_attributes(struct pfnbuf_buf *buf, unsigned long request, uin
 /* ---------------------------------------------------------------- ioas.c -------------------- */
 
 struct pfnbuf_ioas *pfnbuf_ioas_of_link(const struct pfnbuf_link *link);
+struct pfnbuf_ctx *pfnbuf_ioas_ctx(const struct pfnbuf_ioas *ioas);
 const char *pfnbuf_ioas_name(const struct pfnbuf_ioas *ioas);
 /*
  * Map part of a buffer at a fixed address; where its device's memory is off, enter the area in the

@@ -13,7 +13,8 @@
 #define ALL_SLOT_FLAGS	(PFNBUF_SLOT_LOG_DIRTY | PFNBUF_SLOT_READONLY)
 #define ALL_PLACE_FLAGS (PFNBUF_PLACE_WITHDRAW_SLOTS | PFNBUF_PLACE_RETRY)
 
-static int check_place(const struct pfnbuf_place *place, uint64_t length, const char *object)
+static int check_place(const struct pfnbuf_ctx *ctx, const struct pfnbuf_place *place,
+		       uint64_t length, const char *object)
 {
 	const char *wrong = NULL;
 	int r;
@@ -22,6 +23,10 @@ static int check_place(const struct pfnbuf_place *place, uint64_t length, const 
 		wrong = "place->size is not sizeof(struct pfnbuf_place)";
 	else if (!place->vm && !place->ioas)
 		wrong = "neither a VM nor an IOAS";
+	else if (place->vm && pfnbuf_vm_ctx(place->vm) != ctx)
+		wrong = "the VM is another context's";
+	else if (place->ioas && pfnbuf_ioas_ctx(place->ioas) != ctx)
+		wrong = "the IOAS is another context's";
 	else if (place->map_flags & ~(unsigned)(PFNBUF_MAP_READ | PFNBUF_MAP_WRITE))
 		wrong = "unknown map_flags";
 	else if (place->slot_flags & ~(unsigned)ALL_SLOT_FLAGS)
@@ -196,7 +201,7 @@ int pfnbuf_window_new_bar(struct pfnbuf_device *device, unsigned bar,
 		return r;
 	all.length = info.size;
 	part = part ? part : &all;
-	r = check_place(place, part->length, object);
+	r = check_place(pfnbuf_device_ctx(device), place, part->length, object);
 	if (r < 0)
 		return r;
 	if (place->granule)
@@ -368,7 +373,7 @@ int pfnbuf_window_new_ram(struct pfnbuf_ctx *ctx, const struct pfnbuf_ram *ram,
 	int r = check_ram(ctx, ram);
 
 	if (r >= 0)
-		r = check_place(place, ram->length, ram_name(ram));
+		r = check_place(ctx, place, ram->length, ram_name(ram));
 	if (r >= 0)
 		r = check_private(ram, place);
 	if (r < 0)

@@ -1188,6 +1188,29 @@ static void sizes_are_refused(void **state)
 	pfnbuf_buf_unref(ram.memfd);
 }
 
+/* An IOAS, and a VM, of another context. */
+static void refuses_strangers(struct rig *rig, const struct pfnbuf_ram *ram)
+{
+	const struct pfnbuf_ctx_opts opts = {
+		.size = sizeof(opts),
+		.kernel = pfnbuf_ctx_get_kernel(rig->ctx),
+	};
+	struct pfnbuf_place place = place_of(rig);
+	struct pfnbuf_window *w;
+	struct pfnbuf_ctx *ctx;
+
+	assert_int_equal(pfnbuf_ctx_new(&ctx, &opts), 0);
+	place.vm = NULL;
+	assert_int_equal(pfnbuf_ioas_new(ctx, &place.ioas), 0);
+	assert_refused(pfnbuf_window_new_ram(rig->ctx, ram, &place, &w), EINVAL);
+	pfnbuf_ioas_free(place.ioas);
+	place.ioas = NULL;
+	assert_int_equal(pfnbuf_vm_new(ctx, PFNBUF_VM_DEFAULT, &place.vm), 0);
+	assert_refused(pfnbuf_window_new_ram(rig->ctx, ram, &place, &w), EINVAL);
+	pfnbuf_vm_free(place.vm);
+	pfnbuf_ctx_free(ctx);
+}
+
 static void ram_is_refused(void **state)
 {
 	struct rig *rig = *state;
@@ -1206,6 +1229,7 @@ static void ram_is_refused(void **state)
 	place.iova = -PAGE;
 	assert_refused(pfnbuf_window_new_ram(rig->ctx, &ram, &place, &w), ERANGE);
 	place = place_of(rig);
+	refuses_strangers(rig, &ram);
 	assert_int_equal(pfnbuf_window_new_ram(rig->ctx, &ram, &place, &w), 0);
 	assert_refused(pfnbuf_window_convert(w, 1, PAGE, PFNBUF_SHARED), EINVAL);
 	assert_refused(pfnbuf_window_convert(w, 0, 17 * PAGE, PFNBUF_SHARED), ERANGE);
