@@ -180,10 +180,11 @@ static int judge_op(const struct pfnbuf_bind *b, int r, const char *call)
 	if (r < 0)
 		return pfnbuf_refused(r, call, name_of(b), NULL, "",
 				      "the caller's function refused");
-	if (r > 0)
-		pfnbuf_refused(-EIO, call, name_of(b), NULL, "",
-			       "the caller's function cannot tell whether it was done");
-	return r;
+	if (r == 0)
+		return 0;
+	pfnbuf_refused(-EIO, call, name_of(b), NULL, "",
+		       "the caller's function cannot tell whether it was done");
+	return PFNBUF_TSM_UNKNOWN;
 }
 
 /* ---------------------------------------------------------------- objects ------------------- */
@@ -680,6 +681,8 @@ static int restore_windows(struct pfnbuf_bind *b, const char *call)
 	for (size_t i = 0; i < b->nr_windows; i++)
 		pfnbuf_window_give_back(b->windows[i]);
 	b->locked = false;
+	/* Also of a device that was unbound when it failed. */
+	b->state = PFNBUF_TDI_CONFIG_UNLOCKED;
 	return 0;
 }
 
@@ -945,16 +948,21 @@ static void cleanup_report_free(struct report *report)
 
 static int call_report(struct pfnbuf_bind *b, struct report *report, size_t size)
 {
+	int r;
+
 	free(report->data);
 	report->data = malloc(size);
 	if (!report->data)
 		return pfnbuf_failed(-ENOMEM, "ops->report", name_of(b), NULL);
 	report->length = 0;
 	memset(&report->evidence, 0, sizeof(report->evidence));
-	return judge_op(b,
-			b->ops.report(b->ops_data, b->device, report->data, size, &report->length,
-				      &report->evidence),
-			"ops->report");
+	r = b->ops.report(b->ops_data, b->device, report->data, size, &report->length,
+			  &report->evidence);
+	if (r == -EAGAIN)
+		return pfnbuf_refused(r, "ops->report", name_of(b), NULL,
+				      "try again when the device has been started",
+				      "the report is not there yet");
+	return judge_op(b, r, "ops->report");
 }
 
 static int read_report_step(struct pfnbuf_bind *b, struct report *report)
@@ -971,7 +979,8 @@ static int read_report_step(struct pfnbuf_bind *b, struct report *report)
 			return r;
 		if (report->length > PFNBUF_BIND_REPORT_MAX)
 			return pfnbuf_refused(-E2BIG, "ops->report", name_of(b), NULL, "",
-					      "the report has %zu bytes", report->length);
+					      "the report has %zu bytes; %" PRIu64 " are the most",
+					      report->length, PFNBUF_BIND_REPORT_MAX);
 		size = report->length;
 	}
 }
@@ -1384,6 +1393,10 @@ static int check_opts(struct pfnbuf_device *device, const struct pfnbuf_vm *vm,
 	if (opts->size < sizeof(*opts))
 		return refuse_opts(device, "set size to sizeof(struct pfnbuf_bind_opts)",
 				   "opts->size is wrong");
+	if (opts->compile.size && opts->compile.size < sizeof(opts->compile))
+		return refuse_opts(device,
+				   "set size to sizeof(struct pfnbuf_tdi_compile_opts), or to 0",
+				   "opts->compile.size is wrong");
 	if (!vm)
 		return refuse_opts(device, "", "there is no VM");
 	if (!pfnbuf_device_is_bound(device))

@@ -240,11 +240,14 @@ void pfnbuf_device_clear_bind(struct pfnbuf_device *device, const struct pfnbuf_
 int pfnbuf_device_unbind_first(struct pfnbuf_device *device, const char *call,
 			       enum pfnbuf_cause cause)
 {
-	char why[256];
+	const struct pfnbuf_error *e;
+	char why[320];
 
 	if (!device->bound_to || device->bound_to->unbind(device->bound_to, cause) >= 0)
 		return 0;
-	pfnbuf_copy_text(why, sizeof(why), pfnbuf_last_error());
+	e = pfnbuf_last_error_record();
+	snprintf(why, sizeof(why), "%s: %s: %.200s", e->call, pfnbuf_errno_name(e->code),
+		 e->code == -ENOTRECOVERABLE ? "the bind is quarantined" : e->cause);
 	return pfnbuf_refused(-EBUSY, call, device->name, NULL,
 			      "pfnbuf_bind_get_info() says what the bind is in",
 			      "the device is bound to a guest, and unbinding it failed: %s", why);

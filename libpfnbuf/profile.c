@@ -412,8 +412,8 @@ static int check_meaning(const struct scanner *s, const struct pfnbuf_profile_da
 	return 0;
 }
 
-int pfnbuf_profile_parse(const char *text, size_t length, struct pfnbuf_profile **profilep,
-			 struct pfnbuf_text_error *error)
+static int parse(const char *text, size_t length, struct pfnbuf_profile **profilep,
+		 struct pfnbuf_text_error *error)
 {
 	struct scanner s = {
 		.at = text,
@@ -442,6 +442,27 @@ int pfnbuf_profile_parse(const char *text, size_t length, struct pfnbuf_profile 
 	}
 	*profilep = profile;
 	return 0;
+}
+
+/* Say where the text of @object is wrong, in both ways that there are. */
+static int refuse_text(const char *call, const char *object, const struct pfnbuf_text_error *own,
+		       struct pfnbuf_text_error *error)
+{
+	if (error)
+		*error = *own;
+	return pfnbuf_refused(-EINVAL, call, object, NULL,
+			      "the profiles that came with the library show every key",
+			      "line %u, column %u: %s%s%s", own->line, own->column, own->cause,
+			      own->missing ? ": " : "", own->missing ? own->missing : "");
+}
+
+int pfnbuf_profile_parse(const char *text, size_t length, struct pfnbuf_profile **profilep,
+			 struct pfnbuf_text_error *error)
+{
+	struct pfnbuf_text_error own = { 0 };
+	int r = parse(text, length, profilep, &own);
+
+	return r == -EINVAL ? refuse_text("pfnbuf_profile_parse", "text", &own, error) : r;
 }
 
 /* ---------------------------------------------------------------- loading ------------------- */
@@ -475,15 +496,6 @@ static int read_file(const char *path, char **text, size_t *length)
 	return 0;
 }
 
-static int refuse_text(const char *path, const struct pfnbuf_text_error *error)
-{
-	return pfnbuf_refused(-EINVAL, "pfnbuf_profile_load", path, NULL,
-			      "the profiles that came with the library show every key",
-			      "line %u, column %u: %s%s%s", error->line, error->column,
-			      error->cause, error->missing ? ": " : "",
-			      error->missing ? error->missing : "");
-}
-
 int pfnbuf_profile_load(const char *name_or_path, struct pfnbuf_profile **profilep,
 			struct pfnbuf_text_error *error)
 {
@@ -510,12 +522,8 @@ int pfnbuf_profile_load(const char *name_or_path, struct pfnbuf_profile **profil
 				      "no profile is as long as 64 KiB");
 	if (r < 0)
 		return pfnbuf_failed(r, "pfnbuf_profile_load", path, NULL);
-	r = pfnbuf_profile_parse(text, length, profilep, &own);
-	if (r == -EINVAL)
-		refuse_text(path, &own);
-	if (r == -EINVAL && error)
-		*error = own;
-	return r;
+	r = parse(text, length, profilep, &own);
+	return r == -EINVAL ? refuse_text("pfnbuf_profile_load", path, &own, error) : r;
 }
 
 /* ---------------------------------------------------------------- its life ------------------ */

@@ -372,6 +372,9 @@ static void options(struct guest *g)
 	opts.size--;
 	refuses_opts(g, EINVAL, &opts);
 	opts = good;
+	opts.compile.size = sizeof(opts.compile) - 1;
+	refuses_opts(g, EINVAL, &opts);
+	opts = good;
 	opts.ops = NULL;
 	refuses_opts(g, EINVAL, &opts);
 	opts = good;

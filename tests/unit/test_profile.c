@@ -191,6 +191,7 @@ static void wrong_texts(void **state)
 		assert_ptr_equal(profile, (void *)1);
 		if (!strstr(e.cause, wrong[i].cause))
 			fail_msg("%s", e.cause);
+		assert_true(strstr(pfnbuf_last_error(), e.cause));
 		assert_int_equal(e.line, wrong[i].line);
 		assert_int_equal(e.column, wrong[i].column);
 		assert_int_equal(!e.missing, !wrong[i].missing);
