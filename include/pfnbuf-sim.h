@@ -174,7 +174,8 @@ enum {
 
 /**
  * Add interfaces that are proposed for Linux and not in 7.3, or none (at first). The calls of one
- * that is not there fail as on Linux 7.3.
+ * that is not there fail as on Linux 7.3. A device that was bound to its iommufd before cannot be
+ * bound to a guest: set it first.
  */
 PFNBUF_API void pfnbuf_sim_set_proposed(struct pfnbuf_sim *sim, unsigned flags);
 
@@ -389,9 +390,9 @@ PFNBUF_API int pfnbuf_sim_dump(struct pfnbuf_sim *sim, char **textp);
 
 /**
  * Invariant: while a guest's page is private, nobody else reaches it. For memory of the process no
- * IOMMU maps the shared memory behind the same guest address. For memory of a device that is private
- * in a guest no IOAS in sight of a device has it, no slot has it shared, and the process has not
- * mapped it. It is checked when memory becomes private, when a slot with a guest_memfd or a dma-buf
+ * IOMMU maps the shared memory behind the same guest address. For memory of a device that is
+ * private in a guest no IOAS in sight of a device has it, no slot has it shared, and the process has
+ * not mapped it. It is checked when memory becomes private, when a slot with a guest_memfd or a dma-buf
  * is made, when an area comes into sight of a device and when a BAR is mapped. Memory counts as the
  * same by address, or by file where both the slot's memory and the area come from one and it was
  * mapped through the table.

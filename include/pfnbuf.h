@@ -140,8 +140,8 @@ struct pfnbuf_kernel {
 	/** RLIMIT_MEMLOCK in bytes; UINT64_MAX where there is none, or CAP_IPC_LOCK is held. */
 	int (*memlock)(void *data, uint64_t *limit);
 	int (*eventfd)(void *data, unsigned initval, int flags);
-	int (*timerfd)(
-		void *data); /**< timerfd_create(CLOCK_MONOTONIC), close-on-exec, non-blocking */
+	/** timerfd_create(CLOCK_MONOTONIC), close-on-exec, non-blocking */
+	int (*timerfd)(void *data);
 	/** timerfd_settime(): once, @ns nanoseconds from now; 0: not any more */
 	int (*timerfd_set)(void *data, int fd, uint64_t ns);
 	/** not NUL terminated */
@@ -266,17 +266,23 @@ enum pfnbuf_event_type {
 	/** it could not: @range of the window is the first that is not back; call it again */
 	PFNBUF_EVENT_RESTORE_FAILED,
 	/**
-	 * a plan failed and could not be undone: pfnbuf_window_get_info() says why. Without @window:
-	 * binding or unbinding did, and pfnbuf_bind_get_info() says why
+	 * a plan failed and could not be undone: pfnbuf_window_get_info() says why. Without
+	 * @window: binding or unbinding did, and pfnbuf_bind_get_info() says why
 	 */
 	PFNBUF_EVENT_QUARANTINED,
 	/** a bound device gave an error: its private slots are gone; unlock its bind */
 	PFNBUF_EVENT_TDI_ERROR,
 	/** a bound device was unbound, because of the call that @cause names */
 	PFNBUF_EVENT_TDI_UNBOUND,
-	/** a conversion that returned PFNBUF_PENDING is done: @range of @window and what was with it */
+	/**
+	 * a conversion that returned PFNBUF_PENDING is done: @range of @window, and what was
+	 * converted with it
+	 */
 	PFNBUF_EVENT_CONVERTED,
-	/** it was tried often enough, or failed for another reason, which @result says: all is as before */
+	/**
+	 * it was tried often enough, or failed for another reason, which @result says: all is as
+	 * before
+	 */
 	PFNBUF_EVENT_CONVERT_FAILED,
 };
 
@@ -301,8 +307,8 @@ struct pfnbuf_event {
 	enum pfnbuf_event_type type;
 	enum pfnbuf_cause cause;
 	struct pfnbuf_device *device; /**< borrowed; NULL if it has been closed since, or of RAM */
-	struct pfnbuf_window
-		*window;	   /**< borrowed; NULL if freed since, or of a device as a whole */
+	/** borrowed; NULL if freed since, or of a device as a whole */
+	struct pfnbuf_window *window;
 	struct pfnbuf_range range; /**< in @window; empty where there is nothing to name */
 	void *user;		   /**< the device's user pointer */
 	uint64_t generation;	   /**< the device's generation after what happened */
@@ -1852,7 +1858,8 @@ PFNBUF_API size_t pfnbuf_tdi_layouts_print_json(const struct pfnbuf_tdi_layouts 
  * nothing of the kind is ever called without a profile, and which one the kernel speaks is never
  * guessed: who built the kernel knows.
  *
- * It is a text, a line for each `key = value`, # begins a comment. The library comes with
+ * It is a text, a line for each `key = value`; # begins a comment, but in `about` and `needs`, which
+ * take the rest of their line. The library comes with
  * mainline-7.3 (nothing unmerged), tdx-rfc2, iommufd-tsm5, cca7 and gmem-inplace8, which show every
  * key there is.
  *
@@ -1880,7 +1887,12 @@ struct pfnbuf_text_error {
 PFNBUF_API int pfnbuf_profile_load(const char *name_or_path, struct pfnbuf_profile **profilep,
 				   struct pfnbuf_text_error *error);
 
-/** The same for @length bytes of text; -EINVAL where it is longer than 64 KiB. -ENOMEM */
+/**
+ * The same for @length bytes of text.
+ *
+ * -EINVAL  the text is wrong, or longer than 64 KiB; *error says where and why
+ * -ENOMEM
+ */
 PFNBUF_API int pfnbuf_profile_parse(const char *text, size_t length,
 				    struct pfnbuf_profile **profilep,
 				    struct pfnbuf_text_error *error);
@@ -2025,9 +2037,10 @@ enum pfnbuf_step_kind {
 	PFNBUF_STEP_DESTROY,   /**< of such an object */
 	PFNBUF_STEP_BIND,      /**< the call that binds, as profile or caller have it */
 	PFNBUF_STEP_UNBIND,
-	PFNBUF_STEP_START,    /**< the device's interface starts */
-	PFNBUF_STEP_REPORT,   /**< the device's interface report is read */
-	PFNBUF_STEP_VALIDATE, /**< MMIO is validated for the guest, or not any more; @range its own */
+	PFNBUF_STEP_START,  /**< the device's interface starts */
+	PFNBUF_STEP_REPORT, /**< the device's interface report is read */
+	/** MMIO is validated for the guest, or not any more; @range guest physical */
+	PFNBUF_STEP_VALIDATE,
 	PFNBUF_STEP_PRE_FAULT, /**< KVM_PRE_FAULT_MEMORY; @range guest physical */
 };
 
@@ -2049,7 +2062,9 @@ struct pfnbuf_step {
 	const char *object;
 	/** I/O virtual, guest physical, or in the buffer or process, as @object has it */
 	struct pfnbuf_range range;
-	/** SLOT_MOVE: the new guest physical address; ATTRIBUTE_SET: 0 or PFNBUF_ATTRIBUTE_PRIVATE */
+	/**
+	 * SLOT_MOVE: the new guest physical address; ATTRIBUTE_SET: 0 or PFNBUF_ATTRIBUTE_PRIVATE
+	 */
 	uint64_t to;
 	uint64_t areas;	    /**< AREA_UNMAP: how many areas go; AREA_MAP: 1 */
 	const char *reason; /**< static, in words */
@@ -2093,8 +2108,8 @@ PFNBUF_API size_t pfnbuf_plan_print(const struct pfnbuf_plan *plan, char *buf, s
 /**
  * Print a plan as JSON on one line: {"steps": [{"kind": "area-map", "object": "ioas 3", "offset":
  * 4096, "length": 8192, "reason": "...", "state": "planned"}, ...]}; "to" for a slot-move,
- * "attributes" for an attribute-set, "areas" for areas, and "result" (0, or an errno's name) and "ns" for what has run. Buffer and return
- * value as for pfnbuf_plan_print().
+ * "attributes" for an attribute-set, "areas" for areas, and "result" (0, or an errno's name) and
+ * "ns" for what has run. Buffer and return value as for pfnbuf_plan_print().
  */
 PFNBUF_API size_t pfnbuf_plan_print_json(const struct pfnbuf_plan *plan, char *buf, size_t size);
 
@@ -2192,14 +2207,14 @@ struct pfnbuf_ram {
 
 /**
  * Make a window of a BAR, or of @part of it (NULL: all). It is a hole from end to end: nothing is
- * placed. It is mapped once for each stretch that can be mapped where a VM is given, and exported as
- * one dma-buf for each where an IOAS is; as one for all of them where the kernel imports dma-bufs of
- * several ranges, which the first window of several stretches in a context tries with a scratch
+ * placed. It is mapped once for each stretch that can be mapped where a VM is given, and exported
+ * as one dma-buf for each where an IOAS is; as one for all of them where the kernel imports dma-bufs
+ * of several ranges, which the first window of several stretches in a context tries with a scratch
  * IOAS (Linux 7.3 does not: drivers/vfio/pci/vfio_pci_dmabuf.c:vfio_pci_dma_buf_iommufd_map).
  *
  * -EINVAL     not bound, no such BAR or an I/O port BAR; @part, an address or a flag is wrong;
- *             neither VM nor IOAS; a granule
- * -ENOTSUP    the BAR is smaller than a page, or cannot be mapped (sub-page BARs share their page
+ *             neither VM nor IOAS, or one of another context; a granule
+ * -EOPNOTSUPP the BAR is smaller than a page, or cannot be mapped (sub-page BARs share their page
  *             with others, so that the kernel exports none:
  *             drivers/vfio/pci/vfio_pci_dmabuf.c:validate_dmabuf_input)
  * -ERANGE     from its address on the window would wrap around
@@ -2215,9 +2230,9 @@ PFNBUF_API int pfnbuf_window_new_bar(struct pfnbuf_device *device, unsigned bar,
  * Make a window of RAM. It is a hole from end to end: nothing is placed.
  *
  * -EINVAL  no memory; not a memfd or guest_memfd, or of another context; range, address, granule or
- *          flag wrong; neither VM nor IOAS; a guest_memfd without a VM, with slot_flags, or one that
- *          can be mapped beside other memory, which the guest would never see
- *          (include/linux/kvm_host.h:kvm_memslot_is_gmem_only)
+ *          flag wrong; neither VM nor IOAS, or one of another context; a guest_memfd without a
+ *          VM, with slot_flags, or one that can be mapped beside other memory, which the guest
+ *          would never see (include/linux/kvm_host.h:kvm_memslot_is_gmem_only)
  * -ENODEV  a guest_memfd alone that cannot be mapped
  * -ERANGE  from its address on the window would wrap around
  * and those of pfnbuf_buf_map() and pfnbuf_vm_check_extension()
@@ -2320,6 +2335,7 @@ struct pfnbuf_conversion {
  *
  * -EINVAL  misaligned or empty, or @to is neither
  * -ERANGE  it leaves the window
+ * -EMFILE, -ENFILE  it would have to wait, and no fd is left for its timer; nothing is changed
  * and those of pfnbuf_window_plan() and pfnbuf_window_apply()
  */
 PFNBUF_API int pfnbuf_window_convert(struct pfnbuf_window *window, uint64_t offset, uint64_t length,
@@ -2423,8 +2439,8 @@ PFNBUF_API const char *pfnbuf_window_state_name(enum pfnbuf_window_state state);
  * for legally. All of it is done or nothing: where a window fails, those before it are put back.
  * Windows go in the order in which they were made. Where ranges overlap the later one counts.
  *
- * Returns 0, 1 or PFNBUF_PENDING as pfnbuf_window_convert() does; the one whose page is held decides
- * whether it is tried again.
+ * Returns 0, 1 or PFNBUF_PENDING as pfnbuf_window_convert() does; the window whose page is held
+ * decides whether it is tried again.
  *
  * Threads: it locks the windows that the ranges meet, and no others. While it runs no object of the
  * context can be made or ended.
@@ -2509,14 +2525,14 @@ PFNBUF_API const char *pfnbuf_exit_action_name(enum pfnbuf_exit_action action);
  *     pfnbuf_bind_run()     4 report, layouts, export; 5 place what is shared; 6 what is private
  *     pfnbuf_bind_unlock()  back, from wherever it is
  *
- * Each of these is done or not done. Where neither can be had, or where a call to bind or unbind may
- * have been committed and it cannot be known, the bind is *quarantined*: it refuses everything but
+ * Each of these is done or not done. Where neither can be had, or where a call to bind or unbind
+ * may have been committed and it cannot be known, the bind is *quarantined*: it refuses all but
  * being looked at and freed, and is never tried again; nothing of the device's BARs is placed then
  * unless pfnbuf_bind_get_info() says so.
  *
  * Calls that revoke the device's buffers (reset, hot reset, FLR, D3hot, memory decode off, low
- * power, a bracket, ending the TSM's session, close) unlock the bind first and say so with an event;
- * where that fails they are refused with -EBUSY, but close is not.
+ * power, a bracket, ending the TSM's session, close) unlock the bind first and say so with an
+ * event; where that fails they are refused with -EBUSY, but close is not.
  *
  * Threads: a bind serialises on its device, with the calls that revoke. Teardown: bind, windows,
  * device, IOAS, VM; a window that is freed, or a device that is closed, before that unlocks it.
@@ -2540,8 +2556,8 @@ struct pfnbuf_tsm_ops {
 	int (*start)(void *data, struct pfnbuf_device *device);
 	/**
 	 * The device's interface report into @buf, its length into *@len (more than @size: it is
-	 * called again with as much room), and what vouches for it. -EAGAIN: it is not there yet. No
-	 * kernel interface has it. Needed by pfnbuf_bind_run().
+	 * called again with as much room), and what vouches for it. -EAGAIN: it is not there yet.
+	 * No kernel interface has it. Needed by pfnbuf_bind_run().
 	 */
 	int (*report)(void *data, struct pfnbuf_device *device, void *buf, size_t size, size_t *len,
 		      struct pfnbuf_tdi_evidence *evidence);
@@ -2586,9 +2602,10 @@ struct pfnbuf_bind_opts {
  * Make a bind of @device, which KVM was told of (pfnbuf_vm_add_device()) before it was bound to the
  * iommufd, to @vm. Enters no kernel.
  *
- * -EINVAL  opts->size or ops->size wrong; not bound to an iommufd; no windows, or one that is of
- *          another device, in another VM, or shows what another one shows; bind without unbind; a
- *          digest that is missing or too long; vdevice_id with a profile whose bind allocates it
+ * -EINVAL  opts->size, ops->size or compile.size wrong; not bound to an iommufd; no windows, or one
+ *          that is of another device, in another VM, or shows what another one shows; bind without
+ *          unbind; a digest that is missing or too long; vdevice_id with a profile whose bind
+ *          allocates it
  * -EOPNOTSUPP  this kernel cannot: the context has no profile, or one that has neither private MMIO
  *          nor a way to bind, and the caller does not either. The error says what would be needed
  * -EBUSY   the device has a bind
@@ -2604,8 +2621,8 @@ PFNBUF_API struct pfnbuf_bind *pfnbuf_bind_free(struct pfnbuf_bind *bind);
  *
  * -EALREADY  it is locked
  * -EBUSY   a mapping of a BAR that is not the windows' stands (the error names it); a bracket is
- *          open; slots of a window wait to be restored; or the kernel says that somebody else still has one, or that the device is bound
- *          to another VM
+ *          open; slots of a window wait to be restored; or the kernel says that somebody else
+ *          still has one, or that the device is bound to another VM
  * -EINVAL  the kernel knows of no VM for the device, or no TSM has a session with it
  * -ENODEV  the device's memory is off, or it is closed
  * -ENXIO   the TSM cannot bind

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# guest_memfd conversion in place, v8, 2026-06-18,
-# 20260618-gmem-inplace-conversion-v8-0-9d2959357853@google.com: attributes of the file, not of the VM.
+# guest_memfd conversion in place, v8, 2026-06-18 (gmem-inplace-conversion-v8): attributes of the
+# file, not of the VM.
 name = gmem-inplace8
 about = guest_memfd in-place conversion v8 of June 2026: KVM_SET_MEMORY_ATTRIBUTES2
 needs = a kernel with a TSM bind call (VFIO or iommufd) and private MMIO in KVM

@@ -426,6 +426,32 @@ static void gives_up(void **state)
 	memory_is(s, w, "ssssssssssssssss");
 }
 
+/* No fd is left for the timer. */
+static void cannot_wait(void **state)
+{
+	static const int codes[] = { EMFILE, ENFILE };
+	struct scene *s = *state;
+	struct pfnbuf_window *w = s->w = new_window(s, 0, PAGES, PFNBUF_PLACE_RETRY);
+	uint64_t before;
+
+	set_layout(w, "ssssssssssssssss");
+	hold(s, 3, true);
+	before = pfnbuf_sim_calls(s->rig.sim);
+	assert_int_equal(pfnbuf_window_convert(w, 0, 4 * PAGE, PFNBUF_PRIVATE), PFNBUF_PENDING);
+	/* The last three calls make the timer, set it and watch it. */
+	before = pfnbuf_sim_calls(s->rig.sim) - before;
+	s->w = pfnbuf_window_free(w);
+	w = s->w = new_window(s, 0, PAGES, PFNBUF_PLACE_RETRY);
+	set_layout(w, "ssssssssssssssss");
+	for (unsigned i = 0; i < 2; i++) {
+		pfnbuf_sim_fail_nth(s->rig.sim, before - 2, codes[i]);
+		assert_int_equal(pfnbuf_window_convert(w, 0, 4 * PAGE, PFNBUF_PRIVATE), -codes[i]);
+		rig_note_refusal("pfnbuf_window_convert(", codes[i]);
+		assert_non_null(strstr(pfnbuf_last_error(), "timerfd_create"));
+		memory_is(s, w, "ssssssssssssssss");
+	}
+}
+
 static void ends_while_it_waits(void **state)
 {
 	struct scene *s = *state;
@@ -502,6 +528,7 @@ int main(void)
 		TEST(waits_for_a_page),
 		TEST(waits_behind_events),
 		TEST(gives_up),
+		TEST(cannot_wait),
 		TEST(ends_while_it_waits),
 		TEST(a_guest_waits),
 		TEST(another_kernel),
