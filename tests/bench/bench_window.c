@@ -294,7 +294,8 @@ static void bench_memory(void)
 
 /* ---------------------------------------------------------------- the running kernel -------- */
 
-#define SLOTS 1000
+#define SLOTS  1000
+#define ROUNDS 41 /* each of some 30 ms: what disturbs lasts longer, or meets few of them */
 
 static uint64_t inside; /* nanoseconds in ioctl */
 
@@ -346,33 +347,49 @@ static struct pfnbuf_layout *every_other_page(void)
 	return layout;
 }
 
-/* In turns, so that what disturbs one disturbs the other. */
+static uint64_t bare_round(const struct pfnbuf_kernel *k, int vm, char *memory)
+{
+	return bare_loop(k, vm, memory, true) + bare_loop(k, vm, memory, false);
+}
+
+static uint64_t window_round(struct pfnbuf_window *w, const struct pfnbuf_layout *layout)
+{
+	const uint64_t before = now();
+
+	inside = 0;
+	CHECK(pfnbuf_window_set_layout(w, layout));
+	CHECK(pfnbuf_window_set_range(w, 0, 2 * SLOTS * PAGE, PFNBUF_HOLE));
+	return now() - before;
+}
+
+/*
+ * In turns, each first as often as the other, so that what disturbs one disturbs the other; and the
+ * median of the rounds' ratios, which those that were disturbed do not move.
+ */
 static void bench_slots(struct pfnbuf_ctx *ctx, struct pfnbuf_vm *vm)
 {
 	const struct pfnbuf_kernel *k = pfnbuf_ctx_get_kernel(ctx);
+	const int fd = pfnbuf_vm_get_fd(vm);
 	struct pfnbuf_layout *layout = every_other_page();
 	struct pfnbuf_place place = { .size = sizeof(place), .vm = vm };
 	struct pfnbuf_ram ram = { .length = 2 * SLOTS * PAGE };
-	double ratios[15], shares[15];
+	double ratios[ROUNDS], shares[ROUNDS];
 	struct pfnbuf_window *w;
 
 	CHECK(pfnbuf_buf_new_memfd(ctx, ram.length, 0, &ram.memfd));
 	CHECK(pfnbuf_buf_map(ram.memfd, 0, ram.length, &ram.addr));
 	CHECK(pfnbuf_window_new_ram(ctx, &ram, &place, &w));
-	for (int i = 0; i < 15; i++) {
-		uint64_t bare = bare_loop(k, pfnbuf_vm_get_fd(vm), ram.addr, true), ours;
+	for (int i = 0; i < ROUNDS; i++) {
+		uint64_t bare = i & 1 ? bare_round(k, fd, ram.addr) : 0, ours;
 
-		bare += bare_loop(k, pfnbuf_vm_get_fd(vm), ram.addr, false);
-		inside = 0;
-		ours = now();
-		CHECK(pfnbuf_window_set_layout(w, layout));
-		CHECK(pfnbuf_window_set_range(w, 0, ram.length, PFNBUF_HOLE));
-		ours = now() - ours;
-		ratios[i] = (double)ours / (double)bare;
+		ours = window_round(w, layout);
 		shares[i] = 1 - (double)inside / (double)ours;
+		if (!bare)
+			bare = bare_round(k, fd, ram.addr);
+		ratios[i] = (double)ours / (double)bare;
 	}
-	printf("window.slot_plan_over_loop %.3f\n", median(ratios, 15));
-	printf("window.share_outside_kernel %.3f\n", median(shares, 15));
+	printf("window.slot_plan_over_loop %.3f\n", median(ratios, ROUNDS));
+	printf("window.share_outside_kernel %.3f\n", median(shares, ROUNDS));
 	pfnbuf_window_free(w);
 	pfnbuf_buf_unmap(ram.memfd, ram.addr, ram.length);
 	pfnbuf_buf_unref(ram.memfd);
