@@ -187,7 +187,8 @@ enum pfnbuf_engine_kind {
 	/**
 	 * io_uring with multishot polls: Linux 6.0, and built with liburing. The kernel may
 	 * interrupt an epoll_wait(2) of a thread that bound a device, which then says EINTR without
-	 * a signal.
+	 * a signal. When such a thread ends, a removal request or error that was told may be told
+	 * once more, if it was signalled several times at once; none is lost.
 	 */
 	PFNBUF_ENGINE_URING,
 };
