@@ -2535,6 +2535,9 @@ PFNBUF_API const char *pfnbuf_exit_action_name(enum pfnbuf_exit_action action);
  * power, a bracket, ending the TSM's session, close) unlock the bind first and say so with an
  * event; where that fails they are refused with -EBUSY, but close is not.
  *
+ * While it is locked its windows, or other ones of the device's BARs, are not changed or made, and
+ * no buffer of the device is mapped (pfnbuf_ioas_map_buf()): -EBUSY.
+ *
  * Threads: a bind serialises on its device, with the calls that revoke. Teardown: bind, windows,
  * device, IOAS, VM; a window that is freed, or a device that is closed, before that unlocks it.
  */

@@ -680,9 +680,8 @@ static int restore_windows(struct pfnbuf_bind *b, const char *call)
 				  "placed again");
 	for (size_t i = 0; i < b->nr_windows; i++)
 		pfnbuf_window_give_back(b->windows[i]);
+	pfnbuf_device_set_lent(b->device, false);
 	b->locked = false;
-	/* Also of a device that was unbound when it failed. */
-	b->state = PFNBUF_TDI_CONFIG_UNLOCKED;
 	return 0;
 }
 
@@ -698,6 +697,7 @@ static int lend_windows(struct pfnbuf_bind *b)
 			pfnbuf_window_give_back(b->windows[i - 1]);
 	else
 		b->locked = true;
+	pfnbuf_device_set_lent(b->device, b->locked);
 	return r;
 }
 
@@ -1488,6 +1488,7 @@ static void end_bind(struct pfnbuf_bind *b)
 	if (b->locked && !b->quarantined && unlock_bind(b, "pfnbuf_bind_free") < 0)
 		log_last(b);
 	pfnbuf_device_clear_bind(b->device, &b->hook);
+	pfnbuf_device_set_lent(b->device, false);
 	for (size_t i = 0; i < b->nr_windows && b->locked; i++)
 		pfnbuf_window_give_back(b->windows[i]);
 	/* A vDEVICE that may be bound is left to the kernel: destroying it could be another unbind. */

@@ -70,6 +70,7 @@ struct pfnbuf_device {
 	pthread_mutex_t gate;		   /* binding to a guest, and calls that revoke */
 	struct pfnbuf_bind_hook *bound_to; /* with the gate held */
 	atomic_bool failed;		   /* an error notice that @bound_to has not heard of */
+	atomic_bool lent;		   /* its BARs are a bind's alone */
 	struct pfnbuf_work tell_bind;	   /* of it; holds a reference while it is queued */
 
 	pthread_mutex_t lock; /* what follows, and every call that changes the device */
@@ -960,6 +961,21 @@ int pfnbuf_device_bind(struct pfnbuf_device *device, const uint8_t *token)
 	 */
 	r = device->devid ? 0 : bind_iommufd(device, token);
 	return r < 0 ? r : learn(device);
+}
+
+void pfnbuf_device_set_lent(struct pfnbuf_device *device, bool lent)
+{
+	atomic_store(&device->lent, lent);
+}
+
+int pfnbuf_device_check_not_lent(const struct pfnbuf_device *device, const char *call,
+				 const char *object, const struct pfnbuf_range *range)
+{
+	if (!atomic_load(&device->lent))
+		return 0;
+	return pfnbuf_refused(-EBUSY, call, object, range, "call pfnbuf_bind_unlock() first",
+			      "%s is bound to a guest, and nobody else maps its BARs",
+			      device->name);
 }
 
 bool pfnbuf_device_is_bound(const struct pfnbuf_device *device)

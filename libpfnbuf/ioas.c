@@ -700,15 +700,32 @@ static int place(struct pfnbuf_ioas *ioas, const struct map_call *call, struct a
 	return 0;
 }
 
+static int check_not_lent(const struct pfnbuf_ioas *ioas, const struct map_call *call,
+			  const struct pfnbuf_buf *buf)
+{
+	const struct pfnbuf_device *device = buf ? pfnbuf_buf_get_device(buf) : NULL;
+	const struct pfnbuf_range range = { *call->iova, call->length };
+
+	if (!device)
+		return 0;
+	return pfnbuf_device_check_not_lent(device, call->name, ioas->name,
+					    call->flags & PFNBUF_MAP_FIXED ? &range : NULL);
+}
+
 static int map(struct pfnbuf_ioas *ioas, const struct map_call *call, struct area *area,
 	       uint64_t *iova)
 {
 	cleanup_areas struct area *list = area;
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+	int r;
 
 	if (!area)
 		return pfnbuf_failed(-ENOMEM, call->name, ioas->name, NULL);
-	/* Under the lock: a restore has either come before, or will see the area. */
+	/* Under the lock: a bind that looks for areas has either come before, or will see it. */
+	r = check_not_lent(ioas, call, area->buf);
+	if (r < 0)
+		return r;
+	/* Likewise a restore. */
 	if (area->buf)
 		area->generation = import_generation(area->buf);
 	return place(ioas, call, &list, iova);

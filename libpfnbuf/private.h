@@ -440,6 +440,11 @@ struct pfnbuf_ctx *pfnbuf_device_ctx(const struct pfnbuf_device *device);
 int pfnbuf_device_bar_address(const struct pfnbuf_device *device, unsigned bar, uint64_t *address);
 void *pfnbuf_device_get_user(const struct pfnbuf_device *device);
 bool pfnbuf_device_is_bound(const struct pfnbuf_device *device);
+/* From pfnbuf_bind_lock() to unlock nobody but the bind maps the device's BARs. */
+void pfnbuf_device_set_lent(struct pfnbuf_device *device, bool lent);
+/* -EBUSY while it is lent. */
+int pfnbuf_device_check_not_lent(const struct pfnbuf_device *device, const char *call,
+				 const char *object, const struct pfnbuf_range *range);
 /* Detach it if it is attached to @ioas, which is ending. */
 void pfnbuf_device_leave_ioas(struct pfnbuf_device *device, const struct pfnbuf_ioas *ioas);
 

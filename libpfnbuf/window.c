@@ -112,6 +112,8 @@ static int check_changeable(const struct pfnbuf_window *w, const char *call)
 {
 	int r = pfnbuf_window_check_usable(w, call);
 
+	if (r >= 0 && !w->lent_to && w->device)
+		return pfnbuf_device_check_not_lent(w->device, call, w->name, NULL);
 	if (r < 0 || !w->lent_to)
 		return r;
 	return pfnbuf_refused(

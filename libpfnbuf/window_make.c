@@ -197,6 +197,8 @@ int pfnbuf_window_new_bar(struct pfnbuf_device *device, unsigned bar,
 
 	if (r >= 0)
 		r = check_bar(&info, bar, part, object);
+	if (r >= 0)
+		r = pfnbuf_device_check_not_lent(device, "pfnbuf_window_new_bar", object, NULL);
 	if (r < 0)
 		return r;
 	all.length = info.size;

@@ -352,6 +352,40 @@ static void refuses_opts(struct guest *g, int code, const struct pfnbuf_bind_opt
 	WANT(bind == (void *)1);
 }
 
+/* Nobody maps a page that may be private, however old the buffer or the window. */
+static void mapped_by_others(struct guest *g)
+{
+	const struct pfnbuf_range all = { 0, BAR_SIZE };
+	struct pfnbuf_place place = { .size = sizeof(place), .ioas = g->ioas, .iova = 0x70000000 };
+	struct pfnbuf_window *other = NULL, *late;
+	struct pfnbuf_buf *buf = NULL;
+	uint64_t iova;
+
+	SUCCEEDS(pfnbuf_device_export(g->device, 2, &all, 1, &buf));
+	SUCCEEDS(pfnbuf_window_new_bar(g->device, 2, NULL, &place, &other));
+	SUCCEEDS(guest_lock(g));
+	for (unsigned i = 0; i < 2; i++) {
+		REFUSED(pfnbuf_ioas_map_buf(g->ioas, buf, 0, BAR_SIZE, PFNBUF_MAP_READ, &iova),
+			EBUSY);
+		WANT(strstr(pfnbuf_last_error(), "is bound to a guest"));
+		REFUSED(pfnbuf_window_set_range(other, 0, PAGE, PFNBUF_SHARED), EBUSY);
+		REFUSED(pfnbuf_window_new_bar(g->device, 2, NULL, &place, &late), EBUSY);
+		if (i == 0) {
+			SUCCEEDS(guest_start(g));
+			SUCCEEDS(pfnbuf_bind_run(g->bind));
+		}
+	}
+	guest_assert_view(g, AS_REPORTED);
+	SUCCEEDS(pfnbuf_bind_unlock(g->bind));
+	SUCCEEDS(pfnbuf_ioas_map_buf(g->ioas, buf, 0, BAR_SIZE, PFNBUF_MAP_READ, &iova));
+	SUCCEEDS(pfnbuf_ioas_unmap(g->ioas, iova, BAR_SIZE, NULL));
+	SUCCEEDS(pfnbuf_window_set_range(other, 0, PAGE, PFNBUF_SHARED));
+	pfnbuf_window_free(other);
+	pfnbuf_buf_unref(buf);
+	guest_assert_as_before(g);
+}
+ON_EACH(mapped_by_others)
+
 static void options(struct guest *g)
 {
 	const struct pfnbuf_bind_opts good = {
@@ -1165,6 +1199,7 @@ int main(void)
 		cmocka_unit_test(test_strangers),
 		cmocka_unit_test(test_sessions),
 		cmocka_unit_test(test_not_connected),
+		cmocka_unit_test(test_mapped_by_others),
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_not_supported),
 		cmocka_unit_test(test_lies),
