@@ -232,15 +232,18 @@ static void cancel(struct uring *u, struct poll *poll)
 	io_uring_register_sync_cancel(&u->ring, &arg);
 }
 
-/* The last completion is either here, or will be. */
+/* The last completion is either here, or will be. A watch that is not in any more is left alone. */
 static void uring_del(struct pfnbuf_engine *engine, struct pfnbuf_watch *watch)
 {
 	struct uring *u = uring_of(engine);
 	struct poll *poll = watch->poll;
 
+	if (!poll)
+		return;
 	if (!poll->has_ended)
 		cancel(u, poll);
 	take_in(u);
+	watch->poll = NULL;
 	poll->watch = NULL;
 	pfnbuf_list_del(&poll->noted);
 	if (poll->has_ended)
