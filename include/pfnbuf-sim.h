@@ -392,10 +392,10 @@ PFNBUF_API int pfnbuf_sim_dump(struct pfnbuf_sim *sim, char **textp);
  * Invariant: while a guest's page is private, nobody else reaches it. For memory of the process no
  * IOMMU maps the shared memory behind the same guest address. For memory of a device that is
  * private in a guest no IOAS in sight of a device has it, no slot has it shared, and the process
- * has not mapped it. It is checked when memory becomes private, when a slot with a guest_memfd or a
- * dma-buf is made, when an area comes into sight of a device and when a BAR is mapped. Memory counts
- * as the same by address, or by file where both the slot's memory and the area come from one and it was
- * mapped through the table.
+ * has not mapped it. It is checked when memory becomes private, when a slot with a guest_memfd
+ * or a dma-buf is made, when an area comes into sight of a device and when a BAR is mapped.
+ * Memory counts as the same by address, or by file where both the slot's memory and the area
+ * come from one and it was mapped through the table.
  *
  * Mistakes that come to the same are recorded, too: DMA to private memory, which does not land;
  * closing or revoking a bound device while memory of it is private in its guest. With

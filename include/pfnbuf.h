@@ -2208,10 +2208,11 @@ struct pfnbuf_ram {
 
 /**
  * Make a window of a BAR, or of @part of it (NULL: all). It is a hole from end to end: nothing is
- * placed. It is mapped once for each stretch that can be mapped where a VM is given, and exported
- * as one dma-buf for each where an IOAS is; as one for all of them where the kernel imports
- * dma-bufs of several ranges, which the first window of several stretches in a context tries with a scratch
- * IOAS (Linux 7.3 does not: drivers/vfio/pci/vfio_pci_dmabuf.c:vfio_pci_dma_buf_iommufd_map).
+ * placed. It is mapped once for each stretch that can be mapped where a VM is given, and
+ * exported as one dma-buf for each where an IOAS is; as one for all of them where the kernel
+ * imports dma-bufs of several ranges, which the first window of several stretches in a context
+ * tries with a scratch IOAS (Linux 7.3 does not:
+ * drivers/vfio/pci/vfio_pci_dmabuf.c:vfio_pci_dma_buf_iommufd_map).
  *
  * -EINVAL     not bound, no such BAR or an I/O port BAR; @part, an address or a flag is wrong;
  *             neither VM nor IOAS, or one of another context; a granule
