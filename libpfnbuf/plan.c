@@ -680,11 +680,6 @@ static int advise(const struct pfnbuf_kernel *k, const struct step *step)
 	return r < 0 ? pfnbuf_failed(r, "madvise", "anonymous memory", &range) : 0;
 }
 
-/*
- * One call for each. io_uring hands every fallocate to another thread
- * (io_uring/sync.c:io_fallocate_prep), so that even thousands of them in one submission take longer
- * than a loop: see tests/bench/convert_discard.c.
- */
 static int discard(const struct pfnbuf_plan *plan, const struct step *step)
 {
 	int r = -EAGAIN;
