@@ -1365,7 +1365,7 @@ static int check_bar_range(const struct pfnbuf_device *device, unsigned bar, con
 	size = device->bars[bar].info.size;
 	if (!size)
 		return pfnbuf_refused(-EINVAL, call, device->name, range, "",
-				      "BAR %u is not implemented", bar);
+				      "the device has no BAR %u", bar);
 	if (range->offset > size || range->length > size - range->offset)
 		return pfnbuf_refused(-EINVAL, call, device->name, range, "",
 				      "the range leaves BAR %u, which has 0x%llx bytes", bar,
@@ -1883,7 +1883,7 @@ static int check_slices(const struct pfnbuf_device *device, unsigned bar,
 		return pfnbuf_refused(-EINVAL, call, device->name, NULL, "", "%zu slices", n);
 	if (!device->bars[bar].info.size)
 		return pfnbuf_refused(-ENODEV, call, device->name, NULL, "lspci -v shows the BARs",
-				      "BAR %u is not implemented", bar);
+				      "the device has no BAR %u", bar);
 	if (device->bars[bar].info.flags & PFNBUF_BAR_IO)
 		return pfnbuf_refused(-EINVAL, call, device->name, NULL, "",
 				      "BAR %u is I/O ports, not memory", bar);

@@ -97,7 +97,7 @@ static const struct explanation explanations[] = {
 	{ "VFIO_DEVICE_FEATURE_DMA_BUF", EINVAL,
 	  "a slice is misaligned or leaves the BAR, or the BAR is I/O ports or smaller than a page",
 	  "offsets and lengths are multiples of the page size inside a memory BAR" },
-	{ "VFIO_DEVICE_FEATURE_DMA_BUF", ENODEV, "the BAR is not implemented, or cannot be claimed",
+	{ "VFIO_DEVICE_FEATURE_DMA_BUF", ENODEV, "the device has no such BAR, or it cannot be claimed",
 	  "the upper half of a 64-bit BAR is not a BAR; see lspci -v" },
 	{ "VFIO_DEVICE_FEATURE_DMA_BUF", EOPNOTSUPP, "the device's driver exports no dma-bufs",
 	  "only vfio-pci and nvgrace-gpu-vfio-pci do" },

@@ -299,6 +299,21 @@ static void release_by_plan(struct pfnbuf_plan_owner *owner)
 	unref(of_owner(owner));
 }
 
+/*
+ * Whether the window has placed an area there, as its layout says. Another window may show the same
+ * buffer in the same IOAS; where nobody knows what was placed it can be no other's.
+ */
+static bool has_placed(const struct pfnbuf_window *w, const struct pfnbuf_area *area)
+{
+	if (!owns_area(w, area))
+		return false;
+	if (w->quarantined)
+		return true;
+	return !w->suspended && area->iova >= w->iova &&
+	       pfnbuf_layout_test(w->layout, area->iova - w->iova, area->length, PFNBUF_SHARED,
+				  NULL) == 1;
+}
+
 /* The next areas of the window in [iova, last] that follow each other, as one range. */
 static bool next_areas(const struct pfnbuf_window *w, uint64_t iova, uint64_t last,
 		       struct pfnbuf_range *range)
@@ -309,7 +324,7 @@ static bool next_areas(const struct pfnbuf_window *w, uint64_t iova, uint64_t la
 
 	while (iova <= last && pfnbuf_ioas_next_area(w->ioas, iova, &area) && area.iova <= last) {
 		end = area.iova + area.length - 1;
-		if (owns_area(w, &area)) {
+		if (has_placed(w, &area)) {
 			range->offset = any ? range->offset : area.iova;
 			range->length = end - range->offset + 1;
 			any = true;

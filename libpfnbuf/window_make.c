@@ -53,7 +53,7 @@ static int check_bar(const struct pfnbuf_bar *bar, unsigned index, const struct 
 
 	if (!bar->size)
 		return pfnbuf_refused(-EINVAL, call, object, NULL, "lspci -v shows the BARs",
-				      "BAR %u is not implemented", index);
+				      "the device has no BAR %u", index);
 	if (bar->flags & PFNBUF_BAR_IO)
 		return pfnbuf_refused(-EINVAL, call, object, NULL, "",
 				      "BAR %u is I/O ports, not memory", index);

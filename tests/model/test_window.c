@@ -1263,6 +1263,31 @@ static int teardown(void **state)
 	return 0;
 }
 
+/* Two windows that show the same memory at the same I/O addresses, each its own pages of it. */
+static void a_window_ends_without_its_twin(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_place place = place_of(rig);
+	struct pfnbuf_ram ram = { .memfd = rig_memfd(rig, 8), .length = 8 * PAGE };
+	struct pfnbuf_window *a, *b;
+
+	place.vm = NULL;
+	assert_int_equal(pfnbuf_window_new_ram(rig->ctx, &ram, &place, &a), 0);
+	assert_int_equal(pfnbuf_window_new_ram(rig->ctx, &ram, &place, &b), 0);
+	pfnbuf_buf_unref(ram.memfd);
+	set_layout(a, "ssss....");
+	set_layout(b, "......ss");
+	/* Refused, and nothing of it stays. */
+	assert_int_equal(pfnbuf_window_set_range(b, 0, 2 * PAGE, PFNBUF_SHARED), -EEXIST);
+	pfnbuf_window_free(b);
+	for (uint64_t page = 0; page < 8; page++)
+		assert_int_equal(rig_dma(rig, IOVA + page * PAGE),
+				 page < 4 ? (int64_t)rig_tag(RIG_TAG_RAM, page) : -EFAULT);
+	set_layout(a, "s.......");
+	assert_int_equal(pfnbuf_window_verify(a, NULL), 1);
+	pfnbuf_window_free(a);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -1274,6 +1299,7 @@ int main(void)
 		TEST(plans_to_move),
 		TEST(plans_are_printed),
 		TEST(stale_plans_are_refused),
+		TEST(a_window_ends_without_its_twin),
 		TEST(bar_is_placed),
 		TEST(bar_moves),
 		TEST(bar_survives_a_reset),
