@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the rooms of a window share: window.c is its life and state, window_make.c how it comes to be,
- * window_plan.c the way from one state to another, window_bind.c its stay with a bind. Nobody else
- * looks into it.
+ * window_plan.c the way from one state to another, window_convert.c what a guest asks of it,
+ * window_bind.c its stay with a bind. Nobody else looks into it.
  */
 #ifndef PFNBUF_WINDOW_H
 #define PFNBUF_WINDOW_H
@@ -160,12 +160,18 @@ static inline void cleanup_window_free(struct pfnbuf_window **w)
 
 #define cleanup_window __attribute__((cleanup(cleanup_window_free)))
 
+/* More changes than that are not worth being made twice. */
+#define PFNBUF_MAX_TWIN_CHANGES 8
+
 /* window.c */
 int pfnbuf_window_check_address(const char *object, const char *what, uint64_t address,
 				uint64_t length);
+int pfnbuf_window_check_changeable(const struct pfnbuf_window *w, const char *call);
+int pfnbuf_window_check_layout(const struct pfnbuf_window *w, const struct pfnbuf_layout *layout);
 int pfnbuf_window_check_stretches(const struct pfnbuf_window *w,
 				  const struct pfnbuf_layout *layout);
 int pfnbuf_window_check_usable(const struct pfnbuf_window *w, const char *call);
+int pfnbuf_window_refuse_private(const struct pfnbuf_window *w);
 void pfnbuf_window_release_stretch(const struct pfnbuf_window *w, struct stretch *s);
 int pfnbuf_window_run_plan(struct pfnbuf_window *w, struct pfnbuf_plan *plan);
 void pfnbuf_window_tell(struct pfnbuf_window *w, enum pfnbuf_event_type type,
