@@ -10,10 +10,8 @@
 #include <cmocka.h>
 
 #include "libpfnbuf/uapi/kvm.h"
-#include "rig.h"
+#include "placed.h"
 
-#define GPA   UINT64_C(0x100000000)
-#define IOVA  UINT64_C(0x40000000)
 #define PAGES 8
 
 /*
@@ -32,16 +30,12 @@ struct guest {
 
 static struct pfnbuf_window *new_window(struct rig *rig, uint64_t gpa)
 {
-	struct pfnbuf_place place = {
-		.size = sizeof(place),
-		.vm = rig->vm,
-		.gpa = gpa,
-		.ioas = rig->ioas,
-		.iova = IOVA + (gpa - GPA),
-	};
+	struct pfnbuf_place place = place_of(rig);
 	struct pfnbuf_ram ram = { .memfd = rig_memfd(rig, PAGES), .length = PAGES * PAGE };
 	struct pfnbuf_window *w;
 
+	place.gpa = gpa;
+	place.iova += gpa - GPA;
 	assert_int_equal(pfnbuf_buf_new_guest_memfd(rig->vm, PAGES * PAGE, 0, &ram.guest_memfd), 0);
 	assert_int_equal(pfnbuf_window_new_ram(rig->ctx, &ram, &place, &w), 0);
 	pfnbuf_buf_unref(ram.memfd);
@@ -58,14 +52,6 @@ static struct pfnbuf_window *new_bar(struct rig *rig)
 	assert_int_equal(pfnbuf_window_new_bar(rig->card, RIG_BAR, &part, &place, &w), 0);
 	assert_int_equal(pfnbuf_window_set_range(w, 0, PAGES * PAGE, PFNBUF_SHARED), 0);
 	return w;
-}
-
-static void set_layout(struct pfnbuf_window *w, const char *picture)
-{
-	struct pfnbuf_layout *layout = rig_layout(picture);
-
-	assert_int_equal(pfnbuf_window_set_layout(w, layout), 0);
-	pfnbuf_layout_free(layout);
 }
 
 static int setup(void **state)

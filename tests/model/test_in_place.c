@@ -12,12 +12,9 @@
 
 #include <cmocka.h>
 
-#include "rig.h"
+#include "placed.h"
 
-#define GPA	UINT64_C(0x100000000)
-#define IOVA	UINT64_C(0x40000000)
-#define PAGES	16
-#define SKIPPED UINT64_C(2) /* where the window begins in its guest_memfd */
+#define PAGES 16
 
 struct scene {
 	struct rig rig;
@@ -27,33 +24,20 @@ struct scene {
 
 static struct pfnbuf_window *new_window(struct scene *s, uint64_t page, uint64_t n, unsigned flags)
 {
-	const struct pfnbuf_place place = {
-		.size = sizeof(place),
-		.vm = s->rig.vm,
-		.gpa = GPA + page * PAGE,
-		.ioas = s->rig.ioas,
-		.iova = IOVA + page * PAGE,
-		.flags = flags,
-	};
+	struct pfnbuf_place place = place_of(&s->rig);
 	const struct pfnbuf_ram ram = {
 		.length = n * PAGE,
 		.guest_memfd = s->memory,
-		.guest_memfd_offset = (SKIPPED + page) * PAGE,
+		.guest_memfd_offset = (SKIPPED_GUEST + page) * PAGE,
 	};
 	struct pfnbuf_window *w;
 
+	place.gpa += page * PAGE;
+	place.iova += page * PAGE;
+	place.flags = flags;
 	if (pfnbuf_window_new_ram(s->rig.ctx, &ram, &place, &w) != 0)
 		fail_msg("%s", pfnbuf_last_error());
 	return w;
-}
-
-static void set_layout(struct pfnbuf_window *w, const char *picture)
-{
-	struct pfnbuf_layout *layout = rig_layout(picture);
-
-	if (pfnbuf_window_set_layout(w, layout) != 0)
-		fail_msg("%s: %s", picture, pfnbuf_last_error());
-	pfnbuf_layout_free(layout);
 }
 
 static int setup_engine(void **state, enum pfnbuf_engine_kind kind)
@@ -65,7 +49,7 @@ static int setup_engine(void **state, enum pfnbuf_engine_kind kind)
 	s->rig.engine_kind = kind;
 	rig_open(&s->rig);
 	assert_int_equal(
-		pfnbuf_buf_new_guest_memfd(s->rig.vm, (SKIPPED + PAGES) * PAGE,
+		pfnbuf_buf_new_guest_memfd(s->rig.vm, (SKIPPED_GUEST + PAGES) * PAGE,
 					   PFNBUF_GUEST_MEMFD_MMAP | PFNBUF_GUEST_MEMFD_INIT_SHARED,
 					   &s->memory),
 		0);
@@ -128,42 +112,15 @@ static void memory_is(struct scene *s, struct pfnbuf_window *w, const char *pict
 	rig_check_alias(&s->rig);
 }
 
-static void steps_are(struct pfnbuf_window *w, const char *to, const char *steps)
-{
-	static const char letter[] = "?UMDSVAX";
-	struct pfnbuf_layout *target = rig_layout(to);
-	struct pfnbuf_plan *plan;
-	char text[512] = "";
-	size_t n = 0;
-
-	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
-	for (size_t i = 0; i < pfnbuf_plan_get_nr_steps(plan); i++) {
-		struct pfnbuf_step s;
-		uint64_t base;
-
-		assert_int_equal(pfnbuf_plan_get_step(plan, i, &s), 0);
-		base = s.object[0] == 'i' ? IOVA : s.object[0] == 'g' ? SKIPPED * PAGE : GPA;
-		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%c%d+%d%s", i ? " " : "",
-				      letter[s.kind], (int)((s.range.offset - base) / PAGE),
-				      (int)(s.range.length / PAGE),
-				      s.kind != PFNBUF_STEP_ATTRIBUTE_SET ? ""
-				      : s.to				  ? "p"
-									  : "s");
-	}
-	assert_string_equal(text, steps);
-	pfnbuf_plan_free(plan);
-	pfnbuf_layout_free(target);
-}
-
 static void converts_in_place(void **state)
 {
 	struct scene *s = *state;
 	struct pfnbuf_window *w = s->w = new_window(s, 0, PAGES, 0);
 
-	steps_are(w, "sspp....ssssssss", "A2+2p S0+4 S8+8 M0+2 M8+8");
+	plan_is(w, NULL, "sspp....ssssssss", "A2+2p S0+4 S8+8 M0+2 M8+8");
 	set_layout(w, "ssssssssssssssss");
 	memory_is(s, w, "ssssssssssssssss");
-	steps_are(w, "ssppssssssssppss", "U0+16 A2+2p A12+2p M0+2 M4+8 M14+2");
+	plan_is(w, NULL, "ssppssssssssppss", "U0+16 A2+2p A12+2p M0+2 M4+8 M14+2");
 	set_layout(w, "ssppssssssssppss");
 	memory_is(s, w, "ssppssssssssppss");
 	assert_int_equal(rig_guest_write_private(&s->rig, GPA + 2 * PAGE, 77), 0);
@@ -234,8 +191,9 @@ static uint64_t pin_pages(struct scene *s, uint64_t page, uint64_t n, void **add
 	uint64_t iova;
 	char *addr;
 
-	assert_int_equal(pfnbuf_buf_map(s->memory, PAGE, (SKIPPED + PAGES - 1) * PAGE, addrp), 0);
-	addr = (char *)*addrp + (SKIPPED - 1 + page) * PAGE;
+	assert_int_equal(pfnbuf_buf_map(s->memory, PAGE, (SKIPPED_GUEST + PAGES - 1) * PAGE, addrp),
+			 0);
+	addr = (char *)*addrp + (SKIPPED_GUEST - 1 + page) * PAGE;
 	assert_int_equal(pfnbuf_ioas_map_va(s->rig.ioas, addr, n * PAGE,
 					    PFNBUF_MAP_READ | PFNBUF_MAP_WRITE, &iova),
 			 0);
@@ -244,7 +202,7 @@ static uint64_t pin_pages(struct scene *s, uint64_t page, uint64_t n, void **add
 
 static void unmap_memory(struct scene *s, void *addr)
 {
-	assert_int_equal(pfnbuf_buf_unmap(s->memory, addr, (SKIPPED + PAGES - 1) * PAGE), 0);
+	assert_int_equal(pfnbuf_buf_unmap(s->memory, addr, (SKIPPED_GUEST + PAGES - 1) * PAGE), 0);
 }
 
 static void areas_of_nobody_go(void **state)
@@ -280,21 +238,17 @@ static void areas_of_another_window_stay(void **state)
 {
 	struct scene *s = *state;
 	struct pfnbuf_window *w = s->w = new_window(s, 0, PAGES, 0);
-	const struct pfnbuf_place place = {
-		.size = sizeof(place),
-		.vm = s->rig.vm,
-		.gpa = GPA + 64 * PAGE,
-		.ioas = s->rig.ioas,
-		.iova = IOVA + 64 * PAGE,
-	};
-	struct pfnbuf_ram ram = { .length = 4 * PAGE, .guest_memfd_offset = SKIPPED * PAGE };
+	struct pfnbuf_place place = place_of(&s->rig);
+	struct pfnbuf_ram ram = { .length = 4 * PAGE };
 	struct pfnbuf_window *other;
 	struct pfnbuf_layout *layout = rig_layout("ssss");
 	void *addr;
 
 	/* The same pages as anonymous memory of a window that is for devices only. */
-	assert_int_equal(pfnbuf_buf_map(s->memory, SKIPPED * PAGE, 4 * PAGE, &addr), 0);
-	ram = (struct pfnbuf_ram){ .addr = addr, .length = 4 * PAGE };
+	assert_int_equal(pfnbuf_buf_map(s->memory, SKIPPED_GUEST * PAGE, 4 * PAGE, &addr), 0);
+	ram.addr = addr;
+	place.gpa += 64 * PAGE;
+	place.iova += 64 * PAGE;
 	assert_int_equal(pfnbuf_window_new_ram(s->rig.ctx, &ram, &place, &other), 0);
 	assert_int_equal(pfnbuf_window_set_layout(other, layout), 0);
 	set_layout(w, "ssssssss........");
@@ -314,7 +268,7 @@ static void areas_of_another_window_stay(void **state)
 static void hold(struct scene *s, uint64_t page, bool on)
 {
 	assert_int_equal(pfnbuf_sim_gmem_pin(s->rig.sim, pfnbuf_buf_get_fd(s->memory),
-					     (SKIPPED + page) * PAGE, on),
+					     (SKIPPED_GUEST + page) * PAGE, on),
 			 0);
 }
 

@@ -16,27 +16,10 @@
 #include "libpfnbuf/private.h"
 #include "libpfnbuf/uapi/iommufd.h"
 #include "libpfnbuf/uapi/kvm.h"
-#include "rig.h"
+#include "placed.h"
 
-#define GPA	    UINT64_C(0x100000000)
-#define IOVA	    UINT64_C(0x40000000)
 #define PAGES	    16
 #define PRIVATE_TAG UINT64_C(0x9417a7e)
-
-/* The window's memory begins here in its buffers, so that an offset that is forgotten shows. */
-#define SKIPPED	      UINT64_C(4)
-#define SKIPPED_GUEST UINT64_C(2)
-
-static struct pfnbuf_place place_of(const struct rig *rig)
-{
-	return (struct pfnbuf_place){
-		.size = sizeof(struct pfnbuf_place),
-		.vm = rig->vm,
-		.gpa = GPA,
-		.ioas = rig->ioas,
-		.iova = IOVA,
-	};
-}
 
 static struct pfnbuf_ram new_memory(struct rig *rig)
 {
@@ -70,60 +53,6 @@ static struct pfnbuf_window *new_window(struct rig *rig, uint64_t granule)
 		fail_msg("%s", pfnbuf_last_error());
 	drop_memory(&ram);
 	return w;
-}
-
-static void set_layout(struct pfnbuf_window *w, const char *picture)
-{
-	struct pfnbuf_layout *layout = rig_layout(picture);
-
-	if (pfnbuf_window_set_layout(w, layout) != 0)
-		fail_msg("%s: %s", picture, pfnbuf_last_error());
-	pfnbuf_layout_free(layout);
-}
-
-/* As in test_window.c; "A1+2p" makes pages 1 and 2 private, "X1+2m" discards them in the memfd. */
-static char *steps_of(const struct pfnbuf_plan *plan)
-{
-	static char text[4096];
-	static const char letter[] = "?UMDSVAX";
-	size_t n = 0;
-
-	text[0] = '\0';
-	for (size_t i = 0; i < pfnbuf_plan_get_nr_steps(plan); i++) {
-		const char *tail = "";
-		struct pfnbuf_step s;
-		uint64_t base;
-
-		assert_int_equal(pfnbuf_plan_get_step(plan, i, &s), 0);
-		base = s.object[0] == 'i' ? IOVA : GPA;
-		if (s.kind == PFNBUF_STEP_ATTRIBUTE_SET)
-			tail = s.to ? "p" : "s";
-		if (s.kind == PFNBUF_STEP_DISCARD) {
-			tail = s.object[0] == 'm' ? "m" : "g";
-			base = (s.object[0] == 'm' ? SKIPPED : SKIPPED_GUEST) * PAGE;
-		}
-		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%c%d+%d%s", i ? " " : "",
-				      letter[s.kind],
-				      (int)((int64_t)(s.range.offset - base) / 4096),
-				      (int)(s.range.length / PAGE), tail);
-		if (s.areas > 1)
-			n += (size_t)snprintf(text + n, sizeof(text) - n, ":%d", (int)s.areas);
-	}
-	return text;
-}
-
-static void plan_is(struct pfnbuf_window *w, const char *from, const char *to, const char *steps)
-{
-	struct pfnbuf_layout *target = rig_layout(to);
-	struct pfnbuf_plan *plan;
-
-	if (from)
-		set_layout(w, from);
-	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
-	assert_string_equal(steps_of(plan), steps);
-	assert_int_equal(pfnbuf_plan_check(plan), 0);
-	pfnbuf_plan_free(plan);
-	pfnbuf_layout_free(target);
 }
 
 /* What is in a page: its own tag, that of private memory, or, after a conversion, nothing. */

@@ -14,10 +14,7 @@
 #include "libpfnbuf/uapi/iommufd.h"
 #include "libpfnbuf/uapi/kvm.h"
 #include "libpfnbuf/uapi/vfio.h"
-#include "rig.h"
-
-#define GPA  UINT64_C(0x100000000)
-#define IOVA UINT64_C(0x40000000)
+#include "placed.h"
 
 #define assert_refused(call, code) refused(#call, call, code)
 
@@ -25,17 +22,6 @@ static void refused(const char *call, int result, int code)
 {
 	assert_int_equal(result, -code);
 	rig_note_refusal(call, code);
-}
-
-static struct pfnbuf_place place_of(const struct rig *rig)
-{
-	return (struct pfnbuf_place){
-		.size = sizeof(struct pfnbuf_place),
-		.vm = rig->vm,
-		.gpa = GPA,
-		.ioas = rig->ioas,
-		.iova = IOVA,
-	};
 }
 
 static struct pfnbuf_window *new_bar(struct rig *rig, unsigned flags)
@@ -58,59 +44,6 @@ static struct pfnbuf_window *new_ram(struct rig *rig, uint64_t pages, uint64_t g
 	assert_int_equal(pfnbuf_window_new_ram(rig->ctx, &ram, &place, &w), 0);
 	pfnbuf_buf_unref(ram.memfd);
 	return w;
-}
-
-static void set_layout(struct pfnbuf_window *w, const char *picture)
-{
-	struct pfnbuf_layout *layout = rig_layout(picture);
-
-	if (pfnbuf_window_set_layout(w, layout) != 0)
-		fail_msg("%s: %s", picture, pfnbuf_last_error());
-	pfnbuf_layout_free(layout);
-}
-
-/*
- * The steps of a plan, a short word each: "U1+2:2" is an UNMAP of pages 1 and 2 that takes two
- * areas.
- */
-static char *steps_of(const struct pfnbuf_plan *plan)
-{
-	static char text[4096];
-	static const char letter[] = "?UMDSV";
-	size_t n = 0;
-
-	text[0] = '\0';
-	for (size_t i = 0; i < pfnbuf_plan_get_nr_steps(plan); i++) {
-		struct pfnbuf_step s;
-		uint64_t base;
-
-		assert_int_equal(pfnbuf_plan_get_step(plan, i, &s), 0);
-		base = s.object[0] == 'i' ? IOVA : GPA;
-		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%c%d+%d", i ? " " : "",
-				      letter[s.kind],
-				      (int)((int64_t)(s.range.offset - base) / 4096),
-				      (int)(s.range.length / PAGE));
-		if (s.areas > 1)
-			n += (size_t)snprintf(text + n, sizeof(text) - n, ":%d", (int)s.areas);
-		if (s.kind == PFNBUF_STEP_SLOT_MOVE)
-			n += (size_t)snprintf(text + n, sizeof(text) - n, ">%d",
-					      (int)((int64_t)(s.to - base) / 4096));
-	}
-	return text;
-}
-
-static void plan_is(struct pfnbuf_window *w, const char *from, const char *to, const char *steps)
-{
-	struct pfnbuf_layout *target = rig_layout(to);
-	struct pfnbuf_plan *plan;
-
-	if (from)
-		set_layout(w, from);
-	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
-	assert_string_equal(steps_of(plan), steps);
-	assert_int_equal(pfnbuf_plan_check(plan), 0);
-	pfnbuf_plan_free(plan);
-	pfnbuf_layout_free(target);
 }
 
 /* What the picture says is what device and guest reach, and the library says that it is so. */
@@ -1254,10 +1187,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct rig *rig = *state;
-	const char *what;
 
-	if (pfnbuf_sim_alias(rig->sim, &what))
-		rig_die(__FILE__, __LINE__, what);
+	rig_check_alias(rig);
 	rig_close(rig);
 	free(rig);
 	return 0;
