@@ -784,33 +784,45 @@ int pfnbuf_window_check_stretches(const struct pfnbuf_window *w, const struct pf
 	return 0;
 }
 
-int pfnbuf_window_refuse_private(const struct pfnbuf_window *w)
+int pfnbuf_window_refuse_private(const struct pfnbuf_window *w, const struct pfnbuf_range *range)
 {
 	static const char call[] = "pfnbuf_window_plan";
 
 	if (w->device)
-		return pfnbuf_refused(-EOPNOTSUPP, call, w->name, NULL,
+		return pfnbuf_refused(-EOPNOTSUPP, call, w->name, range,
 				      "bind the device to the confidential guest",
 				      "nothing private stands behind this window");
 	if (!w->stretches[0].guest_memfd)
-		return pfnbuf_refused(-EOPNOTSUPP, call, w->name, NULL,
+		return pfnbuf_refused(-EOPNOTSUPP, call, w->name, range,
 				      "put a guest_memfd behind the window",
 				      "nothing private stands behind this window");
 	if (w->in_place)
-		return pfnbuf_refused(-EOPNOTSUPP, call, w->name, NULL,
+		return pfnbuf_refused(-EOPNOTSUPP, call, w->name, range,
 				      "give it shared memory of its own beside the guest_memfd, or "
 				      "the context a profile of a kernel that does",
 				      "nothing converts this memory in place on this kernel");
-	return pfnbuf_refused(-EOPNOTSUPP, call, w->name, NULL,
+	return pfnbuf_refused(-EOPNOTSUPP, call, w->name, range,
 			      "make a VM of a type that has: PFNBUF_VM_SW_PROTECTED, or the "
 			      "platform's",
 			      "its VM has no private memory");
+}
+
+/* There is one. */
+static struct pfnbuf_range first_private_run(const struct pfnbuf_layout *layout)
+{
+	struct pfnbuf_run run = { .vis = PFNBUF_HOLE };
+	uint64_t pos = 0;
+
+	while (pfnbuf_layout_next(layout, &pos, &run, 1) > 0 && run.vis != PFNBUF_PRIVATE)
+		;
+	return (struct pfnbuf_range){ run.offset, run.length };
 }
 
 int pfnbuf_window_check_layout(const struct pfnbuf_window *w, const struct pfnbuf_layout *layout)
 {
 	static const char call[] = "pfnbuf_window_plan";
 	struct pfnbuf_layout_count count;
+	struct pfnbuf_range range;
 
 	if (pfnbuf_layout_get_size(layout) != w->length ||
 	    pfnbuf_layout_get_page_size(layout) != pfnbuf_page_size())
@@ -821,8 +833,10 @@ int pfnbuf_window_check_layout(const struct pfnbuf_window *w, const struct pfnbu
 				      pfnbuf_layout_get_page_size(layout), w->length,
 				      pfnbuf_page_size());
 	pfnbuf_layout_count(layout, &count);
-	if (count.runs[PFNBUF_PRIVATE] && !w->has_private)
-		return pfnbuf_window_refuse_private(w);
+	if (count.runs[PFNBUF_PRIVATE] && !w->has_private) {
+		range = first_private_run(layout);
+		return pfnbuf_window_refuse_private(w, &range);
+	}
 	return pfnbuf_window_check_stretches(w, layout);
 }
 
@@ -882,12 +896,14 @@ int pfnbuf_window_set_range(struct pfnbuf_window *w, uint64_t offset, uint64_t l
 		r = pfnbuf_layout_set(target, offset, length, to);
 	if (r == -ENOMEM)
 		return pfnbuf_window_no_memory(w, call);
+	if (r == -ERANGE)
+		return pfnbuf_refused(r, call, w->name, &range, "",
+				      "the range leaves the window, which has 0x%" PRIx64 " bytes",
+				      w->length);
 	if (r < 0)
 		return pfnbuf_refused(r, call, w->name, &range, "",
-				      r == -ERANGE
-					      ? "the range leaves the window"
-					      : "the range is empty or misaligned, or there is "
-						"no such visibility");
+				      "the range is empty or misaligned, or there is no such "
+				      "visibility");
 	return set_layout(w, target, &range);
 }
 

@@ -171,7 +171,7 @@ int pfnbuf_window_check_layout(const struct pfnbuf_window *w, const struct pfnbu
 int pfnbuf_window_check_stretches(const struct pfnbuf_window *w,
 				  const struct pfnbuf_layout *layout);
 int pfnbuf_window_check_usable(const struct pfnbuf_window *w, const char *call);
-int pfnbuf_window_refuse_private(const struct pfnbuf_window *w);
+int pfnbuf_window_refuse_private(const struct pfnbuf_window *w, const struct pfnbuf_range *range);
 void pfnbuf_window_release_stretch(const struct pfnbuf_window *w, struct stretch *s);
 int pfnbuf_window_run_plan(struct pfnbuf_window *w, struct pfnbuf_plan *plan);
 void pfnbuf_window_tell(struct pfnbuf_window *w, enum pfnbuf_event_type type,

@@ -160,7 +160,7 @@ static int aim(struct pfnbuf_window *w, struct pfnbuf_plan_goal *goal,
 		if (vis == list->to)
 			return 0;
 		if (list->to == PFNBUF_PRIVATE && !w->has_private)
-			return pfnbuf_window_refuse_private(w);
+			return pfnbuf_window_refuse_private(w, &goal->changed);
 		return convert_layout(w, list, n, goal);
 	}
 	r = convert_layout(w, list, n, goal);

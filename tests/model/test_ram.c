@@ -580,11 +580,45 @@ static void refusals(void **state)
 	pfnbuf_buf_unref(good.guest_memfd);
 }
 
-static void refuse_private(struct pfnbuf_window *w, const char *why)
+/* How many pages there are from @page to the next hole. */
+static uint64_t pages_to_hole(struct pfnbuf_window *w, uint64_t page)
 {
-	assert_int_equal(pfnbuf_window_convert(w, 0, PAGE, PFNBUF_PRIVATE), -EOPNOTSUPP);
+	struct pfnbuf_layout *layout;
+	struct pfnbuf_run run;
+
+	assert_int_equal(pfnbuf_window_get_layout(w, &layout), 0);
+	assert_int_equal(pfnbuf_layout_get(layout, page * PAGE, &run), PFNBUF_SHARED);
+	pfnbuf_layout_free(layout);
+	return (run.offset + run.length) / PAGE - page;
+}
+
+static void refused_for(int result, uint64_t page, uint64_t pages, const char *why)
+{
+	const struct pfnbuf_error *e = pfnbuf_last_error_record();
+
+	assert_int_equal(result, -EOPNOTSUPP);
 	if (!strstr(pfnbuf_last_error(), why))
 		fail_msg("\"%s\" is not in: %s", why, pfnbuf_last_error());
+	assert_true(e->has_range);
+	assert_int_equal(e->range.offset, page * PAGE);
+	assert_int_equal(e->range.length, pages * PAGE);
+}
+
+/* The window is shared but for some holes, pages 0 to 5 not among them. */
+static void refuse_private(struct pfnbuf_window *w, const char *why)
+{
+	const struct pfnbuf_conversion apart[] = { { 4 * PAGE, PAGE, PFNBUF_PRIVATE },
+						   { 0, 2 * PAGE, PFNBUF_PRIVATE } };
+	struct pfnbuf_layout *layout = rig_layout("ss.ppp..p.......");
+	struct pfnbuf_plan *plan;
+
+	refused_for(pfnbuf_window_convert(w, PAGE, 2 * PAGE, PFNBUF_PRIVATE), 1, 2, why);
+	refused_for(pfnbuf_window_convert(w, 3 * PAGE, (PAGES - 3) * PAGE, PFNBUF_PRIVATE), 3,
+		    pages_to_hole(w, 3), why);
+	refused_for(pfnbuf_window_convert_batch(w, apart, 2), 0, 2, why);
+	refused_for(pfnbuf_window_set_range(w, 2 * PAGE, 3 * PAGE, PFNBUF_PRIVATE), 2, 3, why);
+	refused_for(pfnbuf_window_plan(w, layout, &plan), 3, 3, why);
+	pfnbuf_layout_free(layout);
 }
 
 /* A VM without private memory. */

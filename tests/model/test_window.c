@@ -756,6 +756,7 @@ static void refusals(void **state)
 	assert_refused(pfnbuf_window_set_range(w, 0, PAGE, PFNBUF_PRIVATE), EOPNOTSUPP);
 	assert_refused(pfnbuf_window_set_range(w, 1, PAGE, PFNBUF_SHARED), EINVAL);
 	assert_refused(pfnbuf_window_set_range(w, 32 * PAGE, PAGE, PFNBUF_SHARED), ERANGE);
+	assert_non_null(strstr(pfnbuf_last_error(), "which has 0x20000 bytes"));
 	layout = rig_layout("ss");
 	assert_refused(pfnbuf_window_set_layout(w, layout), EINVAL);
 	pfnbuf_layout_free(layout);
