@@ -8,19 +8,16 @@
  * attributes say, so it tells what a real guest would see.
  */
 
-#include <stddef.h>
 #include <stdint.h>
 
-struct kvm_run;
+#include "vcpu.h"
 
 struct guest {
-	int vm;	  /* the caller's */
-	int vcpu; /* owned */
+	int vm;		  /* the caller's */
+	struct vcpu vcpu; /* its run is the exit of the last access, for who wants details */
 	unsigned slot;
 	uint64_t code_gpa;
 	void *code;
-	struct kvm_run *run; /* the exit of the last access, for who wants details */
-	size_t run_size;
 };
 
 /* Takes one memslot for a page of code at code_gpa, and the vCPU id 0. 0 or a negative errno. */
@@ -29,7 +26,7 @@ void guest_stop(struct guest *guest);
 
 /*
  * 0: the access was made. Positive: the KVM_EXIT_* reason why it was not (KVM_EXIT_MMIO where there is no
- * memslot). Negative: what KVM_RUN failed with; guest->run tells more. Addresses lie below 4 GiB.
+ * memslot). Negative: what KVM_RUN failed with; guest->vcpu.run tells more. Addresses lie below 4 GiB.
  */
 int guest_write32(struct guest *guest, uint64_t gpa, uint32_t value);
 int guest_read32(struct guest *guest, uint64_t gpa, uint32_t *value);

@@ -3,6 +3,7 @@
  * The rig of tests/model/rig.h over real Linux: two ivshmem functions of one slot are the card and the
  * other function, an nvme is the engine, and a real guest looks from its side.
  */
+#include "devices.h"
 #include "guest.h"
 #include "libpfnbuf/uapi/kvm.h"
 #include "libpfnbuf/uapi/pci.h"
@@ -31,25 +32,6 @@ struct rig_machine {
 	int fds; /* open ones before */
 };
 
-static int count_fds(void)
-{
-	int n = 0;
-
-	for (int fd = 0; fd < 1024; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
-}
-
-static void open_device(struct rig *rig, unsigned vendor, unsigned id, unsigned nth,
-			struct pfnbuf_device **device)
-{
-	char bdf[RAW_BDF_SIZE];
-
-	REQUIRE(raw_find(vendor, id, nth, bdf) == 0);
-	REQUIRE(pfnbuf_device_open(rig->ctx, bdf, device) == 0);
-	REQUIRE(pfnbuf_device_bind(*device, NULL) == 0);
-}
-
 /* As the simulated machine has them from the start. */
 static void write_tags(struct pfnbuf_device *device, uint64_t what)
 {
@@ -67,7 +49,7 @@ static void open_function(struct rig *rig, unsigned nth, uint64_t what,
 {
 	if (*device)
 		return;
-	open_device(rig, RAW_IVSHMEM, nth, device);
+	REQUIRE(open_bound(rig->ctx, RAW_IVSHMEM, nth, device) == 0);
 	REQUIRE(pfnbuf_device_set_memory_decode(*device, true) == 0);
 	write_tags(*device, what);
 }
@@ -80,19 +62,13 @@ void rig_open_devices(struct rig *rig)
 
 static void start_engine(struct rig *rig)
 {
-	const unsigned flags = PFNBUF_MAP_READ | PFNBUF_MAP_WRITE | PFNBUF_MAP_FIXED;
 	struct rig_machine *m = rig->machine;
-	uint64_t iova = ENGINE_IOVA;
 
-	open_device(rig, RAW_NVME, 0, &rig->engine);
-	REQUIRE(pfnbuf_device_attach(rig->engine, rig->ioas) == 0);
-	REQUIRE(pfnbuf_device_set_bus_master(rig->engine, true) == 0);
-	REQUIRE(pfnbuf_buf_new_memfd(rig->ctx, NVME_MEMORY_SIZE, 0, &m->engine_memory) == 0);
-	REQUIRE(pfnbuf_buf_map(m->engine_memory, 0, NVME_MEMORY_SIZE, &m->engine_bytes) == 0);
-	REQUIRE(pfnbuf_ioas_map_buf(rig->ioas, m->engine_memory, 0, NVME_MEMORY_SIZE, flags,
-				    &iova) == 0);
+	REQUIRE(open_engine(rig->ctx, rig->ioas, RAW_NVME, &rig->engine) == 0);
+	REQUIRE(map_for_dma(rig->ctx, rig->ioas, NVME_MEMORY_SIZE, ENGINE_IOVA, &m->engine_memory,
+			    &m->engine_bytes) == 0);
 	REQUIRE(pfnbuf_device_bar_map(rig->engine, 0, 0, 2 * PAGE, &m->engine_bar) == 0);
-	REQUIRE(nvme_start(&m->nvme, m->engine_bar, m->engine_bytes, iova) == 0);
+	REQUIRE(nvme_start(&m->nvme, m->engine_bar, m->engine_bytes, ENGINE_IOVA) == 0);
 }
 
 static void stop_engine(struct rig *rig)
@@ -113,7 +89,7 @@ void rig_open(struct rig *rig)
 	struct rig_machine *m = calloc(1, sizeof(*m));
 
 	REQUIRE(m);
-	m->fds = count_fds();
+	m->fds = vmtest_count_fds();
 	rig->machine = m;
 	rig->bar = MEMORY_BAR;
 	opts.kernel = rig_door(rig, pfnbuf_kernel_running());
@@ -141,7 +117,7 @@ void rig_close(struct rig *rig)
 	rig->vm = pfnbuf_vm_free(rig->vm);
 	rig->ioas = pfnbuf_ioas_free(rig->ioas);
 	rig->ctx = pfnbuf_ctx_free(rig->ctx);
-	REQUIRE(count_fds() == m->fds);
+	REQUIRE(vmtest_count_fds() == m->fds);
 	free(m);
 	rig->machine = NULL;
 }

@@ -79,6 +79,7 @@ programs()	# [NAME...]
 # What the programs above use.
 companions()
 {
+	echo "/bin/find-device=$here/find-device.sh"
 	while read -r dest file; do
 		[ ! -x "$build/$file" ] || echo "$dest=$build/$file"
 	done <<-END

@@ -274,7 +274,7 @@ static void guest_reaches_bar(void)
 	/* With decode off the access fails without a word of where; with it on again it just works. */
 	check_eq(raw_command(b.memory, 0, PCI_COMMAND_MEMORY), 0);
 	check_eq(guest_write32(&guest, gpa + SLICE, 0xcafe0003), -EFAULT);
-	check_eq(guest.run->exit_reason, KVM_EXIT_UNKNOWN);
+	check_eq(guest.vcpu.run->exit_reason, KVM_EXIT_UNKNOWN);
 	check_eq(raw_command(b.memory, PCI_COMMAND_MEMORY, 0), 0);
 	check_eq(guest_write32(&guest, gpa + SLICE, 0xcafe0004), 0);
 	check_eq(*(volatile uint32_t *)(b.bar + SLICE), 0xcafe0004);

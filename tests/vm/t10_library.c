@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The library's main flows on real Linux: real devices, a real IOMMU, real DMA and a real guest. */
+#include "devices.h"
 #include "edu.h"
 #include "guest.h"
 #include "raw.h"
@@ -33,17 +34,6 @@ struct rig {
 	int fds; /* open ones before */
 };
 
-/* Open fds of this process: what a flow must bring back to where it was. */
-static int count_fds(void)
-{
-	struct pollfd p;
-	int n = 0;
-
-	for (p.fd = 0; p.fd < 1024; p.fd++)
-		n += fcntl(p.fd, F_GETFD) >= 0;
-	return n;
-}
-
 static struct pfnbuf_ctx *new_ctx(enum pfnbuf_engine_kind engine)
 {
 	const struct pfnbuf_ctx_opts opts = { .size = sizeof(opts), .engine = engine };
@@ -53,39 +43,20 @@ static struct pfnbuf_ctx *new_ctx(enum pfnbuf_engine_kind engine)
 	return ctx;
 }
 
-static struct pfnbuf_device *open_bound(struct pfnbuf_ctx *ctx, unsigned vendor, unsigned device,
-					unsigned nth)
-{
-	struct pfnbuf_device *opened;
-	char bdf[RAW_BDF_SIZE];
-
-	check_ok(raw_find(vendor, device, nth, bdf));
-	check_eq(pfnbuf_device_open(ctx, bdf, &opened), 0);
-	check_eq(pfnbuf_device_bind(opened, NULL), 0);
-	return opened;
-}
-
 static void rig_open(struct rig *rig)
 {
 	const struct pfnbuf_range slice = { SLICE, SLICE_SIZE };
-	uint64_t iova = RAM_IOVA;
 	void *addr;
 
-	rig->fds = count_fds();
+	rig->fds = vmtest_count_fds();
 	rig->ctx = new_ctx(PFNBUF_ENGINE_EPOLL);
 	check_eq(pfnbuf_ioas_new(rig->ctx, &rig->ioas), 0);
-	rig->engine = open_bound(rig->ctx, RAW_EDU, 0);
-	rig->memory = open_bound(rig->ctx, RAW_IVSHMEM, 0);
-	check_eq(pfnbuf_device_attach(rig->engine, rig->ioas), 0);
-	check_eq(pfnbuf_device_set_bus_master(rig->engine, true), 0);
+	check_eq(open_engine(rig->ctx, rig->ioas, RAW_EDU, &rig->engine), 0);
+	check_eq(open_bound(rig->ctx, RAW_IVSHMEM, 0, &rig->memory), 0);
 	edu_init_fd(&rig->edu, pfnbuf_device_get_fd(rig->engine), raw_region_offset(0));
 	check_eq(edu_identify(&rig->edu), 0);
-	check_eq(pfnbuf_buf_new_memfd(rig->ctx, PAGE, 0, &rig->ram), 0);
-	check_eq(pfnbuf_buf_map(rig->ram, 0, PAGE, &addr), 0);
+	check_eq(map_for_dma(rig->ctx, rig->ioas, PAGE, RAM_IOVA, &rig->ram, &addr), 0);
 	rig->ram_bytes = addr;
-	check_eq(pfnbuf_ioas_map_buf(rig->ioas, rig->ram, 0, PAGE,
-				     PFNBUF_MAP_READ | PFNBUF_MAP_WRITE | PFNBUF_MAP_FIXED, &iova),
-		 0);
 	check_eq(pfnbuf_device_export(rig->memory, 2, &slice, 1, &rig->buf), 0);
 }
 
@@ -107,7 +78,7 @@ static void rig_close(struct rig *rig)
 	pfnbuf_device_close(rig->engine);
 	pfnbuf_ioas_free(rig->ioas);
 	pfnbuf_ctx_free(rig->ctx);
-	check_eq(count_fds(), rig->fds);
+	check_eq(vmtest_count_fds(), rig->fds);
 }
 
 static void fill(unsigned char *bytes, unsigned char seed)
@@ -307,7 +278,7 @@ static void nvme_survives(int (*revoke)(struct pfnbuf_device *), enum pfnbuf_cau
 	struct rig rig;
 
 	rig_open(&rig);
-	nvme = open_bound(rig.ctx, RAW_NVME, 0);
+	check_eq(open_bound(rig.ctx, RAW_NVME, 0, &nvme), 0);
 	check_eq(pfnbuf_device_get_info(nvme, &info), 0);
 	check(info.can_reset && info.memory_enabled);
 	check_eq(pfnbuf_device_export(nvme, 0, &slice, 1, &buf), 0);
@@ -353,8 +324,8 @@ static void hot_reset_reaches_the_set(void)
 	struct pfnbuf_hot_reset_device set[4];
 	struct pfnbuf_device *first, *second;
 
-	first = open_bound(ctx, RAW_IVSHMEM, 2);
-	second = open_bound(ctx, RAW_IVSHMEM, 3);
+	check_eq(open_bound(ctx, RAW_IVSHMEM, 2, &first), 0);
+	check_eq(open_bound(ctx, RAW_IVSHMEM, 3, &second), 0);
 	check_eq(pfnbuf_device_hot_reset_set(first, set, 4), 2);
 	check_eq(pfnbuf_device_hot_reset(first), 0);
 	check_eq(pfnbuf_device_get_generation(first), 2);
@@ -370,8 +341,9 @@ static void hot_reset_reaches_the_set(void)
 static void edu_has_no_reset(void)
 {
 	struct pfnbuf_ctx *ctx = new_ctx(PFNBUF_ENGINE_EPOLL);
-	struct pfnbuf_device *edu = open_bound(ctx, RAW_EDU, 0);
+	struct pfnbuf_device *edu;
 
+	check_eq(open_bound(ctx, RAW_EDU, 0, &edu), 0);
 	check_eq(pfnbuf_device_reset(edu), -EINVAL);
 	check_eq(pfnbuf_device_get_generation(edu), 1);
 	pfnbuf_device_close(edu);
@@ -460,7 +432,7 @@ static void removal_request_over(enum pfnbuf_engine_kind engine)
 	pid_t pid;
 
 	check_ok(raw_find(RAW_IVSHMEM, 1, bdf));
-	device = open_bound(ctx, RAW_IVSHMEM, 1);
+	check_eq(open_bound(ctx, RAW_IVSHMEM, 1, &device), 0);
 	pfnbuf_device_set_user(device, &user);
 	check(!vmtest_readable(pfnbuf_ctx_get_fd(ctx), 0));
 	pid = fork();

@@ -6,12 +6,7 @@
 
 set -eu
 
-for dev in /sys/bus/pci/devices/*; do
-	if [ "$(cat "$dev/vendor") $(cat "$dev/device")" = "0x1234 0x11e8" ]; then
-		edu=${dev##*/}
-	fi
-done
-: "${edu:?no edu}"
+edu=$(find-device 0x1234 0x11e8)
 pfnbufctl -D device="$edu" run /examples/convert.pfn
 
 # Linux 7.3 binds nothing: refused with a status of its own, whatever report there is.

@@ -4,6 +4,7 @@
  * says; after plans that the kernel was made to fail the ledger is what a probe finds; and a restore
  * costs what its calls cost.
  */
+#include "devices.h"
 #include "edu.h"
 #include "guest.h"
 #include "libpfnbuf/uapi/iommufd.h"
@@ -54,39 +55,6 @@ struct view {
 	volatile char *bytes; /* of its page 0 */
 };
 
-static int count_fds(void)
-{
-	int n = 0;
-
-	for (int fd = 0; fd < 1024; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
-}
-
-static struct pfnbuf_device *open_bound(struct pfnbuf_ctx *ctx, unsigned vendor, unsigned device,
-					unsigned nth)
-{
-	struct pfnbuf_device *opened;
-	char bdf[RAW_BDF_SIZE];
-
-	check_ok(raw_find(vendor, device, nth, bdf));
-	check_eq(pfnbuf_device_open(ctx, bdf, &opened), 0);
-	check_eq(pfnbuf_device_bind(opened, NULL), 0);
-	return opened;
-}
-
-static void map_feed(struct rig *rig)
-{
-	const unsigned flags = PFNBUF_MAP_READ | PFNBUF_MAP_WRITE | PFNBUF_MAP_FIXED;
-	uint64_t iova = FEED_IOVA;
-	void *addr;
-
-	check_eq(pfnbuf_buf_new_memfd(rig->ctx, PAGE, 0, &rig->feed), 0);
-	check_eq(pfnbuf_buf_map(rig->feed, 0, PAGE, &addr), 0);
-	rig->feed_words = addr;
-	check_eq(pfnbuf_ioas_map_buf(rig->ioas, rig->feed, 0, PAGE, flags, &iova), 0);
-}
-
 /* What comes after a call that failed: see "faults in the kernel" below. */
 static int ioctl_and_fault(void *data, int fd, unsigned long request, void *arg);
 
@@ -95,19 +63,20 @@ static void rig_open(struct rig *rig)
 	static struct pfnbuf_kernel kernel;
 	const struct pfnbuf_ctx_opts opts = { .size = sizeof(opts), .kernel = &kernel };
 
+	void *feed;
+
 	kernel = *pfnbuf_kernel_running();
 	kernel.ioctl = ioctl_and_fault;
-	rig->fds = count_fds();
+	rig->fds = vmtest_count_fds();
 	check_eq(pfnbuf_ctx_new(&rig->ctx, &opts), 0);
 	check_eq(pfnbuf_ioas_new(rig->ctx, &rig->ioas), 0);
 	check_eq(pfnbuf_vm_new(rig->ctx, PFNBUF_VM_DEFAULT, &rig->vm), 0);
-	rig->engine = open_bound(rig->ctx, RAW_EDU, 0);
-	rig->memory = open_bound(rig->ctx, RAW_IVSHMEM, 0);
-	check_eq(pfnbuf_device_attach(rig->engine, rig->ioas), 0);
-	check_eq(pfnbuf_device_set_bus_master(rig->engine, true), 0);
+	check_eq(open_engine(rig->ctx, rig->ioas, RAW_EDU, &rig->engine), 0);
+	check_eq(open_bound(rig->ctx, RAW_IVSHMEM, 0, &rig->memory), 0);
 	edu_init_fd(&rig->edu, pfnbuf_device_get_fd(rig->engine), raw_region_offset(0));
 	check_eq(edu_identify(&rig->edu), 0);
-	map_feed(rig);
+	check_eq(map_for_dma(rig->ctx, rig->ioas, PAGE, FEED_IOVA, &rig->feed, &feed), 0);
+	rig->feed_words = feed;
 	rig->kvm = check_ok(vmtest_open("/dev/kvm", O_RDWR));
 	check_eq(guest_start(&rig->guest, rig->kvm, pfnbuf_vm_get_fd(rig->vm), 1000, 0x1000), 0);
 	check_ok(raw_ioas_alloc(pfnbuf_ctx_get_iommufd(rig->ctx), &rig->probe));
@@ -133,7 +102,7 @@ static void rig_close(struct rig *rig)
 	pfnbuf_vm_free(rig->vm);
 	pfnbuf_ioas_free(rig->ioas);
 	pfnbuf_ctx_free(rig->ctx);
-	check_eq(count_fds(), rig->fds);
+	check_eq(vmtest_count_fds(), rig->fds);
 }
 
 static struct pfnbuf_layout *draw(const char *picture)
@@ -439,7 +408,7 @@ static void survives_reset(int (*reset)(struct pfnbuf_device *), unsigned flags)
 	void *mapping;
 
 	rig_open(&rig);
-	nvme = open_bound(rig.ctx, RAW_NVME, 0);
+	check_eq(open_bound(rig.ctx, RAW_NVME, 0, &nvme), 0);
 	view = (struct view){ .rig = &rig, .gpa = GPA, .iova = IOVA };
 	at = place_of(&view);
 	at.flags = flags;

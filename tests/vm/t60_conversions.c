@@ -6,6 +6,7 @@
  * kernel leaves the same ledger.
  */
 #include "conversions.h"
+#include "devices.h"
 #include "edu.h"
 #include "guest.h"
 #include "libpfnbuf/uapi/kvm.h"
@@ -61,15 +62,6 @@ struct machine {
 	int fds; /* open ones before */
 };
 
-static int count_fds(void)
-{
-	int n = 0;
-
-	for (int fd = 0; fd < 1024; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
-}
-
 static double now(void)
 {
 	struct timespec ts;
@@ -95,39 +87,19 @@ static uint64_t pinned_kb(void)
 
 /* ---------------------------------------------------------------- the machine --------------- */
 
-static struct pfnbuf_device *open_engine(struct machine *m, unsigned vendor, unsigned device)
-{
-	struct pfnbuf_device *opened;
-	char bdf[RAW_BDF_SIZE];
-
-	check_ok(raw_find(vendor, device, 0, bdf));
-	check_eq(pfnbuf_device_open(m->c.ctx, bdf, &opened), 0);
-	check_eq(pfnbuf_device_bind(opened, NULL), 0);
-	check_eq(pfnbuf_device_attach(opened, m->c.ioas), 0);
-	check_eq(pfnbuf_device_set_bus_master(opened, true), 0);
-	return opened;
-}
-
-static unsigned char *map_for_dma(struct machine *m, uint64_t length, uint64_t iova,
-				  struct pfnbuf_buf **buf)
-{
-	const unsigned flags = PFNBUF_MAP_READ | PFNBUF_MAP_WRITE | PFNBUF_MAP_FIXED;
-	void *addr;
-
-	check_eq(pfnbuf_buf_new_memfd(m->c.ctx, length, 0, buf), 0);
-	check_eq(pfnbuf_buf_map(*buf, 0, length, &addr), 0);
-	check_eq(pfnbuf_ioas_map_buf(m->c.ioas, *buf, 0, length, flags, &iova), 0);
-	return addr;
-}
-
 static void start_engines(struct machine *m)
 {
-	m->edu_device = open_engine(m, RAW_EDU);
+	void *feed, *queues;
+
+	check_eq(open_engine(m->c.ctx, m->c.ioas, RAW_EDU, &m->edu_device), 0);
 	edu_init_fd(&m->edu, pfnbuf_device_get_fd(m->edu_device), raw_region_offset(0));
 	check_eq(edu_identify(&m->edu), 0);
-	m->nvme_device = open_engine(m, RAW_NVME);
-	m->feed_bytes = map_for_dma(m, PAGE, FEED_IOVA, &m->feed);
-	m->queue_bytes = map_for_dma(m, NVME_MEMORY_SIZE, NVME_IOVA, &m->queues);
+	check_eq(open_engine(m->c.ctx, m->c.ioas, RAW_NVME, &m->nvme_device), 0);
+	check_eq(map_for_dma(m->c.ctx, m->c.ioas, PAGE, FEED_IOVA, &m->feed, &feed), 0);
+	m->feed_bytes = feed;
+	check_eq(map_for_dma(m->c.ctx, m->c.ioas, NVME_MEMORY_SIZE, NVME_IOVA, &m->queues, &queues),
+		 0);
+	m->queue_bytes = queues;
 	check_eq(pfnbuf_device_bar_map(m->nvme_device, 0, 0, 2 * PAGE, &m->nvme_bar), 0);
 	check_eq(nvme_start(&m->nvme, m->nvme_bar, m->queue_bytes, NVME_IOVA), 0);
 }
@@ -181,7 +153,7 @@ static void exit_on_hypercall(int vm)
 
 static void machine_open(struct machine *m, enum backing backing, uint32_t seed)
 {
-	*m = (struct machine){ .fds = count_fds(), .flight = NESTED_NO_PAGE };
+	*m = (struct machine){ .fds = vmtest_count_fds(), .flight = NESTED_NO_PAGE };
 	conversions_open(&m->c, pfnbuf_kernel_running(), backing, seed);
 	start_engines(m);
 	load_guest(m);
@@ -200,7 +172,7 @@ static void machine_close(struct machine *m)
 	stop_engines(m);
 	conversions_close(&m->c);
 	check_eq(pinned_kb(), 0);
-	check_eq(count_fds(), m->fds);
+	check_eq(vmtest_count_fds(), m->fds);
 }
 
 /* ---------------------------------------------------------------- every page, every path ---- */
@@ -444,7 +416,7 @@ static void load_edu(struct machine *m)
 
 static void handle_hypercall(struct machine *m)
 {
-	struct kvm_run *run = m->guest.run;
+	struct kvm_run *run = m->guest.vcpu.run;
 
 	run->hypercall.ret = conversions_hypercall(&m->c, run->hypercall.nr, run->hypercall.args);
 }
@@ -452,7 +424,7 @@ static void handle_hypercall(struct machine *m)
 /* What nested-guest.c expects of a hole. */
 static void handle_mmio(struct machine *m)
 {
-	struct kvm_run *run = m->guest.run;
+	struct kvm_run *run = m->guest.vcpu.run;
 	const uint64_t p = (run->mmio.phys_addr - CONVERSIONS_GPA) / PAGE;
 	const uint32_t answer = ~(uint32_t)p;
 
@@ -464,7 +436,7 @@ static void handle_mmio(struct machine *m)
 /* Whether the guest goes on. */
 static bool handle_port(struct machine *m)
 {
-	const struct kvm_run *run = m->guest.run;
+	const struct kvm_run *run = m->guest.vcpu.run;
 
 	check_eq(run->io.direction, KVM_EXIT_IO_OUT);
 	switch (run->io.port) {
@@ -502,7 +474,7 @@ static bool handle_exit(struct machine *m, int reason)
 static void run_guest(struct machine *m, uint32_t steps)
 {
 	m->guest.page->steps = steps;
-	while (handle_exit(m, nested_run(&m->guest)))
+	while (handle_exit(m, vcpu_run(&m->guest.vcpu)))
 		;
 	if (m->flight != NESTED_NO_PAGE)
 		check_eq(edu_wait(&m->edu), 0);
@@ -693,10 +665,10 @@ static void memory_fault(void)
 	kvm = check_ok(vmtest_open("/dev/kvm", O_RDWR));
 	check_eq(guest_start(&guest, kvm, pfnbuf_vm_get_fd(c.vm), 1000, 0x1000), 0);
 	check_eq(guest_read32(&guest, hole, &value), -EFAULT);
-	check_eq(guest.run->exit_reason, KVM_EXIT_MEMORY_FAULT);
-	exit.flags = guest.run->memory_fault.flags;
-	exit.gpa = guest.run->memory_fault.gpa;
-	exit.length = guest.run->memory_fault.size;
+	check_eq(guest.vcpu.run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+	exit.flags = guest.vcpu.run->memory_fault.flags;
+	exit.gpa = guest.vcpu.run->memory_fault.gpa;
+	exit.length = guest.vcpu.run->memory_fault.size;
 	check_eq(exit.flags, KVM_MEMORY_EXIT_FLAG_PRIVATE);
 	check_eq(exit.gpa, hole);
 	check_eq(pfnbuf_exit_explain(c.vm, &exit, &advice), 0);
@@ -770,10 +742,10 @@ static void a_sixteenth_is_pinned(void)
 	struct pfnbuf_place place = { .size = sizeof(place), .gpa = CONVERSIONS_GPA };
 	struct pfnbuf_ram ram = { .length = BIG_SIZE };
 	struct pfnbuf_window *window;
-	struct machine m = { .fds = count_fds() };
+	struct machine m = { .fds = vmtest_count_fds() };
 
 	conversions_open(&m.c, pfnbuf_kernel_running(), BACKING_MEMFD, 1);
-	m.edu_device = open_engine(&m, RAW_EDU);
+	check_eq(open_engine(m.c.ctx, m.c.ioas, RAW_EDU, &m.edu_device), 0);
 	check_eq(pfnbuf_buf_new_memfd(m.c.ctx, BIG_SIZE, 0, &ram.memfd), 0);
 	check_eq(pfnbuf_buf_new_guest_memfd(m.c.vm, BIG_SIZE, 0, &ram.guest_memfd), 0);
 	place.vm = m.c.vm;
@@ -787,7 +759,7 @@ static void a_sixteenth_is_pinned(void)
 	pfnbuf_window_free(window);
 	pfnbuf_device_close(m.edu_device);
 	conversions_close(&m.c);
-	check_eq(count_fds(), m.fds);
+	check_eq(vmtest_count_fds(), m.fds);
 }
 
 /* With CAP_IPC_LOCK nothing is counted (drivers/iommu/iommufd/pages.c:iopt_alloc_pages). */

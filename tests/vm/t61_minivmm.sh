@@ -5,10 +5,5 @@
 
 set -eu
 
-for dev in /sys/bus/pci/devices/*; do
-	if [ "$(cat "$dev/vendor") $(cat "$dev/device")" = "0x1b36 0x0010" ]; then
-		exec minivmm /lib/minivmm-guest "${dev##*/}"
-	fi
-done
-echo 'no nvme' >&2
-exit 1
+nvme=$(find-device 0x1b36 0x0010)
+exec minivmm /lib/minivmm-guest "$nvme"

@@ -4,8 +4,8 @@
 #
 # What conversions cost beside a bare loop of the same calls, with a device in the IOAS that makes it pin pages.
 
-for dev in /sys/bus/pci/devices/*; do
-	[ "$(cat "$dev/vendor"):$(cat "$dev/device")" != 0x1234:0x11e8 ] || edu=${dev##*/}
-done
+set -eu
+
+edu=$(find-device 0x1234 0x11e8)
 echo "# clock: $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"
 exec bench_convert --judge "$edu"

@@ -168,6 +168,15 @@ int vmtest_write_file(const char *path, const char *text)
 	return ret;
 }
 
+int vmtest_count_fds(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
 int vmtest_readable(int fd, int timeout_ms)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };

@@ -50,6 +50,8 @@ void *vmtest_mmap(size_t length, int prot, int flags, int fd, uint64_t offset);
 
 /* Write a short text into a file of sysfs or debugfs: 0 or a negative errno. */
 int vmtest_write_file(const char *path, const char *text);
+/* Open fds of this process: what a flow must bring back to where it was. */
+int vmtest_count_fds(void);
 /* Whether a fd becomes readable within so many milliseconds. */
 int vmtest_readable(int fd, int timeout_ms);
 
