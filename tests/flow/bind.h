@@ -8,18 +8,8 @@
  * with every kind of page.
  */
 
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "want.h"
 
-#include <cmocka.h>
-#include <pfnbuf-sim.h>
-
-#define PAGE	 UINT64_C(0x1000)
 #define TDI	 "0000:01:00.0" /* FLR, D3hot; BAR 0 with the MSI-X structures, BAR 2 */
 #define NEIGHBOR "0000:01:00.1" /* shares its slot */
 #define ENGINE	 "0000:02:00.0" /* does DMA */
@@ -103,13 +93,6 @@ unsigned guest_events(struct guest *g, enum pfnbuf_event_type type, enum pfnbuf_
 
 /* Note that a function of pfnbuf.h, which @call begins with, failed so. */
 void guest_note_tried(const char *call, int code);
-
-#define WANT(condition)                                                                            \
-	do {                                                                                       \
-		if (!(condition))                                                                  \
-			fail_msg("%s:%d: not so: %s (last error: %s)", __FILE__, __LINE__,         \
-				 #condition, pfnbuf_last_error());                                 \
-	} while (0)
 
 #define SUCCEEDS(call)                                                                             \
 	do {                                                                                       \

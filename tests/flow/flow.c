@@ -214,13 +214,8 @@ int open_bound(struct world *w, const char *bdf, struct pfnbuf_device **devicep)
 
 int open_pair(struct world *w, const char *bdf)
 {
-	int r = open_bound(w, bdf, &w->device);
-
-	if (r < 0)
-		return r;
-	r = open_bound(w, DMA_DEVICE, &w->dma);
-	if (r < 0)
-		return r;
+	STEP(open_bound(w, bdf, &w->device));
+	STEP(open_bound(w, DMA_DEVICE, &w->dma));
 	TRY(pfnbuf_ioas_new(w->ctx, &w->ioas));
 	TRY(pfnbuf_device_attach(w->dma, w->ioas));
 	TRY(pfnbuf_device_set_bus_master(w->dma, true));
@@ -236,6 +231,12 @@ int export_and_map(struct world *w)
 	TRY(pfnbuf_ioas_map_buf(w->ioas, w->buf, 0, SLICE, MAP_FIXED_RW, &iova));
 	WANT(iova == IOVA);
 	return 0;
+}
+
+int open_and_map(struct world *w, const char *bdf)
+{
+	STEP(open_pair(w, bdf));
+	return export_and_map(w);
 }
 
 int dma(struct world *w, uint8_t fill)

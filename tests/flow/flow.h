@@ -11,18 +11,7 @@
  * failing in turn, and looks at what is left.
  */
 
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-#include <pfnbuf-sim.h>
-
-#define PAGE UINT64_C(0x1000)
+#include "want.h"
 
 /* What a flow can put into its machine. */
 #define BAR_DEVICE  "0000:01:00.0" /* FLR by both capabilities, D3hot, BAR 2 of 1 MiB, BAR 4 I/O */
@@ -114,6 +103,14 @@ int flow_name_failed_run(void **state);
 
 int flow_failed(struct world *w, int code, const char *call);
 
+/* Leave the flow where a step of it, which is a function like it, was left. */
+#define STEP(step)                                                                                 \
+	do {                                                                                       \
+		const int step_ = (step);                                                          \
+		if (step_ < 0)                                                                     \
+			return step_;                                                              \
+	} while (0)
+
 /*
  * The call is refused with this errno. Where the sweep made a kernel call in it fail the refusal is
  * that one's, whatever it says, and the flow ends.
@@ -139,6 +136,8 @@ int open_bound(struct world *w, const char *bdf, struct pfnbuf_device **devicep)
 int open_pair(struct world *w, const char *bdf);
 /* SLICE+SLICE of the BAR exported and mapped at IOVA. */
 int export_and_map(struct world *w);
+/* open_pair() and export_and_map(). */
+int open_and_map(struct world *w, const char *bdf);
 /* What DMA to the mapped slice does: 0, or -EFAULT. Where it lands, the BAR has the bytes. */
 int dma(struct world *w, uint8_t fill);
 /*
@@ -150,12 +149,5 @@ int want_state(struct world *w, const struct pfnbuf_buf *buf, enum pfnbuf_state 
 int find_cap(struct pfnbuf_device *device, uint8_t id);
 /* Dead areas of an IOAS in the library's ledger; *total: all of them. */
 unsigned dead_areas(struct pfnbuf_ioas *ioas, unsigned *total);
-
-#define WANT(condition)                                                                            \
-	do {                                                                                       \
-		if (!(condition))                                                                  \
-			fail_msg("%s:%d: not so: %s (last error: %s)", __FILE__, __LINE__,         \
-				 #condition, pfnbuf_last_error());                                 \
-	} while (0)
 
 #endif

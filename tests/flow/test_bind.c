@@ -32,12 +32,17 @@ static void on_each(check_fn *check)
 		on_each(name);                                                                     \
 	}
 
-static int bind_all(struct guest *g)
+static int lock_and_start(struct guest *g)
 {
 	int r = guest_lock(g);
 
-	if (r >= 0)
-		r = guest_start(g);
+	return r < 0 ? r : guest_start(g);
+}
+
+static int bind_all(struct guest *g)
+{
+	int r = lock_and_start(g);
+
 	return r < 0 ? r : pfnbuf_bind_run(g->bind);
 }
 
@@ -495,8 +500,7 @@ static void lies(struct guest *g)
 	memcpy(attested, g->digest, sizeof(attested));
 
 	/* Not what was attested. */
-	SUCCEEDS(guest_lock(g));
-	SUCCEEDS(guest_start(g));
+	SUCCEEDS(lock_and_start(g));
 	g->other_digest = true;
 	refuses_run(g, EKEYREJECTED);
 	g->other_digest = false;
@@ -508,21 +512,18 @@ static void lies(struct guest *g)
 	refuses_run(g, EPERM);
 
 	/* Locked again between the readings, or not in RUN any more. */
-	SUCCEEDS(guest_lock(g));
-	SUCCEEDS(guest_start(g));
+	SUCCEEDS(lock_and_start(g));
 	g->other_lock = 2;
 	refuses_run(g, ESTALE);
 	g->other_lock = 0;
-	SUCCEEDS(guest_lock(g));
-	SUCCEEDS(guest_start(g));
+	SUCCEEDS(lock_and_start(g));
 	g->other_state = 2;
 	refuses_run(g, EPERM);
 	g->other_state = 0;
 
 	/* A range beyond its BAR: by its digest, and where that was attested, by what it says. */
 	SUCCEEDS(pfnbuf_sim_tdi_inject(g->sim, TDI, PFNBUF_SIM_TDI_REPORT_LIES));
-	SUCCEEDS(guest_lock(g));
-	SUCCEEDS(guest_start(g));
+	SUCCEEDS(lock_and_start(g));
 	refuses_run(g, EKEYREJECTED);
 	SUCCEEDS(pfnbuf_sim_tdi_inject(g->sim, TDI, PFNBUF_SIM_TDI_NO_FAULT));
 }
@@ -544,20 +545,17 @@ static void attest(struct guest *g)
 static void attested_lie(struct guest *g)
 {
 	SUCCEEDS(pfnbuf_sim_tdi_inject(g->sim, TDI, PFNBUF_SIM_TDI_REPORT_LIES));
-	SUCCEEDS(guest_lock(g));
-	SUCCEEDS(guest_start(g));
+	SUCCEEDS(lock_and_start(g));
 	attest(g);
 	g->bind = pfnbuf_bind_free(g->bind);
-	SUCCEEDS(guest_lock(g));
-	SUCCEEDS(guest_start(g));
+	SUCCEEDS(lock_and_start(g));
 	/* AUTO finds no unit in which it makes sense. */
 	refuses_run(g, EBADMSG);
 	g->opts.compile = (struct pfnbuf_tdi_compile_opts){
 		.size = sizeof(g->opts.compile),
 		.unit = PFNBUF_TDI_UNIT_PAGES,
 	};
-	SUCCEEDS(guest_lock(g));
-	SUCCEEDS(guest_start(g));
+	SUCCEEDS(lock_and_start(g));
 	refuses_run(g, ERANGE);
 }
 ON_EACH(attested_lie)
@@ -566,15 +564,12 @@ ON_EACH(attested_lie)
 static void changing_report(struct guest *g)
 {
 	SUCCEEDS(pfnbuf_sim_tdi_inject(g->sim, TDI, PFNBUF_SIM_TDI_REPORT_CHANGES));
-	SUCCEEDS(guest_lock(g));
-	SUCCEEDS(guest_start(g));
+	SUCCEEDS(lock_and_start(g));
 	refuses_run(g, EKEYREJECTED);
-	SUCCEEDS(guest_lock(g));
-	SUCCEEDS(guest_start(g));
+	SUCCEEDS(lock_and_start(g));
 	attest(g);
 	g->bind = pfnbuf_bind_free(g->bind);
-	SUCCEEDS(guest_lock(g));
-	SUCCEEDS(guest_start(g));
+	SUCCEEDS(lock_and_start(g));
 	refuses_run(g, EKEYREJECTED);
 }
 ON_EACH(changing_report)
@@ -582,8 +577,7 @@ ON_EACH(changing_report)
 /* A report that is not there yet is waited for. */
 static void late_report(struct guest *g)
 {
-	SUCCEEDS(guest_lock(g));
-	SUCCEEDS(guest_start(g));
+	SUCCEEDS(lock_and_start(g));
 	SUCCEEDS(pfnbuf_sim_tdi_inject(g->sim, TDI, PFNBUF_SIM_TDI_REPORT_LATE));
 	REFUSED(pfnbuf_bind_run(g->bind), EAGAIN);
 	guest_assert_view(g, AS_NOTHING);

@@ -101,10 +101,8 @@ static int close_takes_slots(struct world *w)
 	struct pfnbuf_sim_counts counts;
 	uint32_t id, ram;
 	char byte;
-	int r = open_bound(w, BAR_DEVICE, &w->device);
 
-	if (r < 0)
-		return r;
+	STEP(open_bound(w, BAR_DEVICE, &w->device));
 	TRY(pfnbuf_vm_new(w->ctx, PFNBUF_VM_DEFAULT, &w->vm));
 	slot.addr = w->memory;
 	TRY(pfnbuf_vm_set_slot(w->vm, &slot, &ram));
@@ -170,13 +168,9 @@ static int buffer_outlives_device(struct world *w)
 	uint64_t iova = IOVA + SLICE, bytes;
 	struct pfnbuf_sim_counts counts;
 	unsigned total;
-	int r = open_pair(w, BAR_DEVICE), answer;
+	int answer;
 
-	if (r < 0)
-		return r;
-	r = export_and_map(w);
-	if (r < 0)
-		return r;
+	STEP(open_and_map(w, BAR_DEVICE));
 	w->device = pfnbuf_device_close(w->device);
 	WANT(pfnbuf_buf_get_state(w->buf) == PFNBUF_DEAD);
 	WANT(pfnbuf_buf_get_device(w->buf) == NULL);
@@ -191,9 +185,7 @@ static int buffer_outlives_device(struct world *w)
 	WANT(answer == 0);
 
 	/* Opened anew, the device's BAR is another buffer; the old one stays dead. */
-	r = open_bound(w, BAR_DEVICE, &w->device);
-	if (r < 0)
-		return r;
+	STEP(open_bound(w, BAR_DEVICE, &w->device));
 	WANT(pfnbuf_buf_get_state(w->buf) == PFNBUF_DEAD);
 	TRY(pfnbuf_device_restore(w->device));
 	WANT(dead_areas(w->ioas, &total) == 1);
@@ -211,13 +203,8 @@ FLOW_TESTS(buffer_outlives_device)
 static int area_holds_buffer(struct world *w)
 {
 	struct pfnbuf_area area;
-	int r = open_pair(w, BAR_DEVICE);
 
-	if (r < 0)
-		return r;
-	r = export_and_map(w);
-	if (r < 0)
-		return r;
+	STEP(open_and_map(w, BAR_DEVICE));
 	w->buf = pfnbuf_buf_unref(w->buf);
 	WANT(dma(w, 0x11) == 0);
 	TRY(pfnbuf_device_reset(w->device));
@@ -237,15 +224,9 @@ static int ioas_ends_first(struct world *w)
 	struct pfnbuf_sim_counts before, counts;
 	struct pfnbuf_device_info info;
 	uint64_t iova = IOVA;
-	int r;
 
 	pfnbuf_sim_get_counts(w->sim, &before);
-	r = open_pair(w, BAR_DEVICE);
-	if (r < 0)
-		return r;
-	r = export_and_map(w);
-	if (r < 0)
-		return r;
+	STEP(open_and_map(w, BAR_DEVICE));
 	w->ioas = pfnbuf_ioas_free(w->ioas);
 	if (w->warnings)
 		return -EAGAIN;
@@ -282,10 +263,9 @@ static int shared_memory(struct world *w)
 	uint64_t iova = IOVA, bytes;
 	char *memory;
 	void *addr;
-	int r = open_pair(w, BAR_DEVICE);
+	int r;
 
-	if (r < 0)
-		return r;
+	STEP(open_pair(w, BAR_DEVICE));
 	TRY(pfnbuf_buf_new_memfd(w->ctx, 4 * PAGE, 0, &w->buf2));
 	WANT(pfnbuf_buf_get_kind(w->buf2) == PFNBUF_MEMFD);
 	WANT(pfnbuf_buf_get_state(w->buf2) == PFNBUF_LIVE);
@@ -381,9 +361,7 @@ static int device_from_bound_fd(struct world *w)
 	w->fd = door(w)->open(door(w)->data, "/dev/vfio/devices/vfio0", O_RDWR);
 	if (w->fd < 0)
 		return w->fd;
-	r = door(w)->ioctl(door(w)->data, w->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind);
-	if (r < 0)
-		return r;
+	STEP(door(w)->ioctl(door(w)->data, w->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind));
 	REFUSED(pfnbuf_device_from_fd(w->ctx, w->fd, PFNBUF_FD_BORROWED | PFNBUF_FD_BOUND, 0,
 				      &w->device),
 		EINVAL);
@@ -438,13 +416,9 @@ FLOW_TESTS(ioas_from_id)
 static int foreign_dma_buf(struct world *w)
 {
 	uint64_t iova = IOVA;
-	int r = open_pair(w, BAR_DEVICE), answer;
+	int answer;
 
-	if (r < 0)
-		return r;
-	r = export_and_map(w);
-	if (r < 0)
-		return r;
+	STEP(open_and_map(w, BAR_DEVICE));
 	w->fd = door(w)->dup(door(w)->data, pfnbuf_buf_get_fd(w->buf));
 	if (w->fd < 0)
 		return w->fd;
@@ -480,11 +454,10 @@ FLOW_TESTS(foreign_dma_buf)
 static int events(struct world *w)
 {
 	struct pfnbuf_event event = { 0 };
-	int user, r = open_bound(w, BAR_DEVICE, &w->device);
 	uint64_t first;
+	int user;
 
-	if (r < 0)
-		return r;
+	STEP(open_bound(w, BAR_DEVICE, &w->device));
 	WANT(!readable(w->ctx));
 	pfnbuf_device_set_user(w->device, &user);
 	TRY(pfnbuf_device_set_memory_decode(w->device, false));
@@ -492,31 +465,21 @@ static int events(struct world *w)
 		WANT(readable(w->ctx));
 	TRY(pfnbuf_device_set_memory_decode(w->device, true));
 	TRY(pfnbuf_device_reset(w->device));
-	r = want_event(w, PFNBUF_EVENT_REVOKED, PFNBUF_CAUSE_DECODE_OFF, &event);
-	if (r < 0)
-		return r;
+	STEP(want_event(w, PFNBUF_EVENT_REVOKED, PFNBUF_CAUSE_DECODE_OFF, &event));
 	first = event.seq;
 	WANT(event.device == w->device && event.user == &user);
 	WANT(event.generation == 2);
-	r = want_event(w, PFNBUF_EVENT_LIVE, PFNBUF_CAUSE_NONE, &event);
-	if (r < 0)
-		return r;
+	STEP(want_event(w, PFNBUF_EVENT_LIVE, PFNBUF_CAUSE_NONE, &event));
 	WANT(event.seq == first + 1 && event.generation == 2);
-	r = want_event(w, PFNBUF_EVENT_REVOKED, PFNBUF_CAUSE_RESET, &event);
-	if (r < 0)
-		return r;
+	STEP(want_event(w, PFNBUF_EVENT_REVOKED, PFNBUF_CAUSE_RESET, &event));
 	WANT(event.seq == first + 2 && event.generation == 3);
-	r = want_event(w, PFNBUF_EVENT_LIVE, PFNBUF_CAUSE_NONE, &event);
-	if (r < 0)
-		return r;
+	STEP(want_event(w, PFNBUF_EVENT_LIVE, PFNBUF_CAUSE_NONE, &event));
 	WANT(pfnbuf_ctx_pop_event(w->ctx, &event) == 0);
 	WANT(!readable(w->ctx));
 
 	/* What is still queued of a closed device names it no more. */
 	w->device = pfnbuf_device_close(w->device);
-	r = want_event(w, PFNBUF_EVENT_DEAD, PFNBUF_CAUSE_CLOSE, &event);
-	if (r < 0)
-		return r;
+	STEP(want_event(w, PFNBUF_EVENT_DEAD, PFNBUF_CAUSE_CLOSE, &event));
 	WANT(event.device == NULL && event.user == &user && event.generation == 4);
 	return 0;
 }
@@ -528,10 +491,9 @@ static int notices(struct world *w)
 {
 	struct epoll_event in = { .events = EPOLLIN }, out;
 	struct pfnbuf_event event;
-	int outer, nested, r = open_bound(w, BAR_DEVICE, &w->device);
+	int outer, nested;
 
-	if (r < 0)
-		return r;
+	STEP(open_bound(w, BAR_DEVICE, &w->device));
 	WANT(pfnbuf_sim_request_removal(w->sim, BAR_DEVICE) == 0);
 	outer = epoll_create1(EPOLL_CLOEXEC);
 	WANT(outer >= 0 && epoll_ctl(outer, EPOLL_CTL_ADD, pfnbuf_ctx_get_fd(w->ctx), &in) == 0);
@@ -540,14 +502,10 @@ static int notices(struct world *w)
 	if (!w->failing)
 		WANT(nested == 1);
 	WANT(pfnbuf_ctx_pop_event(w->ctx, &event) == 0);
-	r = want_event(w, PFNBUF_EVENT_REMOVAL_REQUEST, PFNBUF_CAUSE_NONE, &event);
-	if (r < 0)
-		return r;
+	STEP(want_event(w, PFNBUF_EVENT_REMOVAL_REQUEST, PFNBUF_CAUSE_NONE, &event));
 	WANT(event.device == w->device && event.generation == 1);
 	WANT(pfnbuf_sim_raise_error(w->sim, BAR_DEVICE) == 0);
-	r = want_event(w, PFNBUF_EVENT_DEVICE_ERROR, PFNBUF_CAUSE_NONE, &event);
-	if (r < 0)
-		return r;
+	STEP(want_event(w, PFNBUF_EVENT_DEVICE_ERROR, PFNBUF_CAUSE_NONE, &event));
 	/* An error revokes nothing. */
 	WANT(pfnbuf_device_get_generation(w->device) == 1);
 	WANT(pfnbuf_ctx_pop_event(w->ctx, &event) == 0);

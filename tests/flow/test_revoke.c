@@ -15,16 +15,9 @@ static int main_job(struct world *w)
 	uint64_t iova = IOVA + SLICE;
 	uint8_t byte = 0;
 	unsigned total;
-	int r = open_pair(w, BAR_DEVICE);
 
-	if (r < 0)
-		return r;
-	r = export_and_map(w);
-	if (r < 0)
-		return r;
-	r = want_state(w, w->buf, PFNBUF_LIVE);
-	if (r < 0)
-		return r;
+	STEP(open_and_map(w, BAR_DEVICE));
+	STEP(want_state(w, w->buf, PFNBUF_LIVE));
 	WANT(pfnbuf_buf_get_generation(w->buf) == 1);
 	WANT(dma(w, 0x11) == 0);
 	TRY(pfnbuf_device_bar_read(w->device, BAR, SLICE + 0x100, &byte, 1));
@@ -43,9 +36,7 @@ static int main_job(struct world *w)
 
 	/* On again: the buffer is, the area is not. */
 	TRY(pfnbuf_device_set_memory_decode(w->device, true));
-	r = want_state(w, w->buf, PFNBUF_LIVE);
-	if (r < 0)
-		return r;
+	STEP(want_state(w, w->buf, PFNBUF_LIVE));
 	WANT(pfnbuf_buf_get_generation(w->buf) == 2);
 	WANT(dead_areas(w->ioas, &total) == 1 && total == 1);
 	WANT(dma(w, 0x33) == -EFAULT);
@@ -77,28 +68,19 @@ static int lose_and_restore(struct world *w, const char *bdf, int (*revoke)(stru
 {
 	uint64_t generation;
 	unsigned total;
-	int r = open_pair(w, bdf);
+	int r;
 
-	if (r < 0)
-		return r;
-	r = export_and_map(w);
-	if (r < 0)
-		return r;
-	r = want_state(w, w->buf, PFNBUF_LIVE);
-	if (r < 0)
-		return r;
+	STEP(open_and_map(w, bdf));
+	STEP(want_state(w, w->buf, PFNBUF_LIVE));
 	WANT(dma(w, 0x11) == 0);
 	generation = pfnbuf_buf_get_generation(w->buf);
 
 	r = revoke(w);
-	if (r < 0)
-		return r;
+	STEP(r);
 	WANT(pfnbuf_buf_get_generation(w->buf) == generation + (uint64_t)r);
 	WANT(dead_areas(w->ioas, &total) == 1 && total == 1);
 	WANT(dma(w, 0x22) == -EFAULT);
-	r = want_state(w, w->buf, PFNBUF_LIVE);
-	if (r < 0)
-		return r;
+	STEP(want_state(w, w->buf, PFNBUF_LIVE));
 	TRY(pfnbuf_device_restore(w->device));
 	WANT(dead_areas(w->ioas, &total) == 0 && total == 1);
 	WANT(dma(w, 0x33) == 0);
@@ -147,15 +129,13 @@ static int write_power_state(struct world *w, uint8_t state)
 static int by_d3hot(struct world *w)
 {
 	struct pfnbuf_device_info info;
-	int r = write_power_state(w, 3);
 
-	if (r < 0)
-		return r;
+	STEP(write_power_state(w, 3));
 	WANT(pfnbuf_buf_get_state(w->buf) == PFNBUF_SUSPENDED);
 	TRY(pfnbuf_device_get_info(w->device, &info));
 	WANT(!info.memory_enabled);
-	r = write_power_state(w, 0);
-	return r < 0 ? r : 1;
+	STEP(write_power_state(w, 0));
+	return 1;
 }
 
 static int by_decode(struct world *w)
@@ -280,10 +260,8 @@ static int no_reset(struct world *w)
 	const struct pfnbuf_range slice = { 0, PAGE };
 	uint64_t iova = IOVA;
 	unsigned total;
-	int r = open_pair(w, NO_RESET);
 
-	if (r < 0)
-		return r;
+	STEP(open_pair(w, NO_RESET));
 	TRY(pfnbuf_device_export(w->device, BAR, &slice, 1, &w->buf));
 	TRY(pfnbuf_ioas_map_buf(w->ioas, w->buf, 0, PAGE, MAP_FIXED_RW, &iova));
 	REFUSED(pfnbuf_device_reset(w->device), EINVAL);
@@ -302,20 +280,12 @@ FLOW_TESTS(no_reset)
 static int harmless_writes(struct world *w)
 {
 	struct pfnbuf_event event;
-	int r = open_pair(w, BAR_DEVICE), at;
 	uint8_t zero = 0;
+	int at;
 
-	if (r < 0)
-		return r;
-	r = export_and_map(w);
-	if (r < 0)
-		return r;
-	r = want_state(w, w->buf, PFNBUF_LIVE);
-	if (r < 0)
-		return r;
-	r = write_power_state(w, 0);
-	if (r < 0)
-		return r;
+	STEP(open_and_map(w, BAR_DEVICE));
+	STEP(want_state(w, w->buf, PFNBUF_LIVE));
+	STEP(write_power_state(w, 0));
 	at = find_cap(w->device, PCI_CAP_ID_EXP);
 	TRY(at);
 	TRY(pfnbuf_device_config_write(w->device, (unsigned)at + PCI_EXP_DEVCTL + 1, &zero, 1));
@@ -338,25 +308,17 @@ static int hot_reset(struct world *w)
 	struct pfnbuf_device_info info;
 	uint64_t iova = IOVA + SLICE;
 	unsigned total;
-	int r = open_pair(w, SLOT_FIRST);
+	int r;
 
-	if (r < 0)
-		return r;
-	r = export_and_map(w);
-	if (r < 0)
-		return r;
+	STEP(open_and_map(w, SLOT_FIRST));
 
 	/* Refused while a device of the set is not ours; the kernel revoked and took it back. */
 	REFUSED(pfnbuf_device_hot_reset(w->device), EINVAL);
 	WANT(pfnbuf_buf_get_generation(w->buf) == 2);
-	r = open_bound(w, SLOT_SECOND, &w->other);
-	if (r < 0)
-		return r;
+	STEP(open_bound(w, SLOT_SECOND, &w->other));
 	TRY(pfnbuf_device_export(w->other, BAR, &slice, 1, &w->buf2));
 	TRY(pfnbuf_ioas_map_buf(w->ioas, w->buf2, 0, SLICE, MAP_FIXED_RW, &iova));
-	r = want_state(w, w->buf, PFNBUF_LIVE);
-	if (r < 0)
-		return r;
+	STEP(want_state(w, w->buf, PFNBUF_LIVE));
 	TRY(pfnbuf_device_restore(w->device));
 	WANT(dma(w, 0x11) == 0);
 
@@ -372,11 +334,8 @@ static int hot_reset(struct world *w)
 	WANT(pfnbuf_buf_get_generation(w->buf2) == 2);
 	WANT(dead_areas(w->ioas, &total) == 2 && total == 2);
 	WANT(dma(w, 0x22) == -EFAULT);
-	r = want_state(w, w->buf, PFNBUF_LIVE);
-	if (r == 0)
-		r = want_state(w, w->buf2, PFNBUF_LIVE);
-	if (r < 0)
-		return r;
+	STEP(want_state(w, w->buf, PFNBUF_LIVE));
+	STEP(want_state(w, w->buf2, PFNBUF_LIVE));
 	TRY(pfnbuf_device_restore(w->device));
 	WANT(dead_areas(w->ioas, &total) == 1);
 	WANT(dma(w, 0x33) == 0);
@@ -390,10 +349,8 @@ FLOW_TESTS(hot_reset)
 static int no_hot_reset(struct world *w)
 {
 	struct pfnbuf_hot_reset_device set[1];
-	int r = open_bound(w, BAD_RESET, &w->device);
 
-	if (r < 0)
-		return r;
+	STEP(open_bound(w, BAD_RESET, &w->device));
 	REFUSED(pfnbuf_device_hot_reset_set(w->device, set, 1), ENODEV);
 	REFUSED(pfnbuf_device_hot_reset(w->device), ENODEV);
 	WANT(pfnbuf_device_get_generation(w->device) == 1);
@@ -407,13 +364,9 @@ FLOW_TESTS(no_hot_reset)
 /* What another process does cannot be seen; the kernel can be asked, and says no more than "now". */
 static int foreign(struct world *w)
 {
-	int r = open_pair(w, BAR_DEVICE), answer;
+	int answer;
 
-	if (r < 0)
-		return r;
-	r = export_and_map(w);
-	if (r < 0)
-		return r;
+	STEP(open_and_map(w, BAR_DEVICE));
 	answer = pfnbuf_buf_verify(w->buf);
 	TRY(answer);
 	WANT(answer == 1 || w->failing);
@@ -432,9 +385,7 @@ static int foreign(struct world *w)
 	/* Told of it afterwards, the library brings it back. */
 	TRY(pfnbuf_device_revoke_begin(w->device, PFNBUF_CAUSE_FOREIGN));
 	TRY(pfnbuf_device_revoke_end(w->device));
-	r = want_state(w, w->buf, PFNBUF_LIVE);
-	if (r < 0)
-		return r;
+	STEP(want_state(w, w->buf, PFNBUF_LIVE));
 	TRY(pfnbuf_device_restore(w->device));
 	WANT(dma(w, 0x22) == 0);
 	return 0;
@@ -449,14 +400,11 @@ static int many_areas(struct world *w)
 {
 	uint64_t iova, copied;
 	unsigned total;
-	int r = open_pair(w, BAR_DEVICE);
+	int r;
 
-	if (r < 0)
-		return r;
+	STEP(open_pair(w, BAR_DEVICE));
 	TRY(pfnbuf_ioas_new(w->ctx, &w->ioas2));
-	r = export_and_map(w);
-	if (r < 0)
-		return r;
+	STEP(export_and_map(w));
 	for (uint64_t page = 0; page < 4; page++) {
 		iova = IOVA + SLICE + page * 2 * PAGE;
 		TRY(pfnbuf_ioas_map_buf(w->ioas, w->buf, page * PAGE, PAGE,
@@ -475,9 +423,7 @@ static int many_areas(struct world *w)
 	TRY(pfnbuf_ioas_copy(w->ioas2, w->ioas, IOVA, SLICE, PFNBUF_MAP_READ, &copied));
 	WANT(dead_areas(w->ioas2, &total) == 2 && total == 2);
 	TRY(pfnbuf_device_set_memory_decode(w->device, true));
-	r = want_state(w, w->buf, PFNBUF_LIVE);
-	if (r < 0)
-		return r;
+	STEP(want_state(w, w->buf, PFNBUF_LIVE));
 	TRY(pfnbuf_device_restore(w->device));
 	WANT(dead_areas(w->ioas, &total) == 0 && total == 6);
 	WANT(dead_areas(w->ioas2, &total) == 0 && total == 2);
