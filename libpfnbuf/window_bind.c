@@ -87,6 +87,7 @@ static int go(struct pfnbuf_window *w, const struct pfnbuf_layout *layout, bool 
 	r = pfnbuf_window_make_plan(w, &goal, layout, &plan);
 	if (r < 0)
 		return r;
+	pfnbuf_plan_take_times(plan);
 	r = pfnbuf_window_run_plan(w, plan);
 	pfnbuf_journal_add_plan(journal, plan);
 	return r;
