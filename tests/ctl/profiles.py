@@ -1,20 +1,23 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Holds `profile list` and the completion of --profile to the profiles that there are.
-
-The command under test takes the source's folder for the installed one.
-"""
+"""Holds `profile list`, the completion of --profile and what a name stands for to the profiles that there are."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 COMMAND, ROOT = sys.argv[1], pathlib.Path(sys.argv[2])
 
 
-def ask(*arguments):
-    return subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=True).stdout
+os.environ.pop("PFNBUF_PROFILE_DIR", None)
+
+
+def ask(*arguments, **environment):
+    env = dict(os.environ, **environment)
+    return subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=True, env=env).stdout
 
 
 def complete(word):
@@ -23,15 +26,37 @@ def complete(word):
     return set(subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.split())
 
 
+def listed(**environment):
+    return {line.split()[0] for line in ask("profile", "list", **environment).splitlines() if line.startswith("  ")}
+
+
+def check_own_folder(names):
+    """A folder of one's own comes before the others; a name is that of the file."""
+    with tempfile.TemporaryDirectory() as folder:
+        def write(name, about):
+            text = f"name = {name}\nabout = {about}\nbind = none\nprivate = none\n"
+            (pathlib.Path(folder) / f"{name}.profile").write_text(text)
+
+        write("mine", "a kernel of my own")
+        write("cca7", "another one of that name")
+        own = {"PFNBUF_PROFILE_DIR": folder}
+        assert listed(**own) == names | {"mine"}, listed(**own)
+        text = ask("profile", "list", **own)
+        assert text.count("  cca7 ") == 1 and "another one of that name" in text, text
+        assert "another one of that name" in ask("profile", "show", "cca7", **own)
+        assert "another one of that name" not in ask("profile", "show", "cca7")
+        ask("--sim", "--profile", "mine", "-c", "ioas io", **own)
+
+
 def main():
     names = {path.stem for path in (ROOT / "profiles").glob("*.profile")}
     assert names, "no profiles"
-    listed = {line.split()[0] for line in ask("profile", "list").splitlines()[1:]}
-    assert listed == names, f"listed are {listed}, there are {names}"
+    assert listed() == names, f"listed are {listed()}, there are {names}"
     objects = json.loads(ask("-j", "profile", "list").splitlines()[0])["profiles"]
     assert {each["name"] for each in objects} == names, objects
     assert all(each["about"] for each in objects), objects
     assert complete("tdx") == {name for name in names if name.startswith("tdx")}, complete("tdx")
+    check_own_folder(names)
     for name in names:
         text = ask("profile", "show", str(ROOT / "profiles" / f"{name}.profile"))
         assert f"name = {name}\n" in text, text

@@ -213,6 +213,11 @@ def check_profiles(installed, source):
     sought = str(pathlib.Path("/") / folder.relative_to(installed.root))
     if sought.encode() not in (installed.lib / "libpfnbuf.so").resolve().read_bytes():
         fail(f"the library does not look for profiles in {sought}")
+    env = dict(os.environ, LD_LIBRARY_PATH=str(installed.lib))
+    env.pop("PFNBUF_PROFILE_DIR", None)
+    said = run([installed.prefix / "bin" / "pfnbufctl", "profile", "show", "no-such"], env=env).stderr
+    if f" there is no no-such.profile in {sought}\n" not in said:
+        fail(f"pfnbufctl looks for profiles elsewhere than in {sought}: {said}")
 
 
 def main():
