@@ -1860,7 +1860,7 @@ PFNBUF_API size_t pfnbuf_tdi_layouts_print_json(const struct pfnbuf_tdi_layouts 
  * guessed: who built the kernel knows.
  *
  * It is a text, a line for each `key = value`; # begins a comment, but in `about` and `needs`,
- * which take the rest of their line. The library comes with
+ * which take the rest of their line. pfnbuf-profile(5) describes the keys. The library comes with
  * mainline-7.3 (nothing unmerged), tdx-rfc2, iommufd-tsm5, cca7 and gmem-inplace8, which show every
  * key there is.
  *

@@ -5,6 +5,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,21 @@ def check_own_folder(names):
         ask("--sim", "--profile", "mine", "-c", "ioas io", **own)
 
 
+def check_manual(names):
+    """pfnbuf-profile(5) has the keys that the profiles show, and its example is a profile."""
+    page = (ROOT / "man" / "pfnbuf-profile.5").read_text()
+    told = {key for line in re.findall(r"^\.It Ic (.*)$", page, re.M) for key in line.split() if key != ","}
+    texts = [path.read_text() for path in (ROOT / "profiles").glob("*.profile")]
+    there = {key for text in texts for key in re.findall(r"^([a-z.-]+) = ", text, re.M)}
+    assert told == there, f"only in the manual: {told - there}; only in profiles: {there - told}"
+    for name in names:
+        assert f".It Pa {name}.profile" in page, name
+    with tempfile.NamedTemporaryFile("w", suffix=".profile") as file:
+        file.write(page.split(".Bd -literal -offset indent\n")[1].split(".Ed\n")[0])
+        file.flush()
+        assert "name = iommufd-tsm5-rebased\n" in ask("profile", "show", file.name)
+
+
 def main():
     names = {path.stem for path in (ROOT / "profiles").glob("*.profile")}
     assert names, "no profiles"
@@ -57,6 +73,7 @@ def main():
     assert all(each["about"] for each in objects), objects
     assert complete("tdx") == {name for name in names if name.startswith("tdx")}, complete("tdx")
     check_own_folder(names)
+    check_manual(names)
     for name in names:
         text = ask("profile", "show", str(ROOT / "profiles" / f"{name}.profile"))
         assert f"name = {name}\n" in text, text
