@@ -522,6 +522,7 @@ PFNBUF_API int pfnbuf_device_bar_write(struct pfnbuf_device *device, unsigned ba
  *
  * -EINVAL  not bound, BAR cannot be mapped, misaligned or empty range, or it leaves the BAR
  * -EBUSY, -ENOMEM, -ENODEV  the BAR could not be claimed or mapped when the device was bound
+ * -EBUSY   pfnbuf_bind_lock() has locked the device: call pfnbuf_bind_unlock() first
  * Source: drivers/vfio/pci/vfio_pci_core.c:vfio_pci_core_mmap
  */
 PFNBUF_API int pfnbuf_device_bar_map(struct pfnbuf_device *device, unsigned bar, uint64_t offset,
@@ -927,6 +928,7 @@ PFNBUF_API int pfnbuf_ioas_map_file(struct pfnbuf_ioas *ioas, int fd, uint64_t o
  * -ENODEV     the buffer is revoked: turn memory decode on first. Wins over -EEXIST
  * -EOPNOTSUPP this kernel cannot import the dma-buf: it has more than one slice, or is not VFIO's
  * -EINVAL     the range leaves the buffer, or a guest_memfd
+ * -EBUSY      pfnbuf_bind_lock() has locked the buffer's device: call pfnbuf_bind_unlock() first
  * Source: drivers/iommu/iommufd/pages.c:iopt_alloc_dmabuf_pages,
  * drivers/vfio/pci/vfio_pci_dmabuf.c:vfio_pci_dma_buf_iommufd_map
  */
@@ -942,6 +944,7 @@ PFNBUF_API int pfnbuf_ioas_map_buf(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *
  * -EINVAL  @src belongs to another context
  * -ENOENT  the source is not mapped without a gap
  * -EPERM   writing asked for, and the source was mapped for reading only
+ * -EBUSY   part of it is a buffer whose device pfnbuf_bind_lock() has locked
  * and the placement errors of pfnbuf_ioas_map_va()
  * Source: drivers/iommu/iommufd/ioas.c:iommufd_ioas_copy
  */
@@ -1097,6 +1100,8 @@ struct pfnbuf_slot {
  *          says -EINVAL)
  * -ENOSPC  no slot id left
  * -EBADF   the guest_memfd is closed
+ * -EBUSY   the memory is a mapping of a BAR, or guest_memfd a dma-buf, of a device that
+ *          pfnbuf_bind_lock() has locked: call pfnbuf_bind_unlock() first
  * -EOPNOTSUPP guest_memfd, and the kernel has no KVM_SET_USER_MEMORY_REGION2 (before 6.8)
  * -EFAULT  arm64: beyond the guest's physical address width
  * -EIO     the VM is dead, or was made by another process (as for every call on a VM)
@@ -2221,6 +2226,7 @@ struct pfnbuf_ram {
  *             drivers/vfio/pci/vfio_pci_dmabuf.c:validate_dmabuf_input)
  * -ERANGE     from its address on the window would wrap around
  * -ENODEV     the device is closed
+ * -EBUSY      pfnbuf_bind_lock() has locked the device
  * and those of pfnbuf_device_export(), pfnbuf_device_bar_map() and pfnbuf_buf_verify()
  */
 PFNBUF_API int pfnbuf_window_new_bar(struct pfnbuf_device *device, unsigned bar,
@@ -2536,8 +2542,12 @@ PFNBUF_API const char *pfnbuf_exit_action_name(enum pfnbuf_exit_action action);
  * power, a bracket, ending the TSM's session, close) unlock the bind first and say so with an
  * event; where that fails they are refused with -EBUSY, but close is not.
  *
- * While it is locked its windows, or other ones of the device's BARs, are not changed or made, and
- * no buffer of the device is mapped (pfnbuf_ioas_map_buf()): -EBUSY.
+ * From the begin of pfnbuf_bind_lock() to the end of pfnbuf_bind_unlock() nobody else maps the
+ * device's BARs: its windows, the bind's and others, are not changed and none is made, its BARs are
+ * not mapped into the process (pfnbuf_device_bar_map()), and what is mapped of them or was exported
+ * goes into no IOAS (pfnbuf_ioas_map_buf(), pfnbuf_ioas_copy()) and no VM (pfnbuf_vm_set_slot()):
+ * -EBUSY. What the library is not told of, such as an fd of one of its dma-bufs that is handed to
+ * pfnbuf_ioas_map_file(), is the kernel's to refuse.
  *
  * Threads: a bind serialises on its device, with the calls that revoke. Teardown: bind, windows,
  * device, IOAS, VM; a window that is freed, or a device that is closed, before that unlocks it.
@@ -2625,8 +2635,8 @@ PFNBUF_API struct pfnbuf_bind *pfnbuf_bind_free(struct pfnbuf_bind *bind);
  * Steps 1 to 3. On failure the windows are as before.
  *
  * -EALREADY  it is locked
- * -EBUSY   a mapping of a BAR that is not the windows' stands (the error names it); a bracket is
- *          open; slots of a window wait to be restored; or the kernel says that somebody else
+ * -EBUSY   a mapping of a BAR that is not the windows' stands in the process, an IOAS or a VM (the
+ *          error names it); a bracket is open; slots of a window wait to be restored; or the kernel says that somebody else
  *          still has one, or that the device is bound to another VM
  * -EINVAL  the kernel knows of no VM for the device, or no TSM has a session with it
  * -ENODEV  the device's memory is off, or it is closed

@@ -685,61 +685,94 @@ static int restore_windows(struct pfnbuf_bind *b, const char *call)
 	return 0;
 }
 
-static int lend_windows(struct pfnbuf_bind *b)
+/* The device first: from then on nobody else begins to map it. */
+static int lend(struct pfnbuf_bind *b)
 {
 	int r = 0;
 	size_t i = 0;
 
+	pfnbuf_device_set_lent(b->device, true);
 	for (; r >= 0 && i < b->nr_windows; i++)
 		r = pfnbuf_window_lend(b->windows[i], b);
-	if (r < 0)
-		for (i--; i; i--)
-			pfnbuf_window_give_back(b->windows[i - 1]);
-	else
-		b->locked = true;
-	pfnbuf_device_set_lent(b->device, b->locked);
+	b->locked = r >= 0;
+	if (b->locked)
+		return 0;
+	for (i--; i; i--)
+		pfnbuf_window_give_back(b->windows[i - 1]);
+	pfnbuf_device_set_lent(b->device, false);
 	return r;
 }
 
 /* ---------------------------------------------------------------- 1 to 3: lock -------------- */
 
-static int find_area(const struct pfnbuf_bind *b, struct pfnbuf_ioas *ioas)
+static int refuse_stranger(const struct pfnbuf_bind *b, const char *object,
+			   const struct pfnbuf_range *range, const char *hint, const char *what)
 {
-	struct pfnbuf_area area;
+	return pfnbuf_refused(-EBUSY, "pfnbuf_bind_lock", object, range, hint,
+			      "%s a BAR of %s that is in no window of the bind", what, name_of(b));
+}
 
-	for (uint64_t at = 0; pfnbuf_ioas_next_area(ioas, at, &area) > 0;) {
-		const struct pfnbuf_range range = { area.iova, area.length };
+static int find_areas(const struct pfnbuf_bind *b)
+{
+	const struct pfnbuf_link *ioases = pfnbuf_ctx_list(b->ctx, PFNBUF_LIST_IOASES);
+	struct pfnbuf_range range;
 
-		if (area.buf && pfnbuf_buf_get_device(area.buf) == b->device)
-			return pfnbuf_refused(-EBUSY, "pfnbuf_bind_lock", pfnbuf_ioas_name(ioas),
-					      &range, "unmap it, or make a window of it",
-					      "it maps a BAR of %s that is not in a window",
-					      name_of(b));
-		at = area.iova + area.length;
-		if (!at)
-			break;
+	for (const struct pfnbuf_link *l = ioases->next; l != ioases; l = l->next) {
+		struct pfnbuf_ioas *ioas = pfnbuf_ioas_of_link(l);
+
+		if (pfnbuf_ioas_find_device(ioas, b->device, &range))
+			return refuse_stranger(b, pfnbuf_ioas_name(ioas), &range,
+					       "unmap it, or give the window to the bind",
+					       "the area maps");
 	}
 	return 0;
 }
 
-/* Mappings of the device that are not the windows'. */
-static int find_strangers(struct pfnbuf_bind *b)
+static int find_slots(const struct pfnbuf_bind *b)
 {
-	cleanup_rwunlock pthread_rwlock_t *topology = pfnbuf_ctx_hold(b->ctx);
-	const struct pfnbuf_link *ioases = pfnbuf_ctx_list(b->ctx, PFNBUF_LIST_IOASES);
+	const struct pfnbuf_link *vms = pfnbuf_ctx_list(b->ctx, PFNBUF_LIST_VMS);
+	struct pfnbuf_range range;
+
+	for (const struct pfnbuf_link *l = vms->next; l != vms; l = l->next) {
+		struct pfnbuf_vm *vm = pfnbuf_vm_of_link(l);
+
+		if (pfnbuf_vm_find_device(vm, b->device, &range))
+			return refuse_stranger(b, pfnbuf_vm_name(vm), &range,
+					       "delete the slot, or make a window of it",
+					       "the slot stands on a dma-buf of");
+	}
+	return 0;
+}
+
+static int find_mappings(const struct pfnbuf_bind *b)
+{
 	uint64_t length;
 	void *addr;
-	int r = 0;
 
-	if (pfnbuf_device_find_mapping(b->device, &addr, &length))
-		return pfnbuf_refused(-EBUSY, "pfnbuf_bind_lock", name_of(b), NULL,
-				      "unmap it with pfnbuf_device_bar_unmap()",
-				      "0x%" PRIx64
-				      " bytes of a BAR are mapped at %p in this process",
-				      length, addr);
-	for (const struct pfnbuf_link *l = ioases->next; r >= 0 && l != ioases; l = l->next)
-		r = find_area(b, pfnbuf_ioas_of_link(l));
-	return r;
+	if (!pfnbuf_device_find_mapping(b->device, &addr, &length))
+		return 0;
+	return refuse_stranger(b, name_of(b), &(struct pfnbuf_range){ (uintptr_t)addr, length },
+			       "unmap it with pfnbuf_device_bar_unmap(), or give the window to the "
+			       "bind",
+			       "these addresses of the process show");
+}
+
+/*
+ * Mappings of the device that are not of the windows', which show nothing now. A window that is not
+ * the bind's may have found the device not lent yet: what it does then ends first.
+ */
+static int find_strangers(const struct pfnbuf_bind *b)
+{
+	cleanup_rwunlock pthread_rwlock_t *topology = pfnbuf_ctx_hold(b->ctx);
+	const struct pfnbuf_link *windows = pfnbuf_ctx_list(b->ctx, PFNBUF_LIST_WINDOWS);
+	int r;
+
+	for (const struct pfnbuf_link *l = windows->next; l != windows; l = l->next)
+		pfnbuf_window_await(pfnbuf_window_of_link(l), b->device);
+	r = find_mappings(b);
+	if (r >= 0)
+		r = find_areas(b);
+	return r < 0 ? r : find_slots(b);
 }
 
 static int check_lock(struct pfnbuf_bind *b)
@@ -779,7 +812,7 @@ static int lock_bind(struct pfnbuf_bind *b)
 
 	if (r < 0)
 		return r;
-	r = lend_windows(b);
+	r = lend(b);
 	if (r < 0)
 		return r;
 	pfnbuf_journal_clear(&b->journal);

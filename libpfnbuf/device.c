@@ -974,7 +974,7 @@ int pfnbuf_device_check_not_lent(const struct pfnbuf_device *device, const char 
 	if (!atomic_load(&device->lent))
 		return 0;
 	return pfnbuf_refused(-EBUSY, call, object, range, "call pfnbuf_bind_unlock() first",
-			      "%s is bound to a guest, and nobody else maps its BARs",
+			      "%s is locked to be a guest's, and only its bind maps its BARs",
 			      device->name);
 }
 
@@ -1422,30 +1422,48 @@ static int check_pages(const struct pfnbuf_device *device, const char *call,
 	return 0;
 }
 
+/* With the device's lock held. */
+static int map_bar(struct pfnbuf_device *device, unsigned bar, const struct pfnbuf_range *range,
+		   void **addrp)
+{
+	cleanup_free struct bar_mapping *mapping = NULL;
+	int r = check_bar_range(device, bar, "mmap of a BAR", range);
+
+	if (r >= 0)
+		r = check_pages(device, "mmap of a BAR", range);
+	if (r < 0)
+		return r;
+	mapping = calloc(1, sizeof(*mapping));
+	if (!mapping)
+		return pfnbuf_failed(-ENOMEM, "mmap of a BAR", device->name, range);
+	r = k_mmap(kernel(device), range->length, PROT_READ | PROT_WRITE, MAP_SHARED, device->fd,
+		   REGION_OFFSET(bar) + range->offset, &mapping->addr);
+	if (r < 0)
+		return pfnbuf_failed(r, "mmap of a BAR", device->name, range);
+	mapping->length = range->length;
+	pfnbuf_list_add_tail(&device->mappings, &mapping->link);
+	*addrp = mapping->addr;
+	mapping = NULL;
+	return 0;
+}
+
 int pfnbuf_device_bar_map(struct pfnbuf_device *device, unsigned bar, uint64_t offset,
 			  uint64_t length, void **addrp)
 {
 	const struct pfnbuf_range range = { offset, length };
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&device->lock);
-	cleanup_free struct bar_mapping *mapping = NULL;
-	int r = check_bar_range(device, bar, "mmap of a BAR", &range);
+	int r = pfnbuf_device_check_not_lent(device, "mmap of a BAR", device->name, &range);
 
-	if (r >= 0)
-		r = check_pages(device, "mmap of a BAR", &range);
-	if (r < 0)
-		return r;
-	mapping = calloc(1, sizeof(*mapping));
-	if (!mapping)
-		return pfnbuf_failed(-ENOMEM, "mmap of a BAR", device->name, &range);
-	r = k_mmap(kernel(device), length, PROT_READ | PROT_WRITE, MAP_SHARED, device->fd,
-		   REGION_OFFSET(bar) + offset, &mapping->addr);
-	if (r < 0)
-		return pfnbuf_failed(r, "mmap of a BAR", device->name, &range);
-	mapping->length = length;
-	pfnbuf_list_add_tail(&device->mappings, &mapping->link);
-	*addrp = mapping->addr;
-	mapping = NULL;
-	return 0;
+	return r < 0 ? r : map_bar(device, bar, &range, addrp);
+}
+
+int pfnbuf_device_bar_map_lent(struct pfnbuf_device *device, unsigned bar, uint64_t offset,
+			       uint64_t length, void **addrp)
+{
+	const struct pfnbuf_range range = { offset, length };
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&device->lock);
+
+	return map_bar(device, bar, &range, addrp);
 }
 
 static struct bar_mapping *find_mapping(struct pfnbuf_device *device, const void *addr)
@@ -1470,6 +1488,38 @@ int pfnbuf_device_find_mapping(struct pfnbuf_device *device, void **addr, uint64
 	*addr = mapping->addr;
 	*length = mapping->length;
 	return 1;
+}
+
+static bool maps_in(struct pfnbuf_device *device, const void *addr, uint64_t length)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&device->lock);
+
+	for (struct pfnbuf_link *l = device->mappings.next; l != &device->mappings; l = l->next) {
+		const struct bar_mapping *m = pfnbuf_container_of(l, struct bar_mapping, link);
+
+		if ((uintptr_t)m->addr - (uintptr_t)addr < length ||
+		    (uintptr_t)addr - (uintptr_t)m->addr < m->length)
+			return true;
+	}
+	return false;
+}
+
+/* The lock of a device that is not lent is not waited for: it may be in a reset. */
+int pfnbuf_device_check_memory_not_lent(struct pfnbuf_ctx *ctx, const void *addr, uint64_t length,
+					const char *call, const char *object,
+					const struct pfnbuf_range *range)
+{
+	cleanup_rwunlock pthread_rwlock_t *topology = pfnbuf_ctx_hold(ctx);
+	const struct pfnbuf_link *devices = pfnbuf_ctx_list(ctx, PFNBUF_LIST_DEVICES);
+	int r = 0;
+
+	for (const struct pfnbuf_link *l = devices->next; r >= 0 && l != devices; l = l->next) {
+		struct pfnbuf_device *device = pfnbuf_device_of_link(l);
+
+		if (atomic_load(&device->lent) && maps_in(device, addr, length))
+			r = pfnbuf_device_check_not_lent(device, call, object, range);
+	}
+	return r;
 }
 
 static const char *slot_over(struct pfnbuf_device *device, const struct bar_mapping *mapping)

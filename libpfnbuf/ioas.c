@@ -1034,44 +1034,58 @@ static int copy_areas(const struct pfnbuf_ioas *src, uint64_t iova, uint64_t len
 	return 0;
 }
 
-static int copy(struct pfnbuf_ioas *ioas, struct pfnbuf_ioas *src, struct iommu_ioas_copy *arg,
-		unsigned flags, struct area **list, uint64_t *iova)
+/* What is to be copied. */
+struct copying {
+	struct pfnbuf_ioas *ioas;
+	struct pfnbuf_ioas *src;
+	struct iommu_ioas_copy *arg;
+	unsigned flags;
+	bool lent; /* also of a device that is lent to a bind */
+};
+
+static int copy(const struct copying *c, struct area **list, uint64_t *iova)
 {
 	const struct map_call call = {
-		"IOMMU_IOAS_COPY", IOMMU_IOAS_COPY, arg, &arg->dst_iova, arg->length, flags,
+		.name = "IOMMU_IOAS_COPY",
+		.request = IOMMU_IOAS_COPY,
+		.arg = c->arg,
+		.iova = &c->arg->dst_iova,
+		.length = c->arg->length,
+		.flags = c->flags,
 	};
-	struct pfnbuf_range range = { arg->src_iova, arg->length };
-	int r = copy_areas(src, arg->src_iova, arg->length, flags, list);
+	const struct pfnbuf_range range = { c->arg->src_iova, c->arg->length };
+	int r = copy_areas(c->src, range.offset, range.length, c->flags, list);
 
 	if (r < 0)
-		return pfnbuf_failed(r, call.name, ioas->name, NULL);
-	r = place(ioas, &call, list, iova);
+		return pfnbuf_failed(r, call.name, c->ioas->name, NULL);
+	for (const struct area *a = *list; !c->lent && r >= 0 && a; a = area_of(a->node.right))
+		r = check_not_lent(c->ioas, &call, a->buf);
+	if (r < 0)
+		return r;
+	r = place(c->ioas, &call, list, iova);
 	if (r == -ENOENT || r == -EPERM)
-		return pfnbuf_failed(r, call.name, src->name, &range);
+		return pfnbuf_failed(r, call.name, c->src->name, &range);
 	return r;
 }
 
-static int copy_between(struct pfnbuf_ioas *ioas, struct pfnbuf_ioas *src,
-			struct iommu_ioas_copy *arg, unsigned flags, struct area **list,
-			uint64_t *iova)
+static int copy_between(const struct copying *c, struct area **list, uint64_t *iova)
 {
-	bool up = (uintptr_t)ioas < (uintptr_t)src;
-	cleanup_unlock pthread_mutex_t *one = pfnbuf_locked(up ? &ioas->lock : &src->lock);
-	cleanup_unlock pthread_mutex_t *two = pfnbuf_locked(up ? &src->lock : &ioas->lock);
+	bool up = (uintptr_t)c->ioas < (uintptr_t)c->src;
+	cleanup_unlock pthread_mutex_t *one = pfnbuf_locked(up ? &c->ioas->lock : &c->src->lock);
+	cleanup_unlock pthread_mutex_t *two = pfnbuf_locked(up ? &c->src->lock : &c->ioas->lock);
 
-	return copy(ioas, src, arg, flags, list, iova);
+	return copy(c, list, iova);
 }
 
-static int copy_within(struct pfnbuf_ioas *ioas, struct iommu_ioas_copy *arg, unsigned flags,
-		       struct area **list, uint64_t *iova)
+static int copy_within(const struct copying *c, struct area **list, uint64_t *iova)
 {
-	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&c->ioas->lock);
 
-	return copy(ioas, ioas, arg, flags, list, iova);
+	return copy(c, list, iova);
 }
 
-int pfnbuf_ioas_copy(struct pfnbuf_ioas *ioas, struct pfnbuf_ioas *src, uint64_t src_iova,
-		     uint64_t length, unsigned flags, uint64_t *iova)
+static int check_and_copy(struct pfnbuf_ioas *ioas, struct pfnbuf_ioas *src, uint64_t src_iova,
+			  uint64_t length, unsigned flags, bool lent, uint64_t *iova)
 {
 	static const char call[] = "IOMMU_IOAS_COPY";
 	cleanup_areas struct area *list = NULL;
@@ -1082,6 +1096,7 @@ int pfnbuf_ioas_copy(struct pfnbuf_ioas *ioas, struct pfnbuf_ioas *src, uint64_t
 		.length = length,
 		.src_iova = src_iova,
 	};
+	const struct copying c = { ioas, src, &arg, flags, lent };
 	struct pfnbuf_range range = { src_iova, length };
 	int r = check_arguments(ioas, call, src, length, flags, iova);
 
@@ -1095,9 +1110,19 @@ int pfnbuf_ioas_copy(struct pfnbuf_ioas *ioas, struct pfnbuf_ioas *src, uint64_t
 	arg.src_ioas_id = src->id;
 	if (flags & PFNBUF_MAP_FIXED)
 		arg.dst_iova = *iova;
-	if (src == ioas)
-		return copy_within(ioas, &arg, flags, &list, iova);
-	return copy_between(ioas, src, &arg, flags, &list, iova);
+	return src == ioas ? copy_within(&c, &list, iova) : copy_between(&c, &list, iova);
+}
+
+int pfnbuf_ioas_copy(struct pfnbuf_ioas *ioas, struct pfnbuf_ioas *src, uint64_t src_iova,
+		     uint64_t length, unsigned flags, uint64_t *iova)
+{
+	return check_and_copy(ioas, src, src_iova, length, flags, false, iova);
+}
+
+int pfnbuf_ioas_copy_lent(struct pfnbuf_ioas *ioas, struct pfnbuf_ioas *src, uint64_t src_iova,
+			  uint64_t length, unsigned flags, uint64_t *iova)
+{
+	return check_and_copy(ioas, src, src_iova, length, flags, true, iova);
 }
 
 /* ---------------------------------------------------------------- unmapping ----------------- */
@@ -1436,6 +1461,19 @@ bool pfnbuf_ioas_maps_buf(struct pfnbuf_ioas *ioas, const struct pfnbuf_buf *buf
 			return true;
 	}
 	return false;
+}
+
+int pfnbuf_ioas_find_device(struct pfnbuf_ioas *ioas, const struct pfnbuf_device *device,
+			    struct pfnbuf_range *range)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+
+	for (const struct area *a = area_from(ioas, 0); a; a = area_after(a))
+		if (a->buf && pfnbuf_buf_exporter(a->buf) == device) {
+			*range = (struct pfnbuf_range){ a->node.key, a->length };
+			return 1;
+		}
+	return 0;
 }
 
 static struct pfnbuf_area show(const struct area *a)

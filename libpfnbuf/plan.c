@@ -433,8 +433,7 @@ static int set_slot(const struct pfnbuf_plan *plan, const struct step *step, boo
 		.guest_memfd = step->slot->guest_memfd,
 		.guest_memfd_offset = step->slot->guest_memfd_offset,
 	};
-	int r = withdrawn ? pfnbuf_vm_expect_slot(plan->goal.vm, &slot, &step->slot->id)
-			  : pfnbuf_vm_set_slot(plan->goal.vm, &slot, &step->slot->id);
+	int r = pfnbuf_vm_enter_slot(plan->goal.vm, &slot, withdrawn, &step->slot->id);
 
 	step->slot->held = r >= 0;
 	return r;

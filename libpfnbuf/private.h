@@ -3,13 +3,10 @@
  * What the rooms of the library say to each other. Beside kernel.h the only header they share; each
  * noun's struct stays in its own file.
  *
- * Locks, outermost first: topology (ctx), device, window, IOAS, VM, dispatch (ctx), queue (ctx).
- * Several windows are locked in the order of the context's list. A buffer has none: what of it
- * changes is atomic. The log hook may run while an object's lock is
-
  * Locks, outermost first: a device's gate, topology (ctx), device, window, IOAS, VM, dispatch (ctx),
- * queue (ctx). A buffer has none: what of it changes is atomic. The log hook may run while an object's lock is
- * held, so it must not call the library on the same object.
+ * queue (ctx). Several windows are locked in the order of the context's list. A buffer has none:
+ * what of it changes is atomic. The log hook may run while an object's lock is held, so it must not
+ * call the library on the same object.
  */
 #ifndef PFNBUF_PRIVATE_H
 #define PFNBUF_PRIVATE_H
@@ -440,11 +437,24 @@ struct pfnbuf_ctx *pfnbuf_device_ctx(const struct pfnbuf_device *device);
 int pfnbuf_device_bar_address(const struct pfnbuf_device *device, unsigned bar, uint64_t *address);
 void *pfnbuf_device_get_user(const struct pfnbuf_device *device);
 bool pfnbuf_device_is_bound(const struct pfnbuf_device *device);
-/* From pfnbuf_bind_lock() to unlock nobody but the bind maps the device's BARs. */
+/*
+ * A device is lent to its bind from the begin of pfnbuf_bind_lock() to the end of unlock: nobody else
+ * maps its BARs. Whoever does it asks under the lock that his mapping is entered under. A bind first
+ * lends the device, then takes each of these locks to look for mappings that were there before: so
+ * it sees a mapping, or that one is refused. What the bind's own windows map goes by functions that
+ * do not ask.
+ */
 void pfnbuf_device_set_lent(struct pfnbuf_device *device, bool lent);
 /* -EBUSY while it is lent. */
 int pfnbuf_device_check_not_lent(const struct pfnbuf_device *device, const char *call,
 				 const char *object, const struct pfnbuf_range *range);
+/* The same of each device of which a BAR is mapped in [addr, addr + length) of this process. */
+int pfnbuf_device_check_memory_not_lent(struct pfnbuf_ctx *ctx, const void *addr, uint64_t length,
+					const char *call, const char *object,
+					const struct pfnbuf_range *range);
+/* pfnbuf_device_bar_map() by the bind that the device is lent to. */
+int pfnbuf_device_bar_map_lent(struct pfnbuf_device *device, unsigned bar, uint64_t offset,
+			       uint64_t length, void **addrp);
 /* Detach it if it is attached to @ioas, which is ending. */
 void pfnbuf_device_leave_ioas(struct pfnbuf_device *device, const struct pfnbuf_ioas *ioas);
 
@@ -512,6 +522,12 @@ int pfnbuf_ioas_find_va(struct pfnbuf_ioas *ioas, const void *addr, struct pfnbu
 /* How many areas begin in [first, last], and how many of these are dead. */
 void pfnbuf_ioas_count(struct pfnbuf_ioas *ioas, uint64_t first, uint64_t last, uint64_t *areas,
 		       uint64_t *dead);
+/* pfnbuf_ioas_copy(), also of what is mapped of a device that is lent to a bind. */
+int pfnbuf_ioas_copy_lent(struct pfnbuf_ioas *ioas, struct pfnbuf_ioas *src, uint64_t src_iova,
+			  uint64_t length, unsigned flags, uint64_t *iova);
+/* An area that maps a buffer of the device's: 1, and where it is; 0: none does. */
+int pfnbuf_ioas_find_device(struct pfnbuf_ioas *ioas, const struct pfnbuf_device *device,
+			    struct pfnbuf_range *range);
 /* Whether an area maps part of [offset, offset + length) of the buffer. */
 bool pfnbuf_ioas_maps_buf(struct pfnbuf_ioas *ioas, const struct pfnbuf_buf *buf, uint64_t offset,
 			  uint64_t length);
@@ -523,8 +539,15 @@ struct pfnbuf_ctx *pfnbuf_vm_ctx(const struct pfnbuf_vm *vm);
 const char *pfnbuf_vm_name(const struct pfnbuf_vm *vm);
 /* Whether a slot stands on part of [addr, addr + length) of this process. */
 bool pfnbuf_vm_has_slot_over(struct pfnbuf_vm *vm, const void *addr, uint64_t length);
-/* Take an id for a slot that KVM is not told of yet: a withdrawn one. */
-int pfnbuf_vm_expect_slot(struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot, uint32_t *id);
+/*
+ * pfnbuf_vm_set_slot() by a window, also of a device that is lent. @withdrawn: take an id for it
+ * only, KVM is not told of it yet.
+ */
+int pfnbuf_vm_enter_slot(struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot, bool withdrawn,
+			 uint32_t *id);
+/* A slot on a buffer of the device's: 1, and where it is; 0: there is none. */
+int pfnbuf_vm_find_device(struct pfnbuf_vm *vm, const struct pfnbuf_device *device,
+			  struct pfnbuf_range *range);
 /* Delete a slot and keep its id and what it was; and set it again. Neither allocates. */
 int pfnbuf_vm_withdraw_slot(struct pfnbuf_vm *vm, uint32_t id);
 int pfnbuf_vm_put_back_slot(struct pfnbuf_vm *vm, uint32_t id);
@@ -749,6 +772,8 @@ struct pfnbuf_window_part {
 };
 
 void pfnbuf_window_get_part(struct pfnbuf_window *window, struct pfnbuf_window_part *part);
+/* Let a change that is under way end, if it is a window of this device's. */
+void pfnbuf_window_await(struct pfnbuf_window *window, const struct pfnbuf_device *device);
 
 /*
  * The window of a bind. All but the first two with the device's gate held, by the bind that the
@@ -756,7 +781,7 @@ void pfnbuf_window_get_part(struct pfnbuf_window *window, struct pfnbuf_window_p
  */
 struct pfnbuf_bind;
 
-/* -EBUSY: it is lent; -ENODEV, -ENOTRECOVERABLE. */
+/* -EBUSY: another bind has it, or slots of it are withdrawn; -ENODEV, -ENOTRECOVERABLE, -ENOMEM. */
 int pfnbuf_window_lend(struct pfnbuf_window *window, struct pfnbuf_bind *bind);
 void pfnbuf_window_give_back(struct pfnbuf_window *window);
 /* Add to the journal the steps that pfnbuf_window_withdraw() and _close_buffers() would take. */

@@ -528,11 +528,10 @@ static int check_slot(const struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot
 	return 0;
 }
 
-/* Enter a slot under a free id. @withdrawn: without telling KVM. */
+/* Enter a slot under a free id, with the lock held. @withdrawn: without telling KVM. */
 static int enter_slot(struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot, bool withdrawn,
 		      uint32_t *id)
 {
-	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&vm->lock);
 	int64_t free_id;
 	int r = check_slot(vm, slot);
 
@@ -557,14 +556,55 @@ static int enter_slot(struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot, bool
 	return 0;
 }
 
-int pfnbuf_vm_set_slot(struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot, uint32_t *id)
+/* Before the lock is taken, which comes after a device's. */
+static int check_memory_not_lent(const struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot)
 {
-	return enter_slot(vm, slot, false, id);
+	const struct pfnbuf_range range = { slot->gpa, slot->length };
+
+	return pfnbuf_device_check_memory_not_lent(vm->ctx, slot->addr, slot->length,
+						   region_call(vm), vm->name, &range);
 }
 
-int pfnbuf_vm_expect_slot(struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot, uint32_t *id)
+static int check_buf_not_lent(const struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot)
 {
-	return enter_slot(vm, slot, true, id);
+	const struct pfnbuf_device *device =
+		slot->guest_memfd ? pfnbuf_buf_get_device(slot->guest_memfd) : NULL;
+	const struct pfnbuf_range range = { slot->gpa, slot->length };
+
+	return device ? pfnbuf_device_check_not_lent(device, region_call(vm), vm->name, &range) : 0;
+}
+
+int pfnbuf_vm_set_slot(struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot, uint32_t *id)
+{
+	int r = slot ? check_memory_not_lent(vm, slot) : 0;
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&vm->lock);
+
+	if (r >= 0 && slot)
+		r = check_buf_not_lent(vm, slot);
+	return r < 0 ? r : enter_slot(vm, slot, false, id);
+}
+
+int pfnbuf_vm_enter_slot(struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot, bool withdrawn,
+			 uint32_t *id)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&vm->lock);
+
+	return enter_slot(vm, slot, withdrawn, id);
+}
+
+int pfnbuf_vm_find_device(struct pfnbuf_vm *vm, const struct pfnbuf_device *device,
+			  struct pfnbuf_range *range)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&vm->lock);
+	const struct pfnbuf_slot *slot;
+	uint32_t id = 0;
+
+	for (slot = slot_from(vm, &id); slot; id++, slot = slot_from(vm, &id))
+		if (slot->guest_memfd && pfnbuf_buf_exporter(slot->guest_memfd) == device) {
+			*range = (struct pfnbuf_range){ slot->gpa, slot->length };
+			return 1;
+		}
+	return 0;
 }
 
 int pfnbuf_vm_withdraw_slot(struct pfnbuf_vm *vm, uint32_t id)

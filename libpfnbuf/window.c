@@ -1148,7 +1148,7 @@ static int verify_area(const struct pfnbuf_window *w, struct pfnbuf_ioas *scratc
 		return 0;
 	if (area.dead)
 		return 1;
-	r = pfnbuf_ioas_copy(scratch, w->ioas, area.iova, area.length, area.flags, &iova);
+	r = pfnbuf_ioas_copy_lent(scratch, w->ioas, area.iova, area.length, area.flags, &iova);
 	if (r == -ENOENT)
 		return 0;
 	return r < 0 ? r : 1;

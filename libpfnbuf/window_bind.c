@@ -23,6 +23,15 @@ void pfnbuf_window_get_part(struct pfnbuf_window *w, struct pfnbuf_window_part *
 	};
 }
 
+/* Its device never changes. */
+void pfnbuf_window_await(struct pfnbuf_window *w, const struct pfnbuf_device *device)
+{
+	if (w->device != device)
+		return;
+	pthread_mutex_lock(&w->lock);
+	pthread_mutex_unlock(&w->lock);
+}
+
 int pfnbuf_window_lend(struct pfnbuf_window *w, struct pfnbuf_bind *bind)
 {
 	static const char call[] = "pfnbuf_bind_lock";
@@ -231,9 +240,9 @@ static int map_stretch(const struct pfnbuf_window *w, struct stretch *s,
 	int r;
 
 	pfnbuf_journal_begin(journal, step);
-	r = pfnbuf_journal_end(
-		journal, step,
-		pfnbuf_device_bar_map(w->device, w->bar, slice.offset, slice.length, &s->addr));
+	r = pfnbuf_journal_end(journal, step,
+			       pfnbuf_device_bar_map_lent(w->device, w->bar, slice.offset,
+							  slice.length, &s->addr));
 	s->mapped = r >= 0;
 	return r;
 }

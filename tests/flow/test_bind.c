@@ -271,6 +271,40 @@ static void one_bind_a_device(struct guest *g)
 }
 ON_EACH(one_bind_a_device)
 
+/* A slot of the caller's on a dma-buf: the page would be in two places of the guest. */
+static void stranger_in_a_slot(struct guest *g, struct pfnbuf_buf *buf)
+{
+	const struct pfnbuf_slot slot = {
+		.gpa = 0x80000000, .length = PAGE, .addr = (void *)(16 * PAGE), .guest_memfd = buf
+	};
+	uint32_t id;
+
+	if (!strcmp(g->name, "cca7"))
+		return;
+	SUCCEEDS(pfnbuf_vm_set_slot(g->vm, &slot, &id));
+	REFUSED(pfnbuf_bind_lock(g->bind), EBUSY);
+	WANT(pfnbuf_last_error_record()->range.offset == slot.gpa &&
+	     pfnbuf_last_error_record()->range.length == PAGE);
+	SUCCEEDS(pfnbuf_vm_delete_slot(g->vm, id));
+	guest_assert_view(g, AS_SHARED);
+}
+
+/* A window that the bind was not given. */
+static void stranger_in_a_window(struct guest *g)
+{
+	const struct pfnbuf_place place = { .size = sizeof(place),
+					    .ioas = g->ioas,
+					    .iova = 0x70000000 };
+	struct pfnbuf_window *other = NULL;
+
+	SUCCEEDS(pfnbuf_window_new_bar(g->device, 2, NULL, &place, &other));
+	SUCCEEDS(pfnbuf_window_set_range(other, PAGE, PAGE, PFNBUF_SHARED));
+	REFUSED(pfnbuf_bind_lock(g->bind), EBUSY);
+	WANT(strstr(pfnbuf_last_error(), "in no window of the bind"));
+	WANT(pfnbuf_last_error_record()->range.offset == place.iova + PAGE);
+	pfnbuf_window_free(other);
+}
+
 /* Somebody else's mapping of a BAR would stay shared under what becomes private. */
 static void strangers(struct guest *g)
 {
@@ -289,7 +323,9 @@ static void strangers(struct guest *g)
 	SUCCEEDS(pfnbuf_ioas_map_buf(g->ioas, buf, 0, PAGE, PFNBUF_MAP_READ, &iova));
 	REFUSED(pfnbuf_bind_lock(g->bind), EBUSY);
 	SUCCEEDS(pfnbuf_ioas_unmap(g->ioas, iova, PAGE, NULL));
+	stranger_in_a_slot(g, buf);
 	pfnbuf_buf_unref(buf);
+	stranger_in_a_window(g);
 	guest_assert_as_before(g);
 
 	SUCCEEDS(pfnbuf_device_revoke_begin(g->device, PFNBUF_CAUSE_FOREIGN));
@@ -357,34 +393,93 @@ static void refuses_opts(struct guest *g, int code, const struct pfnbuf_bind_opt
 	WANT(bind == (void *)1);
 }
 
+/* The slot by which the guest sees a page of a window: what it stands on is mapped. */
+static struct pfnbuf_slot find_slot(struct guest *g, uint64_t gpa)
+{
+	struct pfnbuf_slot slot = { .length = 0 };
+
+	for (uint32_t id = 0; pfnbuf_vm_next_slot(g->vm, id, &id, &slot) > 0; id++)
+		if (gpa - slot.gpa < slot.length)
+			return slot;
+	fail_msg("no slot shows 0x%llx", (unsigned long long)gpa);
+	return slot;
+}
+
+static bool has_private_slots(const struct guest *g)
+{
+	return strcmp(g->name, "cca7") != 0;
+}
+
+/* Whatever would map a page of the device is refused without asking the kernel. */
+static void refuses_to_map(struct guest *g, struct pfnbuf_buf *buf, struct pfnbuf_window *other)
+{
+	const struct pfnbuf_place place = { .size = sizeof(place),
+					    .ioas = g->ioas,
+					    .iova = 0x70000000 };
+	const struct pfnbuf_slot slot = { .gpa = 0x80000000,
+					  .length = BAR_SIZE,
+					  .addr = (void *)(16 * PAGE),
+					  .guest_memfd = buf };
+	const uint64_t calls = pfnbuf_sim_calls(g->sim);
+	struct pfnbuf_window *late = (void *)1;
+	void *addr = (void *)1;
+	uint64_t iova = 1;
+	uint32_t id = 1;
+
+	REFUSED(pfnbuf_ioas_map_buf(g->ioas, buf, 0, BAR_SIZE, PFNBUF_MAP_READ, &iova), EBUSY);
+	WANT(strstr(pfnbuf_last_error(), "only its bind maps its BARs"));
+	REFUSED(pfnbuf_window_set_range(other, 0, PAGE, PFNBUF_SHARED), EBUSY);
+	REFUSED(pfnbuf_window_new_bar(g->device, 2, NULL, &place, &late), EBUSY);
+	REFUSED(pfnbuf_device_bar_map(g->device, 2, 0, PAGE, &addr), EBUSY);
+	WANT(strstr(pfnbuf_last_error(), "pfnbuf_bind_unlock()"));
+	if (has_private_slots(g))
+		REFUSED(pfnbuf_vm_set_slot(g->vm, &slot, &id), EBUSY);
+	WANT(late == (void *)1 && addr == (void *)1 && iova == 1 && id == 1);
+	WANT(pfnbuf_sim_calls(g->sim) == calls);
+}
+
+/* Nor is what the bind itself maps shown anywhere else. */
+static void refuses_to_show(struct guest *g)
+{
+	struct pfnbuf_slot slot = find_slot(g, GPA(1));
+	uint64_t iova = 1;
+	uint32_t id = 1;
+
+	WANT(slot.addr && slot.length == 2 * PAGE);
+	slot.gpa = 0x80000000;
+	REFUSED(pfnbuf_vm_set_slot(g->vm, &slot, &id), EBUSY);
+	WANT(strstr(pfnbuf_last_error(), "only its bind maps its BARs"));
+	REFUSED(pfnbuf_ioas_copy(g->ioas, g->ioas, IOVA(1), PAGE, PFNBUF_MAP_READ, &iova), EBUSY);
+	WANT(id == 1 && iova == 1);
+	/* Which is not to say that it cannot be asked for. */
+	WANT(pfnbuf_window_verify(g->windows[1], NULL) == 1);
+}
+
 /* Nobody maps a page that may be private, however old the buffer or the window. */
 static void mapped_by_others(struct guest *g)
 {
 	const struct pfnbuf_range all = { 0, BAR_SIZE };
 	struct pfnbuf_place place = { .size = sizeof(place), .ioas = g->ioas, .iova = 0x70000000 };
-	struct pfnbuf_window *other = NULL, *late;
+	struct pfnbuf_window *other = NULL;
 	struct pfnbuf_buf *buf = NULL;
 	uint64_t iova;
+	void *addr;
 
 	SUCCEEDS(pfnbuf_device_export(g->device, 2, &all, 1, &buf));
 	SUCCEEDS(pfnbuf_window_new_bar(g->device, 2, NULL, &place, &other));
 	SUCCEEDS(guest_lock(g));
-	for (unsigned i = 0; i < 2; i++) {
-		REFUSED(pfnbuf_ioas_map_buf(g->ioas, buf, 0, BAR_SIZE, PFNBUF_MAP_READ, &iova),
-			EBUSY);
-		WANT(strstr(pfnbuf_last_error(), "is bound to a guest"));
-		REFUSED(pfnbuf_window_set_range(other, 0, PAGE, PFNBUF_SHARED), EBUSY);
-		REFUSED(pfnbuf_window_new_bar(g->device, 2, NULL, &place, &late), EBUSY);
-		if (i == 0) {
-			SUCCEEDS(guest_start(g));
-			SUCCEEDS(pfnbuf_bind_run(g->bind));
-		}
-	}
+	refuses_to_map(g, buf, other);
+	SUCCEEDS(guest_start(g));
+	SUCCEEDS(pfnbuf_bind_run(g->bind));
+	refuses_to_map(g, buf, other);
+	refuses_to_show(g);
 	guest_assert_view(g, AS_REPORTED);
 	SUCCEEDS(pfnbuf_bind_unlock(g->bind));
 	SUCCEEDS(pfnbuf_ioas_map_buf(g->ioas, buf, 0, BAR_SIZE, PFNBUF_MAP_READ, &iova));
 	SUCCEEDS(pfnbuf_ioas_unmap(g->ioas, iova, BAR_SIZE, NULL));
 	SUCCEEDS(pfnbuf_window_set_range(other, 0, PAGE, PFNBUF_SHARED));
+	SUCCEEDS(pfnbuf_device_bar_map(g->device, 2, 0, PAGE, &addr));
+	SUCCEEDS(pfnbuf_device_bar_unmap(g->device, addr));
 	pfnbuf_window_free(other);
 	pfnbuf_buf_unref(buf);
 	guest_assert_as_before(g);

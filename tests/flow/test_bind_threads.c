@@ -9,11 +9,18 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
-#define ROUNDS 150
+#include "libpfnbuf/private.h"
+#include "libpfnbuf/uapi/kvm.h"
+#include "libpfnbuf/uapi/proposed.h"
+
+#define ROUNDS	   150
+#define OTHER_GPA  UINT64_C(0x80000000)
+#define OTHER_IOVA UINT64_C(0x70000000)
 
 static atomic_bool stop;
-static atomic_uint nr_bound, nr_unbound, nr_resets, nr_errors;
+static atomic_uint nr_bound, nr_unbound, nr_resets, nr_errors, nr_mapped;
 
 /* What another thread's reset, or an error, may make of a call. */
 static bool may_be(int code)
@@ -100,9 +107,59 @@ static void *look(void *data)
 	return NULL;
 }
 
+/* Done, or refused since the device is locked or in a reset. */
+static bool mapped(int code)
+{
+	WANT(code == 0 || code == -EBUSY || code == -ENODEV || code == -EEXIST);
+	nr_mapped += code == 0;
+	return code == 0;
+}
+
+/* Somebody who maps the device's BARs whenever he may, and lets go of them again. */
+static void *map_it(void *data)
+{
+	struct guest *g = data;
+	const struct pfnbuf_range slice = { 4 * PAGE, PAGE };
+	const struct pfnbuf_place place = { .size = sizeof(place),
+					    .ioas = g->ioas,
+					    .iova = OTHER_IOVA };
+	const uint64_t fixed = 0x71000000;
+	struct pfnbuf_window *other = NULL;
+	struct pfnbuf_buf *buf = NULL;
+
+	while (pfnbuf_window_new_bar(g->device, 2, NULL, &place, &other) < 0)
+		;
+	SUCCEEDS(pfnbuf_device_export(g->device, 2, &slice, 1, &buf));
+	while (!stop) {
+		struct pfnbuf_slot slot = { .gpa = OTHER_GPA,
+					    .length = PAGE,
+					    .addr = (void *)(16 * PAGE),
+					    .guest_memfd = buf };
+		uint64_t iova = fixed;
+		uint32_t id;
+		void *addr;
+
+		if (mapped(pfnbuf_window_set_range(other, 2 * PAGE, PAGE, PFNBUF_SHARED)))
+			while (pfnbuf_window_set_range(other, 2 * PAGE, PAGE, PFNBUF_HOLE) < 0)
+				;
+		if (mapped(pfnbuf_ioas_map_buf(g->ioas, buf, 0, PAGE,
+					       PFNBUF_MAP_READ | PFNBUF_MAP_FIXED, &iova)))
+			SUCCEEDS(pfnbuf_ioas_unmap(g->ioas, fixed, PAGE, NULL));
+		if (mapped(pfnbuf_device_bar_map(g->device, 2, 0, PAGE, &addr)))
+			SUCCEEDS(pfnbuf_device_bar_unmap(g->device, addr));
+		if (strcmp(g->name, "cca7") != 0 && mapped(pfnbuf_vm_set_slot(g->vm, &slot, &id)))
+			SUCCEEDS(pfnbuf_vm_delete_slot(g->vm, id));
+	}
+	pfnbuf_buf_unref(buf);
+	pfnbuf_window_free(other);
+	return NULL;
+}
+
 static void run_threads(const char *profile)
 {
-	static void *(*const work[])(void *) = { bind_it, revoke_it, fail_it, digest, look };
+	static void *(*const work[])(void *) = {
+		bind_it, revoke_it, fail_it, digest, look, map_it,
+	};
 	pthread_t threads[sizeof(work) / sizeof(*work)];
 	struct guest g;
 
@@ -133,13 +190,128 @@ static void test_threads(void **state)
 	(void)state;
 	for (size_t i = 0; i < 3; i++)
 		run_threads(profiles[i]);
-	print_message("ran %u times; %u resets, of which %u unbound; %u errors while bound\n",
-		      nr_bound, nr_resets, nr_unbound, nr_errors);
+	print_message("ran %u times; %u resets, of which %u unbound; %u errors while bound; mapped "
+		      "%u times\n",
+		      nr_bound, nr_resets, nr_unbound, nr_errors, nr_mapped);
+	WANT(nr_mapped);
+}
+
+/* ---------------------------------------------------------------- in between ---------------- */
+
+/*
+ * Somebody has found the device not lent, and is on the way to the kernel with a mapping of it, when
+ * it is locked: he is held up there till it is bound, or till it is plain that it waits for him.
+ */
+static struct {
+	const struct pfnbuf_kernel *sim;
+	atomic_bool arrived; /* where he is held up */
+	atomic_bool bound;   /* the device was */
+	struct pfnbuf_ioas *ioas;
+	struct pfnbuf_vm *vm;
+	struct pfnbuf_window *window;
+	struct pfnbuf_buf *buf;
+	uint32_t slot;
+} race;
+
+static void sleep_ms(long ms)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL);
+}
+
+static void hold_up(void)
+{
+	race.arrived = true;
+	for (int i = 0; !race.bound && i < 100; i++)
+		sleep_ms(1);
+}
+
+static int held_ioctl(void *data, int fd, unsigned long request, void *arg)
+{
+	const struct kvm_userspace_memory_region2 *region = arg;
+
+	if (request == KVM_SET_USER_MEMORY_REGION2 && region->memory_size &&
+	    region->guest_phys_addr == OTHER_GPA)
+		hold_up();
+	if (request == VFIO_DEVICE_TSM_BIND)
+		race.bound = true;
+	return race.sim->ioctl(data, fd, request, arg);
+}
+
+/* A window that is not the bind's, between looking at the device and mapping a page of it. */
+static void *share_page(void *data)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_window_lock(race.window);
+
+	(void)data;
+	hold_up();
+	SUCCEEDS(pfnbuf_ioas_expect_buf(race.ioas, race.buf, 0, PAGE, PFNBUF_MAP_READ, OTHER_IOVA));
+	return NULL;
+}
+
+static void *show_buf(void *data)
+{
+	const struct pfnbuf_slot slot = { .gpa = OTHER_GPA,
+					  .length = PAGE,
+					  .addr = (void *)(16 * PAGE),
+					  .guest_memfd = race.buf };
+
+	(void)data;
+	SUCCEEDS(pfnbuf_vm_set_slot(race.vm, &slot, &race.slot));
+	return NULL;
+}
+
+/* He came first: the device is not bound, and nothing of it is private. */
+static void comes_first(struct guest *g, void *(*work)(void *))
+{
+	pthread_t thread;
+
+	race.arrived = race.bound = false;
+	assert_int_equal(pthread_create(&thread, NULL, work, NULL), 0);
+	while (!race.arrived)
+		sleep_ms(1);
+	REFUSED(pfnbuf_bind_lock(g->bind), EBUSY);
+	pthread_join(thread, NULL);
+	WANT(!race.bound && !guest_info(g).bound);
+	guest_assert_view(g, AS_SHARED);
+}
+
+static void test_in_between(void **state)
+{
+	const struct pfnbuf_range slice = { 4 * PAGE, PAGE };
+	struct pfnbuf_place place = { .size = sizeof(place), .iova = OTHER_IOVA };
+	struct pfnbuf_kernel door;
+	struct guest g;
+
+	(void)state;
+	guest_plug(&g, "tdx-rfc2");
+	race.sim = pfnbuf_sim_kernel(g.sim);
+	door = *race.sim;
+	door.ioctl = held_ioctl;
+	g.door = &door;
+	SUCCEEDS(guest_build(&g));
+	SUCCEEDS(guest_bind_new(&g));
+	place.ioas = race.ioas = g.ioas;
+	race.vm = g.vm;
+	SUCCEEDS(pfnbuf_window_new_bar(g.device, 2, NULL, &place, &race.window));
+	SUCCEEDS(pfnbuf_device_export(g.device, 2, &slice, 1, &race.buf));
+
+	comes_first(&g, share_page);
+	SUCCEEDS(pfnbuf_ioas_unmap(g.ioas, OTHER_IOVA, PAGE, NULL));
+	comes_first(&g, show_buf);
+	SUCCEEDS(pfnbuf_vm_delete_slot(g.vm, race.slot));
+
+	SUCCEEDS(pfnbuf_bind_lock(g.bind));
+	pfnbuf_buf_unref(race.buf);
+	pfnbuf_window_free(race.window);
+	guest_fini(&g);
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_threads) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_in_between),
+		cmocka_unit_test(test_threads),
+	};
 
 	return cmocka_run_group_tests_name("bind threads", tests, NULL, NULL);
 }

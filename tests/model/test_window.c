@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "libpfnbuf/private.h"
 #include "libpfnbuf/uapi/iommufd.h"
 #include "libpfnbuf/uapi/kvm.h"
 #include "libpfnbuf/uapi/vfio.h"
@@ -738,6 +739,9 @@ static void refusals(void **state)
 	assert_refused(pfnbuf_window_new_bar(rig->card, 9, NULL, &place, &w), EINVAL);
 	assert_refused(pfnbuf_window_new_bar(rig->card, RIG_BAR, &beyond, &place, &w), EINVAL);
 	assert_refused(pfnbuf_window_new_bar(rig->card, RIG_BAR, &crooked, &place, &w), EINVAL);
+	pfnbuf_device_set_lent(rig->card, true);
+	assert_refused(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), EBUSY);
+	pfnbuf_device_set_lent(rig->card, false);
 	place.granule = PAGE;
 	assert_refused(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), EINVAL);
 	place = place_of(rig);

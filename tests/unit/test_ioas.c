@@ -1444,6 +1444,43 @@ static void copies_die_and_are_restored(void **state)
 	end_areas(f, &r);
 }
 
+/* While a bind has the device, nobody maps its buffers; what somebody else has is not its business. */
+static void of_a_lent_device(void **state)
+{
+	struct fixture *f = *state;
+	struct revoked r = make_areas(f);
+	const struct iommu_ioas_copy in = {
+		.size = sizeof(in),
+		.flags = FIXED_RW,
+		.dst_ioas_id = ID,
+		.src_ioas_id = ID,
+		.length = 0x1000,
+		.dst_iova = 0x80000,
+		.src_iova = 0x10000,
+	};
+	struct iommu_ioas_copy other = in;
+	uint64_t iova = 0x80000;
+
+	pfnbuf_device_set_lent(r.device, true);
+	assert_fails("pfnbuf_ioas_map_buf",
+		     pfnbuf_ioas_map_buf(f->ioas, r.buf, 0x2000, 0x1000, 7, &iova), EBUSY,
+		     "IOMMU_IOAS_MAP_FILE", OBJECT, (&(struct pfnbuf_range){ 0x80000, 0x1000 }));
+	assert_fails("pfnbuf_ioas_copy",
+		     pfnbuf_ioas_copy(f->ioas, f->ioas, 0x10000, 0x1000, 7, &iova), EBUSY,
+		     "IOMMU_IOAS_COPY", OBJECT, (&(struct pfnbuf_range){ 0x80000, 0x1000 }));
+	assert_string_equal(pfnbuf_last_error_record()->hint, "call pfnbuf_bind_unlock() first");
+	mock_done();
+	expect_copy(&in, 0x80000);
+	assert_int_equal(pfnbuf_ioas_copy_lent(f->ioas, f->ioas, 0x10000, 0x1000, 7, &iova), 0);
+	iova = other.dst_iova = 0x90000;
+	other.src_iova = 0x30000;
+	expect_copy(&other, 0x90000);
+	assert_int_equal(pfnbuf_ioas_copy(f->ioas, f->ioas, 0x30000, 0x1000, 7, &iova), 0);
+	pfnbuf_device_set_lent(r.device, false);
+	map_export(f->ioas, r.buf, 0x2000, 0xa0000);
+	end_areas(f, &r);
+}
+
 /*
  * An import while a revocation is under way came before it or after; nobody can say. It counts as
  * dead, so that a restore makes sure.
@@ -1550,6 +1587,7 @@ int main(void)
 		TEST(restore_cannot_unmap),
 		TEST(absent_in_a_borrowed_one),
 		TEST(copies_die_and_are_restored),
+		TEST(of_a_lent_device),
 		TEST(import_inside_a_bracket),
 		TEST(buffer_of_a_closed_device),
 		TEST(end_detaches),

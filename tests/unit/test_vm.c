@@ -1016,6 +1016,49 @@ static void close_withdraws_slots(void **state)
 	mock_done();
 }
 
+/* While a bind has the device, no guest gets what is mapped of it, nor its buffers, by others. */
+static void slots_of_a_lent_device(void **state)
+{
+	struct fixture *f = *state;
+	struct pfnbuf_device *device = fixture_device(f->ctx);
+	struct pfnbuf_buf *buf = fixture_export(device, BUF_FD, 0x1000);
+	struct pfnbuf_slot slot = { .gpa = 0x10000, .length = 0x2000, .addr = (void *)0x6ff000 };
+	const struct pfnbuf_range range = { slot.gpa, slot.length };
+	void *addr = NULL;
+	uint32_t id = 77;
+
+	mock_expect_one(.kind = MOCK_MMAP, .fd = DEVICE_FD, .request = 1, .mode = 3,
+			.value = BAR_AT(0, 0x1000), .length = 0x1000, .out = (void *)0x700000);
+	assert_int_equal(pfnbuf_device_bar_map(device, 0, 0x1000, 0x1000, &addr), 0);
+	pfnbuf_device_set_lent(device, true);
+	assert_fails("pfnbuf_vm_set_slot", pfnbuf_vm_set_slot(f->vm, &slot, &id), EBUSY,
+		     "KVM_SET_USER_MEMORY_REGION2", OBJECT, &range);
+	slot.addr = (void *)0x700000;
+	assert_fails("pfnbuf_vm_set_slot", pfnbuf_vm_set_slot(f->vm, &slot, &id), EBUSY,
+		     "KVM_SET_USER_MEMORY_REGION2", OBJECT, &range);
+	slot.addr = (void *)0x900000;
+	slot.guest_memfd = buf;
+	assert_fails("pfnbuf_vm_set_slot", pfnbuf_vm_set_slot(f->vm, &slot, &id), EBUSY,
+		     "KVM_SET_USER_MEMORY_REGION2", OBJECT, &range);
+	assert_int_equal(id, 77);
+	mock_done();
+	/* What is next to the mapping is somebody else's. */
+	set_slot(f->vm, 0, 0x10000, 0x2000, 0x6fe000);
+	delete_slot(f->vm, 0, 0x10000, 0x6fe000);
+	set_slot(f->vm, 0, 0x10000, 0x2000, 0x701000);
+	delete_slot(f->vm, 0, 0x10000, 0x701000);
+	/* The bind's windows go past it. */
+	slot = (struct pfnbuf_slot){ .gpa = 0x10000, .length = 0x1000, .addr = addr };
+	expect_region(region(0, 0, 0x10000, 0x1000, 0x700000), 0);
+	assert_int_equal(pfnbuf_vm_enter_slot(f->vm, &slot, false, &id), 0);
+	delete_slot(f->vm, 0, 0x10000, 0x700000);
+	pfnbuf_device_set_lent(device, false);
+	mock_expect_one(.kind = MOCK_MUNMAP, .value = 0x700000, .length = 0x1000);
+	assert_int_equal(pfnbuf_device_bar_unmap(device, addr), 0);
+	fixture_unref(buf);
+	fixture_close(f->ctx, device);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -1045,6 +1088,7 @@ int main(void)
 		cmocka_unit_test(end_drops_devices),
 		TEST(too_late_to_add),
 		TEST(close_withdraws_slots),
+		TEST(slots_of_a_lent_device),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
