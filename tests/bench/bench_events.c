@@ -17,9 +17,9 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "bench.h"
 #include "bench_events.h"
 #include "libpfnbuf/private.h"
 
@@ -66,14 +66,6 @@ static void settle(pthread_t thread, unsigned nth)
 	pthread_setaffinity_np(thread, sizeof(one), &one);
 }
 
-static void must(int r)
-{
-	if (r >= 0)
-		return;
-	fprintf(stderr, "%s\n", pfnbuf_last_error());
-	exit(1);
-}
-
 static void announce(struct pfnbuf_watch *watch)
 {
 	struct source *source = pfnbuf_container_of(watch, struct source, watch);
@@ -86,7 +78,7 @@ static void add(struct bench *b, int fd, void *what)
 {
 	struct epoll_event event = { .events = EPOLLIN, .data.ptr = what };
 
-	must(epoll_ctl(b->set, EPOLL_CTL_ADD, fd, &event));
+	CHECK(epoll_ctl(b->set, EPOLL_CTL_ADD, fd, &event));
 }
 
 static void *signal_bursts(void *arg)
@@ -112,7 +104,7 @@ static void bench_open(struct bench *b, struct pfnbuf_ctx *ctx, const struct loa
 		s->watch.ready = announce;
 		s->watch.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 		if (ctx)
-			must(pfnbuf_ctx_watch(ctx, &s->watch));
+			CHECK(pfnbuf_ctx_watch(ctx, &s->watch));
 		else
 			add(b, s->watch.fd, s);
 	}
@@ -154,7 +146,7 @@ static unsigned take_events(struct pfnbuf_ctx *ctx)
 	struct pfnbuf_event event;
 	unsigned taken = 0;
 
-	must(pfnbuf_ctx_dispatch(ctx));
+	CHECK(pfnbuf_ctx_dispatch(ctx));
 	while (pfnbuf_ctx_pop_event(ctx, &event))
 		taken++;
 	return taken;
@@ -181,14 +173,6 @@ struct cost {
 	double process;
 };
 
-static double seconds(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static struct cost run(struct bench *b)
 {
 	const double thread = seconds(CLOCK_THREAD_CPUTIME_ID);
@@ -198,19 +182,6 @@ static struct cost run(struct bench *b)
 		wake_up_once(b);
 	return (struct cost){ seconds(CLOCK_THREAD_CPUTIME_ID) - thread,
 			      seconds(CLOCK_PROCESS_CPUTIME_ID) - process };
-}
-
-static int ascending(const void *a, const void *b)
-{
-	const double *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
-
-static double median(double *values)
-{
-	qsort(values, ROUNDS, sizeof(*values), ascending);
-	return values[ROUNDS / 2];
 }
 
 /* Rounds take turns, so that what else the machine does meets both; the median counts. */
@@ -226,7 +197,7 @@ static struct cost compare(struct bench *bare, struct bench *ours)
 		thread[i] = a.thread / b.thread;
 		process[i] = a.process / b.process;
 	}
-	return (struct cost){ median(thread), median(process) };
+	return (struct cost){ median(thread, ROUNDS), median(process, ROUNDS) };
 }
 
 static void measure(const char *name, const struct load *load, enum pfnbuf_engine_kind engine)

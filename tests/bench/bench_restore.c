@@ -8,26 +8,17 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "bench.h"
 #include "bench_restore.h"
 #include "libpfnbuf/uapi/iommufd.h"
 
-#define PAGE	UINT64_C(4096)
 #define WINDOWS 20
 #define AREAS	500 /* of each window, every other page */
 #define IOVA	UINT64_C(0x10000000)
 #define STRIDE	UINT64_C(0x400000) /* from a window to the next */
 #define ROUNDS	25
 #define BDF	"0000:01:00.0"
-
-#define CHECK(call)                                                                                \
-	do {                                                                                       \
-		if ((call) < 0) {                                                                  \
-			fprintf(stderr, "%s: %s\n", #call, pfnbuf_last_error());                   \
-			exit(1);                                                                   \
-		}                                                                                  \
-	} while (0)
 
 struct bench {
 	struct pfnbuf_sim *sim;
@@ -106,13 +97,7 @@ static void bench_close(struct bench *b)
 }
 
 /* By the processor's time for this thread: what else the machine does is not in it. */
-static double seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
+#define CLOCK CLOCK_THREAD_CPUTIME_ID
 
 static double timed_restore(struct bench *b)
 {
@@ -121,9 +106,9 @@ static double timed_restore(struct bench *b)
 	CHECK(pfnbuf_device_set_memory_decode(b->device, false));
 	CHECK(pfnbuf_device_set_memory_decode(b->device, true));
 	maps = 0;
-	start = seconds();
+	start = seconds(CLOCK);
 	CHECK(pfnbuf_device_restore(b->device));
-	start = seconds() - start;
+	start = seconds(CLOCK) - start;
 	if (maps != WINDOWS * AREAS) {
 		fprintf(stderr, "restored %llu areas\n", (unsigned long long)maps);
 		exit(1);
@@ -149,12 +134,12 @@ static int map_bare(const struct pfnbuf_kernel *k, uint64_t start, uint64_t iova
 
 static double timed_loop(const struct pfnbuf_kernel *k)
 {
-	const double start = seconds();
+	const double start = seconds(CLOCK);
 
 	for (uint64_t i = 0; i < WINDOWS; i++)
 		for (uint64_t n = 0; n < AREAS; n++)
 			CHECK(map_bare(k, 2 * n * PAGE, IOVA + i * STRIDE + 2 * n * PAGE));
-	return seconds() - start;
+	return seconds(CLOCK) - start;
 }
 
 void bench_restore(void)

@@ -7,9 +7,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include <pfnbuf.h>
+
+#include "bench.h"
 
 #define N_RANGES 100
 #define ROUNDS	 2001
@@ -43,21 +44,13 @@ static size_t make_report(uint8_t *bytes, size_t size)
 	return len;
 }
 
-static double now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
-}
-
-static double compile_once(const uint8_t *bytes, size_t len,
-			   const struct pfnbuf_tdi_compile_opts *opts)
+static uint64_t compile_once(const uint8_t *bytes, size_t len,
+			     const struct pfnbuf_tdi_compile_opts *opts)
 {
 	struct pfnbuf_tdi_layouts *layouts;
 	struct pfnbuf_tdi_report *report;
 	struct pfnbuf_tdi_error err;
-	double start = now_us();
+	const uint64_t start = now();
 
 	if (pfnbuf_tdi_report_parse(bytes, len, NULL, &report, &err) ||
 	    pfnbuf_tdi_layouts_compile(report, opts, &layouts, &err)) {
@@ -66,25 +59,17 @@ static double compile_once(const uint8_t *bytes, size_t len,
 	}
 	pfnbuf_tdi_report_free(report);
 	pfnbuf_tdi_layouts_free(layouts);
-	return now_us() - start;
+	return now() - start;
 }
 
-static int compare(const void *left, const void *right)
+static double median_us(const uint8_t *bytes, size_t len,
+			const struct pfnbuf_tdi_compile_opts *opts)
 {
-	double a = *(const double *)left;
-	double b = *(const double *)right;
-
-	return a < b ? -1 : a > b;
-}
-
-static double median(const uint8_t *bytes, size_t len, const struct pfnbuf_tdi_compile_opts *opts)
-{
-	static double times[ROUNDS];
+	static uint64_t times[ROUNDS];
 
 	for (int i = 0; i < ROUNDS; i++)
 		times[i] = compile_once(bytes, len, opts);
-	qsort(times, ROUNDS, sizeof(times[0]), compare);
-	return times[ROUNDS / 2];
+	return (double)median_u64(times, ROUNDS) / 1e3;
 }
 
 int main(void)
@@ -99,11 +84,11 @@ int main(void)
 			.address = page[bar] << 12,
 		};
 	opts.unit = PFNBUF_TDI_UNIT_PAGES;
-	printf("tdi.compile.us %.2f\n", median(bytes, len, &opts));
+	printf("tdi.compile.us %.2f\n", median_us(bytes, len, &opts));
 	opts.unit = PFNBUF_TDI_UNIT_AUTO;
-	printf("tdi.compile.auto.us %.2f\n", median(bytes, len, &opts));
+	printf("tdi.compile.auto.us %.2f\n", median_us(bytes, len, &opts));
 	opts.page_size = 65536;
 	opts.mixed = PFNBUF_TDI_MIXED_SHARED;
-	printf("tdi.compile.64k.us %.2f\n", median(bytes, len, &opts));
+	printf("tdi.compile.64k.us %.2f\n", median_us(bytes, len, &opts));
 	return 0;
 }

@@ -12,44 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
+#include "bench.h"
 #include "bench_events.h"
 #include "bench_restore.h"
 #include "libpfnbuf/uapi/iommufd.h"
 #include "libpfnbuf/uapi/kvm.h"
 
-#define PAGE	UINT64_C(4096)
-#define MIB	(UINT64_C(1) << 20)
-#define TIB	(UINT64_C(1) << 40)
 #define GRANULE (2 * MIB)
-
-#define CHECK(call)                                                                                \
-	do {                                                                                       \
-		if ((call) < 0) {                                                                  \
-			fprintf(stderr, "%s: %s\n", #call, pfnbuf_last_error());                   \
-			exit(1);                                                                   \
-		}                                                                                  \
-	} while (0)
-
-static uint64_t now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
-}
-
-static uint64_t random_state = 42;
-
-static uint64_t random_u64(void)
-{
-	uint64_t z = random_state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
 
 /* ---------------------------------------------------------------- a kernel that says yes ---- */
 
@@ -323,18 +293,6 @@ static uint64_t bare_loop(const struct pfnbuf_kernel *k, int vm, char *memory, b
 		CHECK(k->ioctl(k->data, vm, KVM_SET_USER_MEMORY_REGION2, &region));
 	}
 	return now() - before;
-}
-
-static double median(double *values, int n)
-{
-	for (int i = 1; i < n; i++)
-		for (int k = i; k > 0 && values[k] < values[k - 1]; k--) {
-			const double swap = values[k];
-
-			values[k] = values[k - 1];
-			values[k - 1] = swap;
-		}
-	return values[n / 2];
 }
 
 static struct pfnbuf_layout *every_other_page(void)

@@ -7,21 +7,8 @@
 #define TESTS_BENCH_CONVERT_H
 
 #include <pfnbuf.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#define PAGE UINT64_C(4096)
-#define MIB  (UINT64_C(1) << 20)
-#define GIB  (UINT64_C(1) << 30)
-#define TIB  (UINT64_C(1) << 40)
-
-/* End the program with what went wrong, unless @result is positive or 0. */
-#define CHECK(result) check_result((result), #result)
-int check_result(int result, const char *call);
-
-uint64_t now(void); /* in nanoseconds */
-uint64_t random_u64(void);
-uint64_t median_u64(uint64_t *values, size_t n);
+#include "bench.h"
 
 /* ---------------------------------------------------------------- convert_null.c ------------ */
 

@@ -319,7 +319,7 @@ int guest_bind_new(struct guest *g)
 	opts.vcpu_fd = g->vcpu;
 	r = pfnbuf_bind_new(g->device, g->vm, &opts, &g->bind);
 	if (r < 0)
-		guest_note_tried("pfnbuf_bind_new()", r);
+		note_tried("pfnbuf_bind_new()", r);
 	return r;
 }
 
@@ -331,19 +331,8 @@ int guest_lock(struct guest *g)
 		return r;
 	r = pfnbuf_bind_lock(g->bind);
 	if (r < 0)
-		guest_note_tried("pfnbuf_bind_lock()", r);
+		note_tried("pfnbuf_bind_lock()", r);
 	return r;
-}
-
-void guest_note_tried(const char *call, int code)
-{
-	const char *path = getenv("PFNBUF_TRIED");
-	FILE *file = path && !strncmp(call, "pfnbuf_", 7) ? fopen(path, "a") : NULL;
-
-	if (!file)
-		return;
-	fprintf(file, "%.*s %s\n", (int)strcspn(call, "("), call, pfnbuf_errno_name(code));
-	fclose(file);
 }
 
 /* As the guest does. */

@@ -8,6 +8,7 @@
  * with every kind of page.
  */
 
+#include "tests/unit/tried.h"
 #include "want.h"
 
 #define TDI	 "0000:01:00.0" /* FLR, D3hot; BAR 0 with the MSI-X structures, BAR 2 */
@@ -91,9 +92,6 @@ struct pfnbuf_bind_info guest_info(struct guest *g);
 /* Pop all events; how many were of this type. */
 unsigned guest_events(struct guest *g, enum pfnbuf_event_type type, enum pfnbuf_cause *cause);
 
-/* Note that a function of pfnbuf.h, which @call begins with, failed so. */
-void guest_note_tried(const char *call, int code);
-
 #define SUCCEEDS(call)                                                                             \
 	do {                                                                                       \
 		const int succeeds_ = (call);                                                      \
@@ -109,7 +107,7 @@ void guest_note_tried(const char *call, int code);
 		    !*pfnbuf_last_error_record()->cause)                                           \
 			fail_msg("%s:%d: %s returned %s instead of %s (%s)", __FILE__, __LINE__,   \
 				 #call, pfnbuf_errno_name(refused_), #error, pfnbuf_last_error()); \
-		guest_note_tried(#call, refused_);                                                 \
+		note_tried(#call, refused_);                                                       \
 	} while (0)
 
 #endif

@@ -93,12 +93,6 @@ void rig_check_clean(struct rig *rig);
 void rig_count(struct rig *rig, struct rig_call *log, size_t room);
 void rig_fail(struct rig *rig, unsigned i, uint64_t at, int error);
 
-/*
- * The call, which begins with its function's name, was refused with @code: tests/unit/documented.py
- * holds what was seen so against what pfnbuf.h promises.
- */
-void rig_note_refusal(const char *call, int code);
-
 /* Print what failed and where, and abort. */
 void rig_die(const char *file, int line, const char *what) __attribute__((noreturn));
 

@@ -16,17 +16,6 @@ void rig_die(const char *file, int line, const char *what)
 	abort();
 }
 
-void rig_note_refusal(const char *call, int code)
-{
-	const char *path = getenv("PFNBUF_TRIED");
-	FILE *file = path ? fopen(path, "a") : NULL;
-
-	if (!file)
-		return;
-	fprintf(file, "%.*s %s\n", (int)strcspn(call, "("), call, pfnbuf_errno_name(code));
-	fclose(file);
-}
-
 /* ---------------------------------------------------------------- the door ------------------ */
 
 /* A call that can fail: 0, or what it shall fail with. */

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "placed.h"
+#include "tests/unit/tried.h"
 
 #define PAGES 16
 
@@ -180,7 +181,7 @@ static void refuse(struct pfnbuf_window *w, uint64_t page, uint64_t n, int error
 	assert_int_equal(pfnbuf_layout_set(layout, page * PAGE, n * PAGE, PFNBUF_PRIVATE), 0);
 	assert_int_equal(pfnbuf_window_plan(w, layout, &plan), 0);
 	assert_int_equal(pfnbuf_window_apply(w, plan), -error);
-	rig_note_refusal("pfnbuf_window_apply", error);
+	note_tried("pfnbuf_window_apply", error);
 	pfnbuf_plan_free(plan);
 	pfnbuf_layout_free(layout);
 }
@@ -400,7 +401,7 @@ static void cannot_wait(void **state)
 	for (unsigned i = 0; i < 2; i++) {
 		pfnbuf_sim_fail_nth(s->rig.sim, before - 2, codes[i]);
 		assert_int_equal(pfnbuf_window_convert(w, 0, 4 * PAGE, PFNBUF_PRIVATE), -codes[i]);
-		rig_note_refusal("pfnbuf_window_convert(", codes[i]);
+		note_tried("pfnbuf_window_convert(", codes[i]);
 		assert_non_null(strstr(pfnbuf_last_error(), "timerfd_create"));
 		memory_is(s, w, "ssssssssssssssss");
 	}

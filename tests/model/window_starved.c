@@ -10,6 +10,7 @@
 
 #include "libpfnbuf/uapi/iommufd.h"
 #include "rig.h"
+#include "tests/unit/tried.h"
 #include "starve.h"
 
 #define GPA    UINT64_C(0x100000000)
@@ -220,7 +221,7 @@ static int change_with(const struct change *change, size_t allocations)
 		result = (call);                                                                   \
 		starve_end();                                                                      \
 		REQUIRE(result == -ENOMEM);                                                        \
-		rig_note_refusal(#call, ENOMEM);                                                   \
+		note_tried(#call, ENOMEM);                                                         \
 	} while (0)
 
 static void ask_without_memory(void)

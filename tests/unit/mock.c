@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "mock.h"
+#include "tried.h"
 
 #define MAX_CALLS 4096
 #define MAX_FDS	  512
@@ -499,18 +500,6 @@ static const char *const empty_causes[] = {
 	"no permission",
 };
 
-/* The script documented.py holds what was tried against what pfnbuf.h promises. */
-static void note_tried(const struct mock_failure *f)
-{
-	const char *path = getenv("PFNBUF_TRIED");
-	FILE *file = path ? fopen(path, "a") : NULL;
-
-	if (!file)
-		return;
-	fprintf(file, "%s %s\n", f->function, pfnbuf_errno_name(f->code));
-	fclose(file);
-}
-
 void mock_check_failure(int result, const struct mock_failure *f)
 {
 	const struct pfnbuf_error *e = pfnbuf_last_error_record();
@@ -537,7 +526,7 @@ void mock_check_failure(int result, const struct mock_failure *f)
 	assert_non_null(strstr(line, pfnbuf_errno_name(f->code)));
 	assert_non_null(strstr(line, f->object));
 	assert_non_null(strstr(line, e->cause));
-	note_tried(f);
+	note_tried(f->function, f->code);
 }
 
 void mock_try_errnos(const struct mock_wrapper *w, void *object)
