@@ -404,6 +404,21 @@ int conf_export(struct conf *c, int device, unsigned bar, uint64_t offset, uint6
 					      &get, sizeof(get)));
 }
 
+int conf_export_two(struct conf *c, int device, unsigned bar)
+{
+	struct {
+		struct vfio_device_feature_dma_buf head;
+		struct vfio_region_dma_range ranges[2];
+	} get = {
+		.head = { .region_index = bar, .open_flags = O_RDWR | O_CLOEXEC, .nr_ranges = 2 },
+		.ranges = { { 0, PAGE }, { PAGE, PAGE } },
+	};
+
+	return conf_keep(c, conf_feature_call(c, device,
+					      VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF,
+					      &get, sizeof(get)));
+}
+
 int conf_probe_dmabuf(struct conf *c, int iommufd, int dmabuf)
 {
 	uint32_t ioas = conf_ioas_new(c, iommufd);

@@ -163,6 +163,8 @@ int conf_probe_iova(struct conf *c, int iommufd, uint32_t ioas, uint64_t iova);
 int conf_hwpt(struct conf *c, int iommufd, uint32_t dev_id, uint32_t pt_id, uint32_t *hwpt);
 /* A slice of the device's BAR as a dma-buf: the fd or a negative errno. */
 int conf_export(struct conf *c, int device, unsigned bar, uint64_t offset, uint64_t length);
+/* Its first two pages, as a range each. */
+int conf_export_two(struct conf *c, int device, unsigned bar);
 int conf_feature_call(struct conf *c, int device, uint32_t flags, const void *data, size_t size);
 /* -ENODEV where it is revoked, 0 where it can be imported. */
 int conf_probe_dmabuf(struct conf *c, int iommufd, int dmabuf);

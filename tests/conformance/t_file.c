@@ -185,18 +185,7 @@ static void dmabuf_of_two(struct conf *c, const void *data)
 {
 	int fd = conf_iommufd_open(c);
 	int dev = conf_device_open(c, PLAIN, fd, 0);
-	struct {
-		struct vfio_device_feature_dma_buf head;
-		struct vfio_region_dma_range ranges[2];
-	} get = {
-		.head = { .region_index = c->devices[PLAIN].bar,
-			  .open_flags = O_CLOEXEC,
-			  .nr_ranges = 2 },
-		.ranges = { { 0, PAGE }, { PAGE, PAGE } },
-	};
-	int dmabuf = conf_keep(
-		c, conf_feature_call(c, dev, VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF,
-				     &get, sizeof(get)));
+	int dmabuf = conf_export_two(c, dev, c->devices[PLAIN].bar);
 
 	(void)data;
 	expect_true(c, dmabuf >= 0);

@@ -79,21 +79,10 @@ static void source_before_address(struct conf *c, const void *data)
 static void two_ranges_revoked(struct conf *c, const void *data)
 {
 	int iommufd = conf_iommufd_open(c);
-	int dev = conf_device_open(c, PLAIN, iommufd, 0), buf;
-	struct {
-		struct vfio_device_feature_dma_buf head;
-		struct vfio_region_dma_range ranges[2];
-	} get = {
-		.head = { .region_index = c->devices[PLAIN].bar,
-			  .open_flags = O_CLOEXEC,
-			  .nr_ranges = 2 },
-		.ranges = { { 0, PAGE }, { PAGE, PAGE } },
-	};
+	int dev = conf_device_open(c, PLAIN, iommufd, 0);
+	int buf = conf_export_two(c, dev, c->devices[PLAIN].bar);
 
 	(void)data;
-	buf = conf_keep(c, conf_feature_call(c, dev,
-					     VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF,
-					     &get, sizeof(get)));
 	expect(c, conf_probe_dmabuf(c, iommufd, buf), -EOPNOTSUPP);
 	conf_command(c, dev, PCI_COMMAND_MEMORY, 0);
 	expect(c, conf_probe_dmabuf(c, iommufd, buf), -ENODEV);

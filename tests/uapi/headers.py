@@ -48,14 +48,20 @@ def declarators(tokens):
         yield name.group(1), bool(name.group(2)) and not name.group(2).strip('[] ')
 
 
-def members(tokens, prefix):
-    """The fields (path, flexible array) of a struct's or union's body, nested ones included."""
-    i = 0
-    while i < len(tokens):
-        end = i
+def declarations(tokens):
+    """The declarations that a semicolon ends, without it."""
+    start = 0
+    while start < len(tokens):
+        end = start
         while tokens[end] != ';':
             end = closing(tokens, end) if tokens[end] in '{[(' else end + 1
-        declaration = tokens[i:end]
+        yield tokens[start:end]
+        start = end + 1
+
+
+def members(tokens, prefix):
+    """The fields (path, flexible array) of a struct's or union's body, nested ones included."""
+    for declaration in declarations(tokens):
         if '{' in declaration:
             brace = declaration.index('{')
             after = closing(declaration, brace)
@@ -67,7 +73,6 @@ def members(tokens, prefix):
         else:
             for name, flexible in declarators(declaration):
                 yield prefix + name, flexible
-        i = end + 1
 
 
 def enumerators(tokens):
@@ -80,12 +85,7 @@ def facts(compiler, root, header):
     text, macros = own_text(compiler, root, header)
     tokens = TOKEN.findall(text)
     found = []
-    i = 0
-    while i < len(tokens):
-        end = i
-        while tokens[end] != ';':
-            end = closing(tokens, end) if tokens[end] in '{[(' else end + 1
-        declaration = tokens[i:end]
+    for declaration in declarations(tokens):
         if '{' in declaration:
             brace = declaration.index('{')
             body = declaration[brace + 1:closing(declaration, brace) - 1]
@@ -100,7 +100,6 @@ def facts(compiler, root, header):
                 raise ValueError(f'{header}: not understood: ' + ' '.join(declaration[:6]))
         elif declaration[0] not in ('static_assert', '_Static_assert'):
             raise ValueError(f'{header}: not understood: ' + ' '.join(declaration[:6]))
-        i = end + 1
     for name, function_like in macros:
         if not name.startswith('PFNBUF_UAPI_'):
             found.append(('CALL' if function_like else 'VALUE', (name,)))

@@ -173,31 +173,22 @@ static int check_fcntl(int fd, int cmd)
 	return (cmd == F_ADD_SEALS || cmd == F_GET_SEALS) && preload_table_of(fd) ? -EINVAL : 0;
 }
 
-EXPORT int fcntl(int fd, int cmd, ...)
-{
-	va_list args;
-	void *arg;
-	int err = check_fcntl(fd, cmd);
+#define FCNTL(name)                                                                                \
+	EXPORT int name(int fd, int cmd, ...)                                                      \
+	{                                                                                          \
+		int err = check_fcntl(fd, cmd);                                                    \
+		va_list args;                                                                      \
+		void *arg;                                                                         \
+                                                                                                   \
+		va_start(args, cmd);                                                               \
+		arg = va_arg(args, void *);                                                        \
+		va_end(args);                                                                      \
+		REAL(name);                                                                        \
+		return err ? (int)preload_give(err) : real(fd, cmd, arg);                          \
+	}
 
-	va_start(args, cmd);
-	arg = va_arg(args, void *);
-	va_end(args);
-	REAL(fcntl);
-	return err ? (int)preload_give(err) : real(fd, cmd, arg);
-}
-
-EXPORT int fcntl64(int fd, int cmd, ...)
-{
-	va_list args;
-	void *arg;
-	int err = check_fcntl(fd, cmd);
-
-	va_start(args, cmd);
-	arg = va_arg(args, void *);
-	va_end(args);
-	REAL(fcntl64);
-	return err ? (int)preload_give(err) : real(fd, cmd, arg);
-}
+FCNTL(fcntl)
+FCNTL(fcntl64)
 
 EXPORT int ioctl(int fd, unsigned long request, ...)
 {
