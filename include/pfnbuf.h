@@ -711,7 +711,8 @@ enum {
 /**
  * Make private memory for a VM (KVM_CREATE_GUEST_MEMFD). @length is a multiple of the page size.
  * The memory pins the VM; a slot over it does not pin the memory, so slots hold a reference here.
- * Unlike the kernel's default the fd is close-on-exec.
+ * It is of that VM for good: slots and windows in another are refused (virt/kvm/guest_memfd.c:
+ * kvm_gmem_prepare_memory_region). Unlike the kernel's default the fd is close-on-exec.
  *
  * -EINVAL  length 0 or misaligned, or flags that this VM does not take
  * -ENOTTY  this kernel has no guest_memfd (CONFIG_KVM_GUEST_MEMFD)
@@ -1095,7 +1096,9 @@ struct pfnbuf_slot {
  * resets; see pfnbuf_device_bar_map().
  *
  * -EINVAL  misaligned or empty, wraps, flags that this VM or kind of slot does not take,
- *          guest_memfd of another VM or too short, beyond the guest's physical address width
+ *          guest_memfd of another VM or too short, beyond the guest's physical address width. Of
+ *          two VMs that pfnbuf_vm_new() made this is known before KVM is asked; fds that were
+ *          handed in may be duplicates of one another, so KVM judges them
  * -EEXIST  overlaps another slot, or the guest_memfd range is in another slot (for which Linux 6.18
  *          says -EINVAL)
  * -ENOSPC  no slot id left
@@ -2239,8 +2242,9 @@ PFNBUF_API int pfnbuf_window_new_bar(struct pfnbuf_device *device, unsigned bar,
  *
  * -EINVAL  no memory; not a memfd or guest_memfd, or of another context; range, address, granule or
  *          flag wrong; neither VM nor IOAS, or one of another context; a guest_memfd without a
- *          VM, with slot_flags, or one that can be mapped beside other memory, which the guest
- *          would never see (include/linux/kvm_host.h:kvm_memslot_is_gmem_only)
+ *          VM, that is known to be of another (pfnbuf_vm_set_slot()), with slot_flags, or one
+ *          that can be mapped beside other memory, which the guest would never see
+ *          (include/linux/kvm_host.h:kvm_memslot_is_gmem_only)
  * -ENODEV  a guest_memfd alone that cannot be mapped
  * -ERANGE  from its address on the window would wrap around
  * and those of pfnbuf_buf_map() and pfnbuf_vm_check_extension()

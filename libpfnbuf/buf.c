@@ -30,6 +30,7 @@ struct pfnbuf_buf {
 	uint64_t length;
 	struct pfnbuf_identity identity;
 	atomic_bool revoked; /* a foreign dma-buf was found revoked */
+	struct pfnbuf_vm_identity maker;
 
 	struct pfnbuf_device *device; /* exported from; NULL: another kind, or foreign */
 	uint64_t before_birth;	      /* the device's generation at the export, less one */
@@ -165,9 +166,12 @@ int pfnbuf_buf_new_guest_memfd(struct pfnbuf_vm *vm, uint64_t length, unsigned f
 		pfnbuf_failed(r, "fcntl(F_SETFD)", "guest_memfd", &range);
 	else
 		r = allocate(ctx, PFNBUF_GUEST_MEMFD, fd, 0, bufp);
-	if (r < 0)
+	if (r < 0) {
 		k_close(k, fd);
-	return r;
+		return r;
+	}
+	(*bufp)->maker = pfnbuf_vm_get_identity(vm);
+	return 0;
 }
 
 static int kind_of_fd(const struct pfnbuf_kernel *k, int fd, enum pfnbuf_kind *kind)
@@ -243,6 +247,11 @@ const char *pfnbuf_buf_name(const struct pfnbuf_buf *buf)
 struct pfnbuf_ctx *pfnbuf_buf_ctx(const struct pfnbuf_buf *buf)
 {
 	return buf->ctx;
+}
+
+const struct pfnbuf_vm_identity *pfnbuf_buf_get_maker(const struct pfnbuf_buf *buf)
+{
+	return &buf->maker;
 }
 
 int pfnbuf_buf_get_fd(const struct pfnbuf_buf *buf)

@@ -28,6 +28,7 @@ struct pfnbuf_ctx {
 	pfnbuf_log_fn *log;
 	void *log_data;
 
+	atomic_uint_least64_t ids; /* given so far */
 	pthread_rwlock_t topology; /* the lists */
 	struct pfnbuf_link lists[PFNBUF_NR_LISTS];
 
@@ -316,6 +317,11 @@ void pfnbuf_ctx_unlink(struct pfnbuf_ctx *ctx, struct pfnbuf_link *link)
 	pthread_rwlock_wrlock(&ctx->topology);
 	pfnbuf_list_del(link);
 	pthread_rwlock_unlock(&ctx->topology);
+}
+
+uint64_t pfnbuf_ctx_new_id(struct pfnbuf_ctx *ctx)
+{
+	return atomic_fetch_add(&ctx->ids, 1) + 1;
 }
 
 pthread_rwlock_t *pfnbuf_ctx_hold(struct pfnbuf_ctx *ctx)

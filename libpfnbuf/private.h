@@ -241,6 +241,9 @@ const char *pfnbuf_ctx_devtmpfs(const struct pfnbuf_ctx *ctx);
 void pfnbuf_ctx_link(struct pfnbuf_ctx *ctx, enum pfnbuf_ctx_list list, struct pfnbuf_link *link);
 void pfnbuf_ctx_unlink(struct pfnbuf_ctx *ctx, struct pfnbuf_link *link);
 
+/* A number that no other object of the context has; never 0. */
+uint64_t pfnbuf_ctx_new_id(struct pfnbuf_ctx *ctx);
+
 /* Hold the topology lock for reading: no object enters or leaves the lists meanwhile. */
 pthread_rwlock_t *pfnbuf_ctx_hold(struct pfnbuf_ctx *ctx);
 const struct pfnbuf_link *pfnbuf_ctx_list(const struct pfnbuf_ctx *ctx, enum pfnbuf_ctx_list list);
@@ -461,6 +464,16 @@ void pfnbuf_device_leave_ioas(struct pfnbuf_device *device, const struct pfnbuf_
 /* ---------------------------------------------------------------- buf.c --------------------- */
 
 /*
+ * Which VM of its context one is. An fd that was handed in may be a duplicate of another's: then two
+ * ids are one VM. Two that are new are two.
+ */
+struct pfnbuf_vm_identity {
+	uint64_t id; /* from 1 */
+	bool is_new; /* KVM_CREATE_VM made it here */
+	char name[24];
+};
+
+/*
  * What pfnbuf_device_export() makes of the fd that the kernel returned; takes the fd, also on
  * failure.
  * @live: it can be imported although the device's other buffers are suspended.
@@ -474,6 +487,9 @@ struct pfnbuf_revocation pfnbuf_buf_revocation(const struct pfnbuf_buf *buf);
 const struct pfnbuf_device *pfnbuf_buf_exporter(const struct pfnbuf_buf *buf);
 const char *pfnbuf_buf_name(const struct pfnbuf_buf *buf);
 struct pfnbuf_ctx *pfnbuf_buf_ctx(const struct pfnbuf_buf *buf);
+
+/* Who made a guest_memfd; the id is 0 where nobody knows, or it is memory of another kind. */
+const struct pfnbuf_vm_identity *pfnbuf_buf_get_maker(const struct pfnbuf_buf *buf);
 
 /* Give back pages of a memfd or guest_memfd, whoever maps them. */
 int pfnbuf_buf_punch(struct pfnbuf_buf *buf, uint64_t offset, uint64_t length);
@@ -537,6 +553,10 @@ bool pfnbuf_ioas_maps_buf(struct pfnbuf_ioas *ioas, const struct pfnbuf_buf *buf
 struct pfnbuf_vm *pfnbuf_vm_of_link(const struct pfnbuf_link *link);
 struct pfnbuf_ctx *pfnbuf_vm_ctx(const struct pfnbuf_vm *vm);
 const char *pfnbuf_vm_name(const struct pfnbuf_vm *vm);
+struct pfnbuf_vm_identity pfnbuf_vm_get_identity(const struct pfnbuf_vm *vm);
+/* -EINVAL, on @object, where the guest_memfd is known to be another VM's. */
+int pfnbuf_vm_check_maker(const struct pfnbuf_vm *vm, const struct pfnbuf_buf *buf,
+			  const char *call, const char *object, const struct pfnbuf_range *range);
 /* Whether a slot stands on part of [addr, addr + length) of this process. */
 bool pfnbuf_vm_has_slot_over(struct pfnbuf_vm *vm, const void *addr, uint64_t length);
 /*

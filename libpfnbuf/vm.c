@@ -65,6 +65,8 @@ struct pfnbuf_vm {
 	int vfio_fd; /* the kvm-vfio device; -1: not made yet */
 	struct pfnbuf_link members;
 	char name[24];
+	uint64_t id; /* these two: struct pfnbuf_vm_identity */
+	bool is_new;
 };
 
 static struct run *run_of(struct pfnbuf_node *node)
@@ -183,9 +185,25 @@ static struct pfnbuf_vm *new_vm(struct pfnbuf_ctx *ctx)
 	return vm;
 }
 
+/* A VM that is made here is a new one; an fd that was handed in may be that of a VM that is known. */
+static void identify(struct pfnbuf_vm *vm, bool is_new)
+{
+	cleanup_rwunlock pthread_rwlock_t *held = pfnbuf_ctx_hold(vm->ctx);
+	const struct pfnbuf_link *vms = pfnbuf_ctx_list(vm->ctx, PFNBUF_LIST_VMS);
+
+	for (const struct pfnbuf_link *l = vms->next; !is_new && l != vms; l = l->next)
+		if (pfnbuf_vm_of_link(l)->fd == vm->fd) {
+			vm->id = pfnbuf_vm_of_link(l)->id;
+			vm->is_new = pfnbuf_vm_of_link(l)->is_new;
+			return;
+		}
+	vm->id = pfnbuf_ctx_new_id(vm->ctx);
+	vm->is_new = is_new;
+}
+
 /* Make the object for a VM's fd, which stays the caller's on failure. */
-static int adopt(struct pfnbuf_ctx *ctx, int fd, bool borrowed, uint32_t first, uint32_t nr,
-		 struct pfnbuf_vm **vmp)
+static int adopt(struct pfnbuf_ctx *ctx, int fd, bool is_new, bool borrowed, uint32_t first,
+		 uint32_t nr, struct pfnbuf_vm **vmp)
 {
 	struct pfnbuf_vm *vm = new_vm(ctx);
 	int r;
@@ -200,6 +218,7 @@ static int adopt(struct pfnbuf_ctx *ctx, int fd, bool borrowed, uint32_t first, 
 		free_vm(vm);
 		return r;
 	}
+	identify(vm, is_new);
 	pfnbuf_ctx_link(ctx, PFNBUF_LIST_VMS, &vm->link);
 	*vmp = vm;
 	return 0;
@@ -242,7 +261,7 @@ int pfnbuf_vm_new(struct pfnbuf_ctx *ctx, uint64_t type, struct pfnbuf_vm **vmp)
 	pfnbuf_ctx_close_fd(ctx, kvm, path);
 	if (fd < 0)
 		return fd;
-	r = adopt(ctx, fd, false, 0, 0, vmp);
+	r = adopt(ctx, fd, true, false, 0, 0, vmp);
 	if (r < 0)
 		k_close(k, fd);
 	return r;
@@ -266,7 +285,7 @@ int pfnbuf_vm_from_fd(struct pfnbuf_ctx *ctx, int fd, unsigned flags, uint32_t f
 		return pfnbuf_refused(-ENOTTY, call, name, NULL,
 				      "hand in what KVM_CREATE_VM returned",
 				      "the fd is /dev/kvm, not a VM");
-	return adopt(ctx, fd, flags & PFNBUF_FD_BORROWED, first_slot, nr_slots, vmp);
+	return adopt(ctx, fd, false, flags & PFNBUF_FD_BORROWED, first_slot, nr_slots, vmp);
 }
 
 int pfnbuf_vm_get_fd(const struct pfnbuf_vm *vm)
@@ -287,6 +306,46 @@ struct pfnbuf_ctx *pfnbuf_vm_ctx(const struct pfnbuf_vm *vm)
 const char *pfnbuf_vm_name(const struct pfnbuf_vm *vm)
 {
 	return vm->name;
+}
+
+struct pfnbuf_vm_identity pfnbuf_vm_get_identity(const struct pfnbuf_vm *vm)
+{
+	struct pfnbuf_vm_identity identity = { .id = vm->id, .is_new = vm->is_new };
+
+	pfnbuf_copy_text(identity.name, sizeof(identity.name), vm->name);
+	return identity;
+}
+
+/* Not the object that made the buffer, nor another of the same fd: who knows whether it is that VM. */
+static bool is_other_object(const struct pfnbuf_vm *vm, const struct pfnbuf_buf *buf)
+{
+	const struct pfnbuf_vm_identity *maker = pfnbuf_buf_get_maker(buf);
+
+	return maker->id && (maker->id != vm->id || pfnbuf_buf_ctx(buf) != vm->ctx);
+}
+
+/* Two of one context that KVM has created are two, also where one of them has ended. */
+static bool is_other_vm(const struct pfnbuf_vm *vm, const struct pfnbuf_buf *buf)
+{
+	return is_other_object(vm, buf) && pfnbuf_buf_ctx(buf) == vm->ctx && vm->is_new &&
+	       pfnbuf_buf_get_maker(buf)->is_new;
+}
+
+int pfnbuf_vm_check_maker(const struct pfnbuf_vm *vm, const struct pfnbuf_buf *buf,
+			  const char *call, const char *object, const struct pfnbuf_range *range)
+{
+	const char *maker = pfnbuf_buf_get_maker(buf)->name;
+	/* The fd of one that has ended may be this one's. */
+	const bool is_namesake = !strcmp(maker, vm->name);
+
+	if (!is_other_vm(vm, buf))
+		return 0;
+	return pfnbuf_refused(-EINVAL, call, object, range,
+			      "make it with pfnbuf_buf_new_guest_memfd() of that VM",
+			      "%s was made of %s%s and is private memory of its guest alone, not "
+			      "of %s's",
+			      pfnbuf_buf_name(buf), is_namesake ? "an earlier " : "", maker,
+			      vm->name);
 }
 
 int pfnbuf_vm_check_extension(struct pfnbuf_vm *vm, unsigned cap, int *value)
@@ -474,6 +533,14 @@ static int region_failed(const struct pfnbuf_vm *vm, int code, uint32_t self,
 	if (code == -EBADF && !slot->guest_memfd)
 		return pfnbuf_refused(code, region_call(vm), vm->name, &range, "",
 				      "the VM's fd is not open");
+	if (code == -EINVAL && slot->guest_memfd && is_other_object(vm, slot->guest_memfd))
+		return pfnbuf_refused(code, region_call(vm), vm->name, &range,
+				      "make it with pfnbuf_buf_new_guest_memfd() of that VM",
+				      "%s was made of %s: unless that is the same VM this one does "
+				      "not take it; else the slot is misaligned, or reaches beyond "
+				      "the guest's physical addresses or the memory",
+				      pfnbuf_buf_name(slot->guest_memfd),
+				      pfnbuf_buf_get_maker(slot->guest_memfd)->name);
 	if (!other)
 		return pfnbuf_failed(code, region_call(vm), vm->name, &range);
 	return pfnbuf_refused(code, region_call(vm), vm->name, &range, "delete that slot first",
@@ -525,6 +592,9 @@ static int check_slot(const struct pfnbuf_vm *vm, const struct pfnbuf_slot *slot
 		return pfnbuf_refused(-EOPNOTSUPP, call, vm->name, NULL,
 				      "Linux 6.8 or newer has it",
 				      "this kernel puts no guest_memfd behind a slot");
+	if (slot->guest_memfd)
+		return pfnbuf_vm_check_maker(vm, slot->guest_memfd, call, vm->name,
+					     &(struct pfnbuf_range){ slot->gpa, slot->length });
 	return 0;
 }
 

@@ -300,7 +300,8 @@ static int check_private(const struct pfnbuf_ram *ram, const struct pfnbuf_place
 	if (place->slot_flags)
 		return pfnbuf_refused(-EINVAL, call, ram_name(ram), NULL, "",
 				      "a slot with a guest_memfd takes no flags");
-	return 0;
+	return pfnbuf_vm_check_maker(place->vm, ram->guest_memfd, call,
+				     pfnbuf_buf_name(ram->guest_memfd), NULL);
 }
 
 /*

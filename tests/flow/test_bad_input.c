@@ -464,6 +464,37 @@ SLOT(over_another, .addr = w->memory, .gpa = GPA - PAGE, .length = 2 * PAGE)
 SLOT(flags, .addr = w->memory, .gpa = 0, .length = PAGE, .flags = 1 << 30)
 SLOT(dma_buf, .addr = w->memory, .gpa = 0, .length = PAGE, .guest_memfd = w->buf)
 
+/* Memory of another VM's, of one that has ended, and of one that somebody else made. */
+static int slot_with_memory_of(struct world *w, struct pfnbuf_vm *maker, bool has_ended)
+{
+	struct pfnbuf_slot slot = { .gpa = 0, .length = PAGE, .addr = w->memory };
+	int r = pfnbuf_buf_new_guest_memfd(maker, PAGE, 0, &slot.guest_memfd);
+
+	if (has_ended)
+		maker = pfnbuf_vm_free(maker);
+	if (r == 0)
+		r = pfnbuf_vm_set_slot(w->vm, &slot, NULL);
+	pfnbuf_buf_unref(slot.guest_memfd);
+	pfnbuf_vm_free(maker);
+	return r;
+}
+
+static int slot_of_another_vm(struct world *w)
+{
+	struct pfnbuf_vm *maker;
+	int r = pfnbuf_vm_new(w->ctx, PFNBUF_VM_DEFAULT, &maker);
+
+	return r < 0 ? r : slot_with_memory_of(w, maker, false);
+}
+
+static int slot_of_an_ended_vm(struct world *w)
+{
+	struct pfnbuf_vm *maker;
+	int r = pfnbuf_vm_new(w->ctx, PFNBUF_VM_DEFAULT, &maker);
+
+	return r < 0 ? r : slot_with_memory_of(w, maker, true);
+}
+
 static int slot_move_unknown(struct world *w)
 {
 	return pfnbuf_vm_move_slot(w->vm, 4711, 0);
@@ -676,6 +707,8 @@ static const struct mistake mistakes[] = {
 	M(slot_over_another, EEXIST, REGION, "vm", true, "slot 0 at 0x80000000+0x1000"),
 	M(slot_flags, EINVAL, REGION, "vm", true, "flags"),
 	M(slot_dma_buf, EINVAL, REGION, "vm", true, "not a guest_memfd"),
+	M(slot_of_another_vm, EINVAL, REGION, "vm", true, "was made of vm"),
+	M(slot_of_an_ended_vm, EINVAL, REGION, "vm", true, "was made of vm"),
 	M(slot_move_unknown, ENOENT, REGION, "vm", false, "no slot 4711"),
 	M(slot_move_odd, EINVAL, REGION, "vm", true, "misaligned"),
 	M(slot_flags_unknown, EINVAL, REGION, "vm", true, "dirty logging"),

@@ -580,6 +580,74 @@ static void refusals(void **state)
 	pfnbuf_buf_unref(good.guest_memfd);
 }
 
+/* As much as the window needs, which is made in @in of what @maker has made. */
+static int place_memory_of(struct rig *rig, struct pfnbuf_vm *maker, struct pfnbuf_vm *in,
+			   struct pfnbuf_window **windowp)
+{
+	struct pfnbuf_place place = place_of(rig);
+	struct pfnbuf_ram ram = new_memory(rig);
+	int r;
+
+	pfnbuf_buf_unref(ram.guest_memfd);
+	assert_int_equal(pfnbuf_buf_new_guest_memfd(maker, (SKIPPED_GUEST + PAGES) * PAGE, 0,
+						    &ram.guest_memfd),
+			 0);
+	place.vm = in;
+	r = pfnbuf_window_new_ram(rig->ctx, &ram, &place, windowp);
+	drop_memory(&ram);
+	return r;
+}
+
+static void says_both(struct pfnbuf_vm *maker, struct pfnbuf_vm *in)
+{
+	char first[32], second[32];
+
+	snprintf(first, sizeof(first), "was made of vm %d", pfnbuf_vm_get_fd(maker));
+	snprintf(second, sizeof(second), "vm %d", pfnbuf_vm_get_fd(in));
+	if (!strstr(pfnbuf_last_error(), first) || !strstr(pfnbuf_last_error(), second))
+		fail_msg("not both VMs are in: %s", pfnbuf_last_error());
+}
+
+/* Refused before KVM does it, but never where it may be the same VM after all. */
+static void memory_of_another_vm(void **state)
+{
+	struct rig *rig = *state;
+	const int fd = pfnbuf_vm_get_fd(rig->vm);
+	const struct pfnbuf_kernel *k = pfnbuf_ctx_get_kernel(rig->ctx);
+	struct pfnbuf_vm *other, *same, *twin, *unknown;
+	struct pfnbuf_window *w;
+
+	assert_int_equal(pfnbuf_vm_new(rig->ctx, PFNBUF_VM_SW_PROTECTED, &other), 0);
+	assert_int_equal(pfnbuf_vm_from_fd(rig->ctx, fd, PFNBUF_FD_BORROWED, 100, 50, &same), 0);
+	assert_int_equal(pfnbuf_vm_from_fd(rig->ctx, k->dup(k->data, fd), 0, 200, 50, &twin), 0);
+	rig_count(rig, NULL, 0);
+	assert_int_equal(place_memory_of(rig, other, rig->vm, &w), -EINVAL);
+	says_both(other, rig->vm);
+	assert_int_equal(place_memory_of(rig, other, same, &w), -EINVAL);
+	says_both(other, same);
+	assert_int_equal(rig->changes, 0);
+
+	assert_int_equal(place_memory_of(rig, rig->vm, same, &w), 0);
+	set_layout(w, "sspp............");
+	pfnbuf_window_free(w);
+	assert_int_equal(place_memory_of(rig, twin, rig->vm, &w), 0);
+	set_layout(w, "sspp............");
+	pfnbuf_window_free(w);
+
+	/* What nobody here can know KVM does. */
+	assert_int_equal(pfnbuf_vm_from_fd(rig->ctx, k->dup(k->data, pfnbuf_vm_get_fd(other)), 0, 0,
+					   0, &unknown),
+			 0);
+	assert_int_equal(place_memory_of(rig, unknown, rig->vm, &w), 0);
+	assert_int_equal(pfnbuf_window_set_range(w, 0, PAGE, PFNBUF_SHARED), -EINVAL);
+	says_both(unknown, rig->vm);
+	pfnbuf_window_free(w);
+	pfnbuf_vm_free(unknown);
+	pfnbuf_vm_free(twin);
+	pfnbuf_vm_free(same);
+	pfnbuf_vm_free(other);
+}
+
 /* How many pages there are from @page to the next hole. */
 static uint64_t pages_to_hole(struct pfnbuf_window *w, uint64_t page)
 {
@@ -726,6 +794,7 @@ int main(void)
 		TEST(anonymous_memory),
 		TEST(quarantine_ends_clean),
 		TEST(refusals),
+		TEST(memory_of_another_vm),
 		PLAIN_TEST(private_memory_takes_a_vm_that_has_it),
 		PLAIN_TEST(memory_in_place_is_shared),
 	};
