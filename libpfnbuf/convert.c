@@ -118,7 +118,7 @@ static int gather_one(struct pfnbuf_window *w, struct parts *parts)
 	return 0;
 }
 
-static int convert(const struct request *q, struct pfnbuf_window **culprit)
+static int convert_by_plan(const struct request *q, struct pfnbuf_window **culprit)
 {
 	cleanup_parts struct parts parts = { 0 };
 	int r = q->vm ? gather(q->vm, q->list, q->n, &parts) : gather_one(q->w, &parts);
@@ -129,6 +129,38 @@ static int convert(const struct request *q, struct pfnbuf_window **culprit)
 	if (r >= 0)
 		r = run(&parts, culprit);
 	return r < 0 ? r : settle(&parts);
+}
+
+/* The one window that takes part, or NULL. */
+static struct pfnbuf_window *find_only(const struct request *q)
+{
+	const struct pfnbuf_link *windows;
+	struct pfnbuf_window *only = NULL;
+
+	if (!q->vm)
+		return q->w;
+	windows = pfnbuf_ctx_list(pfnbuf_vm_ctx(q->vm), PFNBUF_LIST_WINDOWS);
+	for (const struct pfnbuf_link *l = windows->next; l != windows; l = l->next) {
+		struct pfnbuf_window *w = pfnbuf_window_of_link(l);
+
+		if (!meets(w, q->vm, q->list, q->n))
+			continue;
+		if (only)
+			return NULL;
+		only = w;
+	}
+	return only;
+}
+
+static int convert(const struct request *q, struct pfnbuf_window **culprit)
+{
+	struct pfnbuf_window *only = q->n == 1 ? find_only(q) : NULL;
+	int r;
+
+	if (!only || !pfnbuf_window_turn_granule(only, q->vm, q->list, &r))
+		return convert_by_plan(q, culprit);
+	*culprit = only;
+	return r;
 }
 
 /* ---------------------------------------------------------------- waiting ------------------- */

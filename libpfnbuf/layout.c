@@ -1134,6 +1134,22 @@ int pfnbuf_layout_set(struct pfnbuf_layout *layout, uint64_t offset, uint64_t le
 	return set_across(layout, first, end, vis);
 }
 
+int pfnbuf_layout_ready(struct pfnbuf_layout *layout, uint64_t offset, uint64_t length,
+			enum pfnbuf_vis vis)
+{
+	uint64_t first, end;
+	int ret = range_frames(layout, offset, length, &first, &end);
+
+	if (ret < 0)
+		return ret;
+	if (end == layout->frames)
+		end = tree_frames(layout);
+	ret = ready_edge(layout, first, first, end, vis);
+	if (!ret && first >> CHUNK_SHIFT != (end - 1) >> CHUNK_SHIFT)
+		ret = ready_edge(layout, end - 1, first, end, vis);
+	return ret;
+}
+
 int pfnbuf_layout_get(const struct pfnbuf_layout *layout, uint64_t offset, struct pfnbuf_run *run)
 {
 	uint64_t frame = offset >> layout->page_shift;

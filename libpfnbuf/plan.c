@@ -15,9 +15,6 @@
 
 #include "private.h"
 
-/* An inverse that is refused for such a reason may well succeed in a moment. */
-#define UNDO_TRIES 3
-
 /* KVM counts a slot's pages in 31 bits (KVM_MEM_MAX_NR_PAGES, include/linux/kvm_host.h). */
 #define SLOT_MAX_PAGES ((UINT64_C(1) << 31) - 1)
 
@@ -556,16 +553,11 @@ static int run_inverse(struct pfnbuf_plan *plan, struct step *step, bool withdra
 	}
 }
 
-static bool may_pass(int code)
-{
-	return code == -EINTR || code == -EAGAIN || code == -EBUSY;
-}
-
 static int undo_step(struct pfnbuf_plan *plan, struct step *step, bool withdrawn)
 {
 	int r = -EAGAIN;
 
-	for (int i = 0; i < UNDO_TRIES && may_pass(r); i++)
+	for (int i = 0; i < PFNBUF_UNDO_TRIES && pfnbuf_may_pass(r); i++)
 		r = run_inverse(plan, step, withdrawn);
 	if (r < 0) {
 		step->state = PFNBUF_STEP_UNDO_FAILED;
@@ -668,24 +660,24 @@ void pfnbuf_plan_undo(struct pfnbuf_plan *plan, bool withdrawn)
  * MADV_REMOVE gives back memory that is shared between processes and refuses what is this process's
  * alone, MADV_DONTNEED the reverse, but that it refuses nothing (mm/madvise.c).
  */
-static int advise(const struct pfnbuf_kernel *k, const struct step *step)
+static int advise(const struct pfnbuf_kernel *k, uint64_t start, uint64_t length)
 {
-	const struct pfnbuf_range range = { step->start, step->length };
-	void *addr = (void *)(uintptr_t)step->start;
-	int r = k_madvise(k, addr, step->length, MADV_REMOVE);
+	const struct pfnbuf_range range = { start, length };
+	void *addr = (void *)(uintptr_t)start;
+	int r = k_madvise(k, addr, length, MADV_REMOVE);
 
 	if (r == -EINVAL)
-		r = k_madvise(k, addr, step->length, MADV_DONTNEED);
+		r = k_madvise(k, addr, length, MADV_DONTNEED);
 	return r < 0 ? pfnbuf_failed(r, "madvise", "anonymous memory", &range) : 0;
 }
 
-static int discard(const struct pfnbuf_plan *plan, const struct step *step)
+int pfnbuf_discard(const struct pfnbuf_kernel *k, struct pfnbuf_buf *buf, uint64_t start,
+		   uint64_t length)
 {
 	int r = -EAGAIN;
 
-	for (int i = 0; i < UNDO_TRIES && may_pass(r); i++)
-		r = step->buf ? pfnbuf_buf_punch(step->buf, step->start, step->length)
-			      : advise(plan->goal.kernel, step);
+	for (int i = 0; i < PFNBUF_UNDO_TRIES && pfnbuf_may_pass(r); i++)
+		r = buf ? pfnbuf_buf_punch(buf, start, length) : advise(k, start, length);
 	return r;
 }
 
@@ -702,7 +694,9 @@ int pfnbuf_plan_settle(struct pfnbuf_plan *plan)
 	for (size_t i = nr_undoable(plan); i < plan->nr_steps; i++) {
 		struct step *step = &plan->steps[i];
 
-		if (note(plan, step, discard(plan, step), &before) < 0)
+		int r = pfnbuf_discard(plan->goal.kernel, step->buf, step->start, step->length);
+
+		if (note(plan, step, r, &before) < 0)
 			failed = 1;
 	}
 	return failed;

@@ -141,6 +141,13 @@ void pfnbuf_error_restore(const struct pfnbuf_saved_error *saved);
 /* ---------------------------------------------------------------- layout.c ------------------ */
 
 /*
+ * Make room: as long as the layout is neither changed nor copied, setting this very range cannot
+ * fail. Errors are those of pfnbuf_layout_set().
+ */
+int pfnbuf_layout_ready(struct pfnbuf_layout *layout, uint64_t offset, uint64_t length,
+			enum pfnbuf_vis vis);
+
+/*
  * As pfnbuf_layout_next() and pfnbuf_layout_diff(), of which nobody asks what begins at @end or
  * behind it. Runs may go on there and be cut somewhere; changes are cut at @end.
  */
@@ -634,15 +641,24 @@ struct pfnbuf_plan_goal {
 	struct pfnbuf_layout *layout; /* the plan frees it */
 	struct pfnbuf_range changed;  /* outside of it the owner's layout is the same */
 	bool wants_twin;	      /* it is a conversion, and more of them are to come */
-	/* Where they differ: all of @changed was the one and becomes the other, and is no hole. */
-	enum pfnbuf_vis was;
-	enum pfnbuf_vis becomes;
 	uint64_t gpa;
 	uint64_t iova;
 	bool suspended;
 	uint64_t version;    /* of the owner, when the plan was made */
 	uint64_t generation; /* of its device */
 };
+
+/* An inverse, or a discard, that is refused for such a reason may well succeed in a moment. */
+#define PFNBUF_UNDO_TRIES 3
+
+static inline bool pfnbuf_may_pass(int code)
+{
+	return code == -EINTR || code == -EAGAIN || code == -EBUSY;
+}
+
+/* Give back memory of a buffer, or at an address of this process where @buf is NULL. */
+int pfnbuf_discard(const struct pfnbuf_kernel *kernel, struct pfnbuf_buf *buf, uint64_t start,
+		   uint64_t length);
 
 /* Takes what @goal refers to, also on failure. */
 int pfnbuf_plan_new(const struct pfnbuf_plan_goal *goal, struct pfnbuf_plan **planp);
@@ -724,6 +740,14 @@ int pfnbuf_window_plan_conversions(struct pfnbuf_window *window, bool of_guest,
 int pfnbuf_window_try(struct pfnbuf_window *window, struct pfnbuf_plan *plan);
 void pfnbuf_window_take_back(struct pfnbuf_window *window, struct pfnbuf_plan *plan);
 int pfnbuf_window_settle(struct pfnbuf_window *window, struct pfnbuf_plan *plan);
+
+/*
+ * The same at once for a conversion of one granule, the most frequent of all. False where it is none;
+ * else *result is that of pfnbuf_window_apply(). With the lock of the topology held, and not the
+ * window's.
+ */
+bool pfnbuf_window_turn_granule(struct pfnbuf_window *window, bool of_guest,
+				const struct pfnbuf_conversion *conversion, int *result);
 
 /* What waits for a window, and ends with it: end() frees it, and is called without a lock. */
 struct pfnbuf_waiter {

@@ -142,17 +142,12 @@ static int check_fresh(const struct pfnbuf_window *w, struct pfnbuf_plan *plan, 
  * also keeps a window from being quarantined that exceeds a limit which was lowered since: neither
  * the way there nor the way back could be mapped.
  */
-static int check_memlock(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+int pfnbuf_window_check_memlock(struct pfnbuf_window *w, uint64_t shared_pages, bool has_way_back)
 {
-	struct pfnbuf_layout_count count;
-	uint64_t limit, bytes;
+	const uint64_t bytes = shared_pages * pfnbuf_page_size();
+	uint64_t limit;
 
-	if (w->device || !pfnbuf_plan_maps(plan))
-		return 0;
-	pfnbuf_layout_count(pfnbuf_plan_goal(plan)->layout, &count);
-	bytes = count.frames[PFNBUF_SHARED] * pfnbuf_page_size();
-	/* Where nothing is unmapped there is always a way back. */
-	if (bytes <= w->memlock && !pfnbuf_plan_unmaps(plan))
+	if (bytes <= w->memlock && has_way_back)
 		return 0;
 	if (k_memlock(pfnbuf_ctx_get_kernel(w->ctx), &limit) < 0)
 		return 0;
@@ -166,10 +161,22 @@ static int check_memlock(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 			      bytes, limit);
 }
 
+static int check_plan_memlock(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+{
+	struct pfnbuf_layout_count count;
+
+	if (w->device || !pfnbuf_plan_maps(plan))
+		return 0;
+	pfnbuf_layout_count(pfnbuf_plan_goal(plan)->layout, &count);
+	/* Where nothing is unmapped there is always a way back. */
+	return pfnbuf_window_check_memlock(w, count.frames[PFNBUF_SHARED],
+					   !pfnbuf_plan_unmaps(plan));
+}
+
 /* What is known beforehand to fail. */
 static int check_limits(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 {
-	int r = check_memlock(w, plan);
+	int r = check_plan_memlock(w, plan);
 
 	return r < 0 ? r : pfnbuf_plan_check_steps(plan);
 }
@@ -627,13 +634,8 @@ static void make_twin(struct pfnbuf_window *w, struct pfnbuf_plan_goal *goal)
 	w->twin = pfnbuf_layout_free(w->twin);
 	if (!goal->wants_twin)
 		return;
-	if (goal->was != goal->becomes) {
-		changes[0] = pfnbuf_window_whole_change(goal);
-		n = 1;
-	} else {
-		n = pfnbuf_layout_diff_to(goal->layout, w->layout, &pos, end_of(&goal->changed),
-					  changes, PFNBUF_MAX_TWIN_CHANGES);
-	}
+	n = pfnbuf_layout_diff_to(goal->layout, w->layout, &pos, end_of(&goal->changed), changes,
+				  PFNBUF_MAX_TWIN_CHANGES);
 	for (int i = 0; r >= 0 && i < n; i++)
 		r = pfnbuf_layout_set(goal->layout, changes[i].offset, changes[i].length,
 				      changes[i].to);
@@ -685,6 +687,23 @@ static void keep_strays(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 	}
 }
 
+/* @stuck could not be undone, and of the steps in front of it so many stand. */
+void pfnbuf_window_quarantine_at(struct pfnbuf_window *w, const struct pfnbuf_step *stuck,
+				 size_t nr_steps, size_t standing)
+{
+	snprintf(w->reason, sizeof(w->reason),
+		 "a plan of %zu steps failed (%.240s), and undoing its %s of %s at 0x%" PRIx64
+		 "+0x%" PRIx64
+		 " failed with %s: %zu steps before that stand, those after it do not. "
+		 "The ledgers of IOAS and VM say what is there",
+		 nr_steps, pfnbuf_last_error(), pfnbuf_step_kind_name(stuck->kind), stuck->object,
+		 stuck->range.offset, stuck->range.length, pfnbuf_errno_name(stuck->result),
+		 standing);
+	w->quarantined = true;
+	w->version++;
+	pfnbuf_window_tell(w, PFNBUF_EVENT_QUARANTINED, (struct pfnbuf_range){ 0, w->length });
+}
+
 static void quarantine(struct pfnbuf_window *w, struct pfnbuf_plan *plan,
 		       const struct pfnbuf_step *stuck)
 {
@@ -695,20 +714,10 @@ static void quarantine(struct pfnbuf_window *w, struct pfnbuf_plan *plan,
 	for (size_t i = 0; i < n; i++)
 		standing +=
 			pfnbuf_plan_get_step(plan, i, &step) == 0 && step.state == PFNBUF_STEP_DONE;
-	snprintf(w->reason, sizeof(w->reason),
-		 "a plan of %zu steps failed (%.240s), and undoing its %s of %s at 0x%" PRIx64
-		 "+0x%" PRIx64
-		 " failed with %s: %zu steps before that stand, those after it do not. "
-		 "The ledgers of IOAS and VM say what is there",
-		 n, pfnbuf_last_error(), pfnbuf_step_kind_name(stuck->kind), stuck->object,
-		 stuck->range.offset, stuck->range.length, pfnbuf_errno_name(stuck->result),
-		 standing);
 	keep_strays(w, plan);
 	w->other_gpa = pfnbuf_plan_goal(plan)->gpa;
 	w->other_iova = pfnbuf_plan_goal(plan)->iova;
-	w->quarantined = true;
-	w->version++;
-	pfnbuf_window_tell(w, PFNBUF_EVENT_QUARANTINED, (struct pfnbuf_range){ 0, w->length });
+	pfnbuf_window_quarantine_at(w, stuck, n, standing);
 }
 
 /* Run a plan but for what cannot be undone. */
@@ -725,15 +734,20 @@ static int try_plan(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 	return r;
 }
 
+void pfnbuf_window_warn_kept(const struct pfnbuf_window *w)
+{
+	pfnbuf_ctx_log(w->ctx, PFNBUF_LOG_WARNING,
+		       "%s: memory that it does not need any more stays allocated: %s", w->name,
+		       pfnbuf_last_error());
+}
+
 /* What it led to shall stand. Returns 1 where some memory could not be given back. */
 static int settle(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 {
 	int r = pfnbuf_plan_settle(plan);
 
 	if (r > 0)
-		pfnbuf_ctx_log(w->ctx, PFNBUF_LOG_WARNING,
-			       "%s: memory that it does not need any more stays allocated: %s",
-			       w->name, pfnbuf_last_error());
+		pfnbuf_window_warn_kept(w);
 	commit(w, plan);
 	return r;
 }

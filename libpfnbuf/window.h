@@ -171,6 +171,10 @@ int pfnbuf_window_check_layout(const struct pfnbuf_window *w, const struct pfnbu
 int pfnbuf_window_check_stretches(const struct pfnbuf_window *w,
 				  const struct pfnbuf_layout *layout);
 int pfnbuf_window_check_usable(const struct pfnbuf_window *w, const char *call);
+int pfnbuf_window_check_memlock(struct pfnbuf_window *w, uint64_t shared_pages, bool has_way_back);
+void pfnbuf_window_quarantine_at(struct pfnbuf_window *w, const struct pfnbuf_step *stuck,
+				 size_t nr_steps, size_t standing);
+void pfnbuf_window_warn_kept(const struct pfnbuf_window *w);
 int pfnbuf_window_refuse_private(const struct pfnbuf_window *w, const struct pfnbuf_range *range);
 void pfnbuf_window_release_stretch(const struct pfnbuf_window *w, struct stretch *s);
 int pfnbuf_window_run_plan(struct pfnbuf_window *w, struct pfnbuf_plan *plan);
@@ -188,7 +192,6 @@ int pfnbuf_window_make_plan(struct pfnbuf_window *w, struct pfnbuf_plan_goal *go
 			    const struct pfnbuf_layout *layout, struct pfnbuf_plan **planp);
 int pfnbuf_window_plan_towards(struct pfnbuf_window *w, struct pfnbuf_plan_goal *goal,
 			       struct pfnbuf_plan **planp);
-struct pfnbuf_change pfnbuf_window_whole_change(const struct pfnbuf_plan_goal *goal);
 
 /* window_make.c */
 int pfnbuf_window_export_together(const struct pfnbuf_window *w, struct stretch *stretches,

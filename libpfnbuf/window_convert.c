@@ -6,6 +6,8 @@
 
 #include "window.h"
 
+/* ---------------------------------------------------------------- planning ------------------ */
+
 static int check_conversion(const struct pfnbuf_window *w, const struct pfnbuf_conversion *c)
 {
 	static const char call[] = "pfnbuf_window_convert";
@@ -68,32 +70,19 @@ static bool is_changed(const struct pfnbuf_window *w, const struct pfnbuf_layout
 	return pfnbuf_layout_diff_to(w->layout, layout, &pos, end_of(range), &change, 1) > 0;
 }
 
-/* Whether there is nothing but one visibility, and no hole, so that nobody need look again. */
-static bool is_uniform(const struct pfnbuf_window *w, const struct pfnbuf_range *range,
-		       enum pfnbuf_vis *vis)
-{
-	const int first = pfnbuf_layout_get(w->layout, range->offset, NULL);
-
-	*vis = first > 0 ? (enum pfnbuf_vis)first : PFNBUF_HOLE;
-	return *vis != PFNBUF_HOLE &&
-	       pfnbuf_layout_test(w->layout, range->offset, range->length, *vis, NULL) > 0;
-}
-
 /* The goal's layout after conversions that are in order; NULL where it is what it was. */
 static int convert_layout(struct pfnbuf_window *w, const struct pfnbuf_conversion *list, size_t n,
 			  struct pfnbuf_plan_goal *goal)
 {
-	const bool uniform = goal->was != goal->becomes;
 	cleanup_layout struct pfnbuf_layout *layout = w->twin;
 	int r = layout ? 0 : pfnbuf_layout_copy(w->layout, &layout);
 
 	w->twin = NULL;
 	for (size_t i = 0; r >= 0 && i < n; i++)
-		r = uniform ? pfnbuf_layout_set(layout, list->offset, list->length, list->to)
-			    : convert_range(layout, &list[i]);
+		r = convert_range(layout, &list[i]);
 	if (r < 0)
 		return pfnbuf_window_no_memory(w, "pfnbuf_window_convert");
-	if (uniform || is_changed(w, layout, &goal->changed))
+	if (is_changed(w, layout, &goal->changed))
 		goal->layout = layout;
 	else
 		w->twin = layout;
@@ -149,20 +138,10 @@ static int find_parts(const struct pfnbuf_window *w, bool of_guest,
 static int aim(struct pfnbuf_window *w, struct pfnbuf_plan_goal *goal,
 	       const struct pfnbuf_conversion *list, size_t n)
 {
-	enum pfnbuf_vis vis;
 	int r;
 
 	goal->changed = range_of(list, n);
 	goal->wants_twin = n < PFNBUF_MAX_TWIN_CHANGES && !w->device;
-	if (n == 1 && is_uniform(w, &goal->changed, &vis)) {
-		goal->was = vis;
-		goal->becomes = list->to;
-		if (vis == list->to)
-			return 0;
-		if (list->to == PFNBUF_PRIVATE && !w->has_private)
-			return pfnbuf_window_refuse_private(w, &goal->changed);
-		return convert_layout(w, list, n, goal);
-	}
 	r = convert_layout(w, list, n, goal);
 	return r < 0 || !goal->layout ? r : pfnbuf_window_check_layout(w, goal->layout);
 }
@@ -188,6 +167,171 @@ int pfnbuf_window_plan_conversions(struct pfnbuf_window *w, bool of_guest,
 	*planp = NULL;
 	return goal.layout ? pfnbuf_window_plan_towards(w, &goal, planp) : 0;
 }
+
+/* ---------------------------------------------------------------- one granule --------------- */
+
+/*
+ * A granule that turns from shared to private, or back, is what guests ask for most. An area is no
+ * larger, so what is beside it stays as it is, and three calls that are known beforehand do it: so
+ * no plan is made. The calls, their order and what becomes of a failure are those of a plan.
+ */
+
+static int map_granule(const struct pfnbuf_window *w, const struct pfnbuf_range *at)
+{
+	const struct stretch *s = &w->stretches[0];
+	uint64_t iova = w->iova + at->offset;
+
+	if (!s->buf)
+		return pfnbuf_ioas_map_va(w->ioas, (char *)s->addr + at->offset, at->length,
+					  w->map_flags | PFNBUF_MAP_FIXED, &iova);
+	return pfnbuf_ioas_expect_buf(w->ioas, s->buf, s->buf_offset + at->offset, at->length,
+				      w->map_flags, iova);
+}
+
+static void quarantine_granule(struct pfnbuf_window *w, struct pfnbuf_step *stuck)
+{
+	stuck->object = stuck->kind == PFNBUF_STEP_AREA_UNMAP ? pfnbuf_ioas_name(w->ioas)
+							      : pfnbuf_vm_name(w->vm);
+	pfnbuf_window_quarantine_at(w, stuck, 3, 0);
+}
+
+static void put_area_back(struct pfnbuf_window *w, const struct pfnbuf_range *at,
+			  struct pfnbuf_node **kept)
+{
+	struct pfnbuf_step stuck = {
+		.kind = PFNBUF_STEP_AREA_UNMAP,
+		.range = { w->iova + at->offset, at->length },
+		.result = -EAGAIN,
+	};
+	struct pfnbuf_saved_error error;
+
+	pfnbuf_error_save(&error);
+	for (int i = 0; i < PFNBUF_UNDO_TRIES && pfnbuf_may_pass(stuck.result); i++)
+		stuck.result = pfnbuf_ioas_put_back(w->ioas, kept);
+	pfnbuf_error_restore(&error);
+	if (stuck.result < 0)
+		quarantine_granule(w, &stuck);
+}
+
+static int make_private(struct pfnbuf_window *w, const struct pfnbuf_range *at)
+{
+	struct pfnbuf_node *kept = NULL;
+	int r = w->ioas ? pfnbuf_ioas_take(w->ioas, w->iova + at->offset, at->length, &kept) : 0;
+
+	if (r >= 0)
+		r = pfnbuf_vm_set_attributes(w->vm, w->gpa + at->offset, at->length,
+					     PFNBUF_ATTRIBUTE_PRIVATE);
+	if (r < 0)
+		put_area_back(w, at, &kept);
+	pfnbuf_ioas_drop(&kept);
+	return r;
+}
+
+static void put_attribute_back(struct pfnbuf_window *w, const struct pfnbuf_range *at)
+{
+	struct pfnbuf_step stuck = {
+		.kind = PFNBUF_STEP_ATTRIBUTE_SET,
+		.range = { w->gpa + at->offset, at->length },
+		.result = -EAGAIN,
+	};
+	struct pfnbuf_saved_error error;
+
+	pfnbuf_error_save(&error);
+	for (int i = 0; i < PFNBUF_UNDO_TRIES && pfnbuf_may_pass(stuck.result); i++)
+		stuck.result = pfnbuf_vm_put_back_attributes(w->vm, stuck.range.offset, at->length,
+							     PFNBUF_ATTRIBUTE_PRIVATE);
+	pfnbuf_error_restore(&error);
+	if (stuck.result < 0)
+		quarantine_granule(w, &stuck);
+}
+
+static int check_area(struct pfnbuf_window *w, const struct pfnbuf_range *at)
+{
+	struct pfnbuf_layout_count count;
+	int r;
+
+	pfnbuf_layout_count(w->layout, &count);
+	r = pfnbuf_window_check_memlock(
+		w, count.frames[PFNBUF_SHARED] + at->length / pfnbuf_page_size(), true);
+	return r < 0 ? r : pfnbuf_ioas_check_space(w->ioas, w->iova + at->offset, at->length);
+}
+
+static int make_shared(struct pfnbuf_window *w, const struct pfnbuf_range *at)
+{
+	int r = w->ioas ? check_area(w, at) : 0;
+
+	if (r >= 0)
+		r = pfnbuf_vm_set_attributes(w->vm, w->gpa + at->offset, at->length, 0);
+	if (r < 0 || !w->ioas)
+		return r;
+	r = map_granule(w, at);
+	if (r < 0)
+		put_attribute_back(w, at);
+	return r;
+}
+
+/* What it was before is not needed any more. Returns 1 where that stays allocated. */
+static int discard_granule(struct pfnbuf_window *w, const struct pfnbuf_conversion *c)
+{
+	const struct pfnbuf_kernel *k = pfnbuf_ctx_get_kernel(w->ctx);
+	const struct stretch *s = &w->stretches[0];
+	const uint64_t shared = s->buf ? s->buf_offset : (uintptr_t)s->addr;
+	int r = c->to == PFNBUF_PRIVATE
+			? pfnbuf_discard(k, s->buf, shared + c->offset, c->length)
+			: pfnbuf_discard(k, s->guest_memfd, s->guest_memfd_offset + c->offset,
+					 c->length);
+
+	if (r >= 0)
+		return 0;
+	pfnbuf_window_warn_kept(w);
+	return 1;
+}
+
+static int turn(struct pfnbuf_window *w, const struct pfnbuf_conversion *c)
+{
+	const struct pfnbuf_range at = { c->offset, c->length };
+	int r = pfnbuf_layout_ready(w->layout, at.offset, at.length, c->to);
+
+	if (r < 0)
+		return pfnbuf_window_no_memory(w, "pfnbuf_window_convert");
+	r = c->to == PFNBUF_PRIVATE ? make_private(w, &at) : make_shared(w, &at);
+	if (r < 0)
+		return r;
+	r = discard_granule(w, c);
+	pfnbuf_layout_set(w->layout, at.offset, at.length, c->to);
+	w->twin = pfnbuf_layout_free(w->twin);
+	w->version++;
+	return r;
+}
+
+/* Whether all of a range is memory of the other kind. */
+static bool turns(const struct pfnbuf_window *w, const struct pfnbuf_conversion *c)
+{
+	const enum pfnbuf_vis was = c->to == PFNBUF_PRIVATE ? PFNBUF_SHARED : PFNBUF_PRIVATE;
+
+	return (c->to == PFNBUF_PRIVATE || c->to == PFNBUF_SHARED) &&
+	       pfnbuf_layout_test(w->layout, c->offset, c->length, was, NULL) > 0;
+}
+
+bool pfnbuf_window_turn_granule(struct pfnbuf_window *w, bool of_guest,
+				const struct pfnbuf_conversion *conversion, int *result)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+	struct pfnbuf_conversion c = *conversion;
+
+	if (!w->granule || !w->has_private || w->in_place || w->device || w->suspended || w->ended)
+		return false;
+	if (of_guest && !clip_conversion(w, conversion, &c))
+		return false;
+	if (c.length != w->granule || c.offset % c.length || !turns(w, &c))
+		return false;
+	*result = pfnbuf_window_check_changeable(w, "pfnbuf_window_convert");
+	if (*result >= 0)
+		*result = turn(w, &c);
+	return true;
+}
+
+/* ---------------------------------------------------------------- looking ------------------- */
 
 void pfnbuf_window_tell_converted(struct pfnbuf_window *w, bool of_guest,
 				  const struct pfnbuf_conversion *list, size_t n, int result)

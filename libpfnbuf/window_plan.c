@@ -344,56 +344,14 @@ static int plan_way(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 	return r;
 }
 
-/* The steps of plan_difference() and plan_discards() for it, without a search. */
-static int plan_granule(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
-			const struct pfnbuf_change *c)
-{
-	struct pfnbuf_piece piece = { .range = { c->offset, c->length }, .class = 1 };
-	const struct pfnbuf_pieces area = { .list = &piece, .nr = w->ioas ? 1 : 0 };
-	int r = 0;
-
-	if (c->to == PFNBUF_PRIVATE)
-		r = plan_unmaps(w, plan, &area, "not shared any more", "");
-	if (r >= 0)
-		r = plan_attribute(w, plan, c);
-	if (r >= 0 && c->to == PFNBUF_SHARED)
-		r = plan_maps(w, plan, &area, "shared from now on", "");
-	return r < 0 ? r : plan_discard(w, plan, c);
-}
-
-struct pfnbuf_change pfnbuf_window_whole_change(const struct pfnbuf_plan_goal *goal)
-{
-	return (struct pfnbuf_change){ goal->changed.offset, goal->changed.length, goal->was,
-				       goal->becomes };
-}
-
-/*
- * Whether one granule turns from shared to private, or back: the most frequent of all changes. As an
- * area is no larger, what is beside it stays as it is.
- */
-static bool is_granule(const struct pfnbuf_window *w, const struct pfnbuf_plan_goal *goal,
-		       struct pfnbuf_change *c)
-{
-	const struct pfnbuf_range *at = &goal->changed;
-
-	if (goal->was == goal->becomes || at->length != w->granule || at->offset % at->length ||
-	    w->suspended || w->in_place || w->device)
-		return false;
-	*c = pfnbuf_window_whole_change(goal);
-	return true;
-}
-
 static int plan_steps(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 {
 	const struct pfnbuf_plan_goal *goal = pfnbuf_plan_goal(plan);
 	cleanup_layout struct pfnbuf_layout *nothing = NULL;
-	struct pfnbuf_change granule;
 	int r;
 
 	if (goal->gpa != w->gpa || goal->iova != w->iova)
 		return w->suspended ? 0 : plan_way(w, plan);
-	if (is_granule(w, goal, &granule))
-		return plan_granule(w, plan, &granule);
 	/* What a suspended window places. */
 	if ((w->suspended || goal->suspended) &&
 	    pfnbuf_layout_new(w->length, pfnbuf_page_size(), PFNBUF_HOLE, &nothing) < 0)
