@@ -316,6 +316,22 @@ static int to_shared(struct scene *s)
 	return pfnbuf_window_convert(s->w, PAGE, 20 * PAGE, PFNBUF_SHARED);
 }
 
+static int granule_to_private(struct scene *s)
+{
+	return pfnbuf_window_convert(s->w, 12 * PAGE, 4 * PAGE, PFNBUF_PRIVATE);
+}
+
+static void have_private_granule(struct scene *s)
+{
+	have_guest(s);
+	REQUIRE(granule_to_private(s) == 0);
+}
+
+static int granule_to_shared(struct scene *s)
+{
+	return pfnbuf_window_convert(s->w, 12 * PAGE, 4 * PAGE, PFNBUF_SHARED);
+}
+
 static int to_both(struct scene *s)
 {
 	static const struct pfnbuf_conversion batch[] = {
@@ -366,6 +382,8 @@ static const struct flow flows[] = {
 	{ "guest RAM set_layout", have_guest, remix, false, GUEST },
 	{ "guest RAM to private", have_guest, to_private, false, GUEST },
 	{ "guest RAM to shared", have_guest, to_shared, false, GUEST },
+	{ "a granule to private", have_guest, granule_to_private, false, GUEST },
+	{ "a granule to shared", have_private_granule, granule_to_shared, false, GUEST },
 	{ "guest RAM to both", have_guest, to_both, false, GUEST },
 	{ "guest RAM clear", have_guest, clear, false, GUEST },
 	{ "guest RAM move up", have_guest, move_up, false, GUEST },
