@@ -2152,13 +2152,15 @@ enum {
 	 * A window of a BAR: delete the memory slots before the device's memory goes off, and set
 	 * them again with pfnbuf_device_restore(). Without it they stay, and a guest that touches
 	 * them meanwhile fails its vCPU's KVM_RUN with EFAULT
-	 * (arch/x86/kvm/mmu/mmu.c:kvm_handle_error_pfn) instead of exiting for MMIO.
+	 * (arch/x86/kvm/mmu/mmu.c:kvm_handle_error_pfn) instead of exiting for MMIO. RAM does not
+	 * go off, and a window in no VM has no slots: refused there.
 	 */
 	PFNBUF_PLACE_WITHDRAW_SLOTS = 1 << 0,
 	/**
 	 * A window of memory that is converted in place: a conversion that fails because somebody
 	 * holds a page returns PFNBUF_PENDING, and pfnbuf_ctx_dispatch() tries it again after 1, 2,
-	 * 4 and so on to 64 ms, ten times in all.
+	 * 4 and so on to 64 ms, ten times in all. Refused with a memfd or addr, and for a BAR:
+	 * no conversion of these fails for that.
 	 */
 	PFNBUF_PLACE_RETRY = 1 << 1,
 };

@@ -1056,7 +1056,7 @@ struct pfnbuf_window *pfnbuf_window_allocate(struct pfnbuf_ctx *ctx,
 	w->slot_flags = place->slot_flags;
 	w->length = length;
 	w->granule = place->granule;
-	w->withdraws = place->vm && place->flags & PFNBUF_PLACE_WITHDRAW_SLOTS;
+	w->withdraws = place->flags & PFNBUF_PLACE_WITHDRAW_SLOTS;
 	w->retries = place->flags & PFNBUF_PLACE_RETRY;
 	w->version = 1;
 	pthread_mutex_init(&w->lock, NULL);

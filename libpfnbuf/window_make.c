@@ -45,6 +45,37 @@ static int check_place(const struct pfnbuf_ctx *ctx, const struct pfnbuf_place *
 	return r;
 }
 
+/* What is asked for and would do nothing is a mistake of somebody's. */
+static int check_bar_flags(const struct pfnbuf_place *place, const char *object)
+{
+	if (place->flags & PFNBUF_PLACE_RETRY)
+		return pfnbuf_refused(-EINVAL, "pfnbuf_place", object, NULL,
+				      "leave out PFNBUF_PLACE_RETRY",
+				      "nobody holds pages of a BAR, so that it never waits");
+	if (place->flags & PFNBUF_PLACE_WITHDRAW_SLOTS && !place->vm)
+		return pfnbuf_refused(-EINVAL, "pfnbuf_place", object, NULL,
+				      "leave out PFNBUF_PLACE_WITHDRAW_SLOTS",
+				      "a window that is in no VM has no slots");
+	return 0;
+}
+
+static int check_ram_flags(const struct pfnbuf_ram *ram, const struct pfnbuf_place *place,
+			   const char *object)
+{
+	if (place->flags & PFNBUF_PLACE_WITHDRAW_SLOTS)
+		return pfnbuf_refused(-EINVAL, "pfnbuf_place", object, NULL,
+				      "leave out PFNBUF_PLACE_WITHDRAW_SLOTS; "
+				      "pfnbuf_window_suspend() takes slots away",
+				      "no device turns RAM off, so that its slots always stay");
+	if (place->flags & PFNBUF_PLACE_RETRY && (ram->memfd || ram->addr))
+		return pfnbuf_refused(-EINVAL, "pfnbuf_place", object, NULL,
+				      "leave out PFNBUF_PLACE_RETRY",
+				      "only a guest_memfd alone is converted in place: the kernel "
+				      "converts other memory whoever holds it, so that it never "
+				      "waits");
+	return 0;
+}
+
 static int check_bar(const struct pfnbuf_bar *bar, unsigned index, const struct pfnbuf_range *part,
 		     const char *object)
 {
@@ -209,6 +240,9 @@ int pfnbuf_window_new_bar(struct pfnbuf_device *device, unsigned bar,
 	if (place->granule)
 		return pfnbuf_refused(-EINVAL, "pfnbuf_place", object, NULL, "",
 				      "a BAR has no granule");
+	r = check_bar_flags(place, object);
+	if (r < 0)
+		return r;
 	w = pfnbuf_window_allocate(pfnbuf_device_ctx(device), place, part->length,
 				   info.nr_sparse ? info.nr_sparse : 1);
 	if (!w)
@@ -377,6 +411,8 @@ int pfnbuf_window_new_ram(struct pfnbuf_ctx *ctx, const struct pfnbuf_ram *ram,
 
 	if (r >= 0)
 		r = check_place(ctx, place, ram->length, ram_name(ram));
+	if (r >= 0)
+		r = check_ram_flags(ram, place, ram_name(ram));
 	if (r >= 0)
 		r = check_private(ram, place);
 	if (r < 0)

@@ -561,6 +561,24 @@ static void refuse_ram(struct rig *rig, const struct pfnbuf_ram *ram,
 	rig_check_clean(rig);
 }
 
+/* Flags that would do nothing. */
+static void refuse_flags(struct rig *rig, const struct pfnbuf_ram *good)
+{
+	struct pfnbuf_place place = place_of(rig);
+	struct pfnbuf_ram shared = *good;
+
+	shared.guest_memfd = NULL;
+	place.flags = PFNBUF_PLACE_RETRY;
+	refuse_ram(rig, good, &place, EINVAL, "never waits");
+	refuse_ram(rig, &shared, &place, EINVAL, "never waits");
+	place.flags = PFNBUF_PLACE_WITHDRAW_SLOTS;
+	refuse_ram(rig, good, &place, EINVAL, "pfnbuf_window_suspend()");
+	for (unsigned bit = 2; bit < 32; bit++) {
+		place.flags = 1u << bit;
+		refuse_ram(rig, good, &place, EINVAL, "unknown flags");
+	}
+}
+
 static void refusals(void **state)
 {
 	struct rig *rig = *state;
@@ -599,6 +617,7 @@ static void refusals(void **state)
 	ram.offset = 0;
 	refuse_ram(rig, &ram, &place, ENODEV, "mmap");
 	pfnbuf_buf_unref(mappable);
+	refuse_flags(rig, &good);
 	pfnbuf_buf_unref(good.memfd);
 	pfnbuf_buf_unref(good.guest_memfd);
 }

@@ -746,6 +746,15 @@ static void refusals(void **state)
 	place.granule = PAGE;
 	assert_refused(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), EINVAL);
 	place = place_of(rig);
+	for (unsigned bit = 1; bit < 32; bit++) {
+		place.flags = 1u << bit;
+		assert_refused(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), EINVAL);
+	}
+	place.vm = NULL;
+	place.flags = PFNBUF_PLACE_WITHDRAW_SLOTS;
+	assert_refused(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), EINVAL);
+	assert_non_null(strstr(pfnbuf_last_error(), "has no slots"));
+	place = place_of(rig);
 	place.iova = 7;
 	assert_refused(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), EINVAL);
 	place.iova = -PAGE;
