@@ -60,7 +60,7 @@ struct sim_ioas *sim_ioas_get(struct sim_ictx *ictx, uint32_t id)
 	return (struct sim_ioas *)sim_object_get(ictx, id, SIM_OBJ_IOAS);
 }
 
-struct sim_ioas *sim_ioas_new(struct sim_ictx *ictx)
+static struct sim_ioas *ioas_new(struct sim_ictx *ictx)
 {
 	struct sim_ioas *ioas = calloc(1, sizeof(*ioas));
 
@@ -606,7 +606,7 @@ static int call_ioas_alloc(struct call *c)
 
 	if (c->alloc.flags)
 		return -EOPNOTSUPP;
-	ioas = sim_ioas_new(c->ictx);
+	ioas = ioas_new(c->ictx);
 	if (!ioas)
 		return -ENOMEM;
 	c->alloc.out_ioas_id = ioas->obj.id;

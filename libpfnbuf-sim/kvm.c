@@ -50,7 +50,7 @@ size_t sim_slot_index(const struct sim_vec *slots, uint64_t gpa)
 	return low;
 }
 
-struct sim_slot *sim_slot_at(const struct sim_vm *vm, unsigned as_id, uint64_t gpa)
+static struct sim_slot *slot_at(const struct sim_vm *vm, unsigned as_id, uint64_t gpa)
 {
 	const struct sim_vec *slots = &vm->by_gpa[as_id];
 	size_t at = sim_slot_index(slots, gpa);
@@ -329,7 +329,7 @@ static int ioctl_set_region(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t 
  */
 static const struct sim_slot *gmem_slot_at(const struct sim_vm *vm, uint64_t gpa)
 {
-	const struct sim_slot *slot = sim_slot_at(vm, 0, gpa);
+	const struct sim_slot *slot = slot_at(vm, 0, gpa);
 
 	return slot && slot->gmem ? slot : NULL;
 }
@@ -500,7 +500,7 @@ static ssize_t access_some(struct pfnbuf_sim *sim, const struct sim_vm *vm, uint
 			   bool as_private, uint8_t *data, size_t length, bool write)
 {
 	const struct sim_mmio *mmio = sim_mmio_at(vm, gpa);
-	struct sim_slot *slot = sim_slot_at(vm, 0, gpa);
+	struct sim_slot *slot = slot_at(vm, 0, gpa);
 	uint64_t end = sim_vm_run_end(vm, gpa);
 	int ret;
 
@@ -519,13 +519,20 @@ static ssize_t access_some(struct pfnbuf_sim *sim, const struct sim_vm *vm, uint
 	return ret ? ret : (ssize_t)length;
 }
 
+static struct sim_vm *vm_get(struct pfnbuf_sim *sim, int fd)
+{
+	struct sim_file *file = sim_file_get(sim, fd);
+
+	return file && file->kind == SIM_VM ? file->object : NULL;
+}
+
 static int guest_access(struct pfnbuf_sim *sim, int vm_fd, uint64_t gpa, bool as_private,
 			uint8_t *data, size_t length, bool write)
 {
 	struct sim_vm *vm;
 
 	SIM_LOCKED(sim);
-	vm = sim_vm_get(sim, vm_fd);
+	vm = vm_get(sim, vm_fd);
 	if (!vm)
 		return -EBADF;
 	while (length) {
@@ -599,7 +606,7 @@ static void vcpu_release(struct pfnbuf_sim *sim, struct sim_file *file)
 /* Bring one page in: 0, -ENOENT or -EFAULT. */
 static int pre_fault_page(struct sim_vm *vm, uint64_t gpa)
 {
-	struct sim_slot *slot = sim_slot_at(vm, 0, gpa);
+	struct sim_slot *slot = slot_at(vm, 0, gpa);
 
 	if (!slot)
 		return -ENOENT;
@@ -805,13 +812,6 @@ const struct sim_file_ops sim_vm_ops = {
 	.lseek = lseek_nowhere,
 	.magic = SIM_ANON_MAGIC,
 };
-
-struct sim_vm *sim_vm_get(struct pfnbuf_sim *sim, int fd)
-{
-	struct sim_file *file = sim_file_get(sim, fd);
-
-	return file && file->kind == SIM_VM ? file->object : NULL;
-}
 
 /* ------------------------------------------------------------------------ /dev/kvm */
 

@@ -320,8 +320,6 @@ void sim_vdev_reset(struct sim_vdev *vdev);
 /* 1: go on; 0: it was a probe; or an error (include/linux/vfio.h:vfio_check_feature). */
 int sim_vfio_check_feature(uint32_t flags, size_t argsz, uint32_t supported, size_t minimum);
 void sim_signal(int eventfd);
-/* A duplicate of an eventfd of the caller's: -EBADF, -EINVAL. */
-int sim_eventfd_get(int fd);
 
 void sim_config_init(struct sim_vdev *vdev, const struct pfnbuf_sim_device *spec);
 void sim_config_open(struct sim_vdev *vdev);
@@ -542,7 +540,6 @@ int sim_ioas_map_user(struct pfnbuf_sim *sim, struct sim_ioas *ioas, uint64_t va
 int sim_ioas_unmap(struct pfnbuf_sim *sim, struct sim_ioas *ioas, uint64_t start, uint64_t last,
 		   uint64_t *unmapped);
 int sim_ioas_disable_large_pages(struct sim_ioas *ioas);
-struct sim_ioas *sim_ioas_new(struct sim_ictx *ictx);
 int sim_ioas_cut(struct pfnbuf_sim *sim, struct sim_ioas *ioas, uint64_t iova);
 void sim_pages_kill(struct sim_pages *pages);
 /* The first area that ends at or above @iova: its index. */
@@ -753,13 +750,11 @@ int sim_kvm_open(struct pfnbuf_sim *sim, int flags);
 void sim_gmem_remember(struct pfnbuf_sim *sim, struct sim_pages *pages);
 /* Whether a page of the process's memory is one that a guest_memfd keeps for its guest alone. */
 bool sim_gmem_hides(struct pfnbuf_sim *sim, uint64_t va, uint64_t length);
-struct sim_vm *sim_vm_get(struct pfnbuf_sim *sim, int fd);
 bool sim_vm_is_private(const struct sim_vm *vm, uint64_t gpa);
 /* The end (exclusive) of the run that @gpa is in, all private or all shared. */
 uint64_t sim_vm_run_end(const struct sim_vm *vm, uint64_t gpa);
 /* The first slot that ends above @gpa: its index. */
 size_t sim_slot_index(const struct sim_vec *slots, uint64_t gpa);
-struct sim_slot *sim_slot_at(const struct sim_vm *vm, unsigned as_id, uint64_t gpa);
 
 /* --------------------------------------------------------------------------- sysfs */
 

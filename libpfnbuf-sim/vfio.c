@@ -70,7 +70,8 @@ void sim_signal(int eventfd)
 		errno = saved;
 }
 
-int sim_eventfd_get(int fd)
+/* A duplicate of an eventfd of the caller's: -EBADF, -EINVAL. */
+static int eventfd_get(int fd)
 {
 	char path[64], target[64];
 	ssize_t n;
@@ -90,7 +91,7 @@ int sim_eventfd_get(int fd)
 
 static int eventfd_take(struct pfnbuf_sim *sim, int fd)
 {
-	int own = sim_eventfd_get(fd);
+	int own = eventfd_get(fd);
 
 	return own < 0 ? own : sim_fd_high(sim, own);
 }

@@ -16,7 +16,6 @@
  * A kernel that says yes to everything and keeps nothing: what is left is the library. It counts
  * the calls that change something, of each thread.
  */
-void null_kernel(struct pfnbuf_kernel *kernel);
 uint64_t null_kernel_changes(void);
 
 /* A window of RAM in two places, in a VM and an IOAS of its own or those of @with. */

@@ -121,7 +121,7 @@ static int null_memlock(void *data, uint64_t *limit)
 	return 0;
 }
 
-void null_kernel(struct pfnbuf_kernel *kernel)
+static void null_kernel(struct pfnbuf_kernel *kernel)
 {
 	*kernel = *pfnbuf_kernel_running();
 	kernel->open = null_open;

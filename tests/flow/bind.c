@@ -279,7 +279,7 @@ void guest_release(struct guest *g)
 	g->vm = pfnbuf_vm_free(g->vm);
 }
 
-void guest_assert_nothing_left(struct guest *g)
+static void assert_nothing_left(struct guest *g)
 {
 	struct pfnbuf_sim_counts now;
 
@@ -297,7 +297,7 @@ void guest_fini(struct guest *g)
 {
 	guest_release(g);
 	g->ctx = pfnbuf_ctx_free(g->ctx);
-	guest_assert_nothing_left(g);
+	assert_nothing_left(g);
 	g->profile = pfnbuf_profile_unref(g->profile);
 	free(g->dump);
 	g->sim = pfnbuf_sim_free(g->sim);

@@ -70,7 +70,6 @@ void guest_plug(struct guest *g, const char *profile);
 /* In the right order, and everything is gone. */
 void guest_release(struct guest *g);
 void guest_fini(struct guest *g);
-void guest_assert_nothing_left(struct guest *g);
 
 /* A bind with the functions in g->ops: new, lock, start, run. */
 int guest_bind_new(struct guest *g);

@@ -34,7 +34,6 @@ static const struct pfnbuf_tdi_bar device[6] = {
 #define PAGES(i) (FIRST(i) + 8)
 #define ATTRS(i) (FIRST(i) + 12)
 #define ID(i)	 (FIRST(i) + 14)
-#define INFO(n)	 FIRST(n)
 
 static const struct hostile {
 	const char *name;

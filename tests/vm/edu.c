@@ -20,16 +20,6 @@
 #define BUFFER_ADDRESS 0x40000
 #define IOVA_LIMIT     0x10000000 /* 28 bits */
 
-void edu_init_map(struct edu *edu, volatile void *bar0)
-{
-	*edu = (struct edu){ .map = bar0, .fd = -1 };
-}
-
-void edu_init_fd(struct edu *edu, int fd, uint64_t offset)
-{
-	*edu = (struct edu){ .fd = fd, .offset = offset };
-}
-
 static int short_or_error(ssize_t n)
 {
 	return n < 0 ? -errno : -EIO;
@@ -37,25 +27,15 @@ static int short_or_error(ssize_t n)
 
 static int read64(const struct edu *edu, unsigned reg, uint64_t *value)
 {
-	ssize_t n;
+	ssize_t n = pread(edu->fd, value, sizeof(*value), (off_t)(edu->offset + reg));
 
-	if (edu->map) {
-		*value = *(volatile uint64_t *)((volatile char *)edu->map + reg);
-		return 0;
-	}
-	n = pread(edu->fd, value, sizeof(*value), (off_t)(edu->offset + reg));
 	return n == sizeof(*value) ? 0 : short_or_error(n);
 }
 
 static int write64(const struct edu *edu, unsigned reg, uint64_t value)
 {
-	ssize_t n;
+	ssize_t n = pwrite(edu->fd, &value, sizeof(value), (off_t)(edu->offset + reg));
 
-	if (edu->map) {
-		*(volatile uint64_t *)((volatile char *)edu->map + reg) = value;
-		return 0;
-	}
-	n = pwrite(edu->fd, &value, sizeof(value), (off_t)(edu->offset + reg));
 	return n == sizeof(value) ? 0 : short_or_error(n);
 }
 
@@ -63,15 +43,10 @@ static int write64(const struct edu *edu, unsigned reg, uint64_t value)
 int edu_identify(const struct edu *edu)
 {
 	uint32_t id;
+	ssize_t n = pread(edu->fd, &id, sizeof(id), (off_t)(edu->offset + REG_ID));
 
-	if (edu->map) {
-		id = *(volatile uint32_t *)((volatile char *)edu->map + REG_ID);
-	} else {
-		ssize_t n = pread(edu->fd, &id, sizeof(id), (off_t)(edu->offset + REG_ID));
-
-		if (n != sizeof(id))
-			return short_or_error(n);
-	}
+	if (n != sizeof(id))
+		return short_or_error(n);
 	return (id & ID_MASK) == ID_EDU ? 0 : -ENODEV;
 }
 

@@ -7,7 +7,7 @@
  * CPU can see. A transfer goes between that buffer and an IOVA; one that the IOMMU refuses simply has no
  * effect, and the engine reports nothing. It reaches IOVAs below 256 MiB, and needs bus mastering on.
  *
- * BAR0 is reached through a mapping of it, or through pread and pwrite on a fd.
+ * BAR0 is reached through pread and pwrite.
  */
 
 #include <stddef.h>
@@ -16,13 +16,9 @@
 #define EDU_BUFFER_SIZE 4096
 
 struct edu {
-	volatile void *map; /* BAR0, or NULL */
-	int fd;		    /* used without a mapping … */
-	uint64_t offset;    /* … with BAR0 at this offset */
+	int fd;
+	uint64_t offset; /* where BAR0 is there */
 };
-
-void edu_init_map(struct edu *edu, volatile void *bar0);
-void edu_init_fd(struct edu *edu, int fd, uint64_t offset);
 
 /* Whether an edu answers there: 0, -ENODEV, or another negative errno. */
 int edu_identify(const struct edu *edu);

@@ -90,13 +90,6 @@ int raw_device_attach(int device, uint32_t ioas)
 	return vmtest_ioctl(device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
 }
 
-int raw_device_detach(int device)
-{
-	struct vfio_device_detach_iommufd_pt detach = { .argsz = sizeof(detach) };
-
-	return vmtest_ioctl(device, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach);
-}
-
 int raw_device_reset(int device)
 {
 	return vmtest_ioctl(device, VFIO_DEVICE_RESET, NULL);
@@ -121,7 +114,7 @@ int raw_config_read16(int device, unsigned offset, uint16_t *value)
 	return pread(device, value, sizeof(*value), at) == sizeof(*value) ? 0 : -errno;
 }
 
-int raw_config_write16(int device, unsigned offset, uint16_t value)
+static int config_write16(int device, unsigned offset, uint16_t value)
 {
 	off_t at = (off_t)(raw_region_offset(VFIO_PCI_CONFIG_REGION_INDEX) + offset);
 
@@ -135,7 +128,7 @@ int raw_command(int device, uint16_t set, uint16_t clear)
 
 	if (ret)
 		return ret;
-	return raw_config_write16(device, PCI_COMMAND, (uint16_t)((command | set) & ~clear));
+	return config_write16(device, PCI_COMMAND, (uint16_t)((command | set) & ~clear));
 }
 
 int raw_export(int device, unsigned bar, uint64_t offset, uint64_t length)

@@ -23,11 +23,9 @@ int raw_find(unsigned vendor, unsigned device, unsigned nth, char bdf[RAW_BDF_SI
 int raw_device_open(const char *bdf);
 int raw_device_bind(int device, int iommufd);
 int raw_device_attach(int device, uint32_t ioas);
-int raw_device_detach(int device);
 int raw_device_reset(int device);
 
 int raw_config_read16(int device, unsigned offset, uint16_t *value);
-int raw_config_write16(int device, unsigned offset, uint16_t value);
 /* Set and clear bits of PCI_COMMAND. */
 int raw_command(int device, uint16_t set, uint16_t clear);
 /* Where a region is for pread, pwrite and mmap on the device's fd. */

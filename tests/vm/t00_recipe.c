@@ -57,7 +57,7 @@ static void bench_open(struct bench *b)
 	b->memory = open_bound(b->iommufd, RAW_IVSHMEM, 0);
 	check_eq(raw_device_attach(b->engine, b->ioas), 0);
 	check_eq(raw_command(b->engine, PCI_COMMAND_MASTER, 0), 0);
-	edu_init_fd(&b->edu, b->engine, raw_region_offset(0));
+	b->edu = (struct edu){ b->engine, raw_region_offset(0) };
 	check_eq(edu_identify(&b->edu), 0);
 
 	b->bar_size = raw_region_size(b->memory, 2);

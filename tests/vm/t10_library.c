@@ -53,7 +53,7 @@ static void rig_open(struct rig *rig)
 	check_eq(pfnbuf_ioas_new(rig->ctx, &rig->ioas), 0);
 	check_eq(open_engine(rig->ctx, rig->ioas, RAW_EDU, &rig->engine), 0);
 	check_eq(open_bound(rig->ctx, RAW_IVSHMEM, 0, &rig->memory), 0);
-	edu_init_fd(&rig->edu, pfnbuf_device_get_fd(rig->engine), raw_region_offset(0));
+	rig->edu = (struct edu){ pfnbuf_device_get_fd(rig->engine), raw_region_offset(0) };
 	check_eq(edu_identify(&rig->edu), 0);
 	check_eq(map_for_dma(rig->ctx, rig->ioas, PAGE, RAM_IOVA, &rig->ram, &addr), 0);
 	rig->ram_bytes = addr;

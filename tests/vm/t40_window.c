@@ -73,7 +73,7 @@ static void rig_open(struct rig *rig)
 	check_eq(pfnbuf_vm_new(rig->ctx, PFNBUF_VM_DEFAULT, &rig->vm), 0);
 	check_eq(open_engine(rig->ctx, rig->ioas, RAW_EDU, &rig->engine), 0);
 	check_eq(open_bound(rig->ctx, RAW_IVSHMEM, 0, &rig->memory), 0);
-	edu_init_fd(&rig->edu, pfnbuf_device_get_fd(rig->engine), raw_region_offset(0));
+	rig->edu = (struct edu){ pfnbuf_device_get_fd(rig->engine), raw_region_offset(0) };
 	check_eq(edu_identify(&rig->edu), 0);
 	check_eq(map_for_dma(rig->ctx, rig->ioas, PAGE, FEED_IOVA, &rig->feed, &feed), 0);
 	rig->feed_words = feed;

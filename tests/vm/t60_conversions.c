@@ -92,7 +92,7 @@ static void start_engines(struct machine *m)
 	void *feed, *queues;
 
 	check_eq(open_engine(m->c.ctx, m->c.ioas, RAW_EDU, &m->edu_device), 0);
-	edu_init_fd(&m->edu, pfnbuf_device_get_fd(m->edu_device), raw_region_offset(0));
+	m->edu = (struct edu){ pfnbuf_device_get_fd(m->edu_device), raw_region_offset(0) };
 	check_eq(edu_identify(&m->edu), 0);
 	check_eq(open_engine(m->c.ctx, m->c.ioas, RAW_NVME, &m->nvme_device), 0);
 	check_eq(map_for_dma(m->c.ctx, m->c.ioas, PAGE, FEED_IOVA, &m->feed, &feed), 0);

@@ -8,9 +8,8 @@
  *
  *	ok NAME
  *	not ok NAME: FILE:LINE: WHAT: got GOT, want WANT
- *	skip NAME: REASON
  *
- * A failed check ends its test. The exit status is 0, 1 if any failed, 77 if all were skipped.
+ * A failed check ends its test. The exit status is 0, or 1 if any failed.
  */
 
 #include <stddef.h>
@@ -40,7 +39,6 @@ void vmtest_check_eq(intmax_t got, intmax_t want, const char *what, const char *
 int vmtest_check_ok(int got, const char *what, const char *file, int line);
 void vmtest_check_bytes(const void *got, const void *want, size_t length, const char *what,
 			const char *file, int line);
-void vmtest_skip(const char *reason) __attribute__((noreturn));
 
 /* System calls that answer with a negative errno, as check_eq and check_ok like it. */
 int vmtest_open(const char *path, int flags);

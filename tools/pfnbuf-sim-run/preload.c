@@ -75,14 +75,14 @@ struct pfnbuf_sim *preload_sim(void)
 	return made;
 }
 
-struct pfnbuf_sim *preload_sim_if_made(void)
+static struct pfnbuf_sim *sim_if_made(void)
 {
 	return __atomic_load_n(&made, __ATOMIC_ACQUIRE);
 }
 
 const struct pfnbuf_kernel *preload_table_of(int fd)
 {
-	struct pfnbuf_sim *sim = preload_sim_if_made();
+	struct pfnbuf_sim *sim = sim_if_made();
 	bool ours;
 
 	if (preload_inside || !sim || fd < 0)
@@ -97,7 +97,7 @@ const struct pfnbuf_kernel *preload_table_of(int fd)
 
 static void notice_closed(void)
 {
-	struct pfnbuf_sim *sim = preload_sim_if_made();
+	struct pfnbuf_sim *sim = sim_if_made();
 	int saved = errno;
 
 	if (!sim || preload_inside)
@@ -148,7 +148,7 @@ EXPORT int dup3(int fd, int to, int flags)
 /* Those of the simulated kernel itself lie above a bound, where a sweep must not reach. */
 EXPORT int close_range(unsigned first, unsigned last, int flags)
 {
-	struct pfnbuf_sim *sim = preload_sim_if_made();
+	struct pfnbuf_sim *sim = sim_if_made();
 	int ret = 0;
 
 	REAL(close_range);
@@ -403,7 +403,7 @@ EXPORT int fstatfs(int fd, struct statfs *fs)
 /* Mappings of BARs are known to the simulated kernel; other memory is none of its business. */
 static const struct pfnbuf_kernel *table_of_memory(const void *addr, size_t length)
 {
-	struct pfnbuf_sim *sim = preload_sim_if_made();
+	struct pfnbuf_sim *sim = sim_if_made();
 	bool ours;
 
 	if (preload_inside || !sim)

@@ -34,8 +34,6 @@ static inline void preload_leave(const unsigned *unused)
 
 /* The simulated kernel, made when it is first needed; it does not return without one. */
 struct pfnbuf_sim *preload_sim(void);
-/* The same where there is one already, or NULL. */
-struct pfnbuf_sim *preload_sim_if_made(void);
 
 /* Its table where @fd is one of its files and the call is the program's; else NULL. */
 const struct pfnbuf_kernel *preload_table_of(int fd);

@@ -115,7 +115,8 @@ static unsigned least(unsigned a, unsigned b)
 	return a < b ? a : b;
 }
 
-unsigned diag_distance(const char *a, const char *b, unsigned limit)
+/* The edit distance of two words, or @limit where it is that or more. Swapped neighbours count one. */
+static unsigned edit_distance(const char *a, const char *b, unsigned limit)
 {
 	unsigned rows[3][DISTANCE_MAX + 1];
 	unsigned *before = rows[0], *above = rows[1], *row = rows[2], *spare;
@@ -149,7 +150,7 @@ const char *diag_nearest(const char *word, const char *const *words)
 	const char *found = NULL;
 
 	for (; *words; words++) {
-		unsigned distance = diag_distance(word, *words, best);
+		unsigned distance = edit_distance(word, *words, best);
 
 		if (distance < best) {
 			best = distance;

@@ -44,9 +44,6 @@ void diags_clear(struct diags *diags);
  */
 const char *diag_nearest(const char *word, const char *const *words);
 
-/* The edit distance of two words, or @limit where it is that or more. Swapped neighbours count one. */
-unsigned diag_distance(const char *a, const char *b, unsigned limit);
-
 /* malloc'd text, NULL where out of memory. */
 char *format_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

@@ -55,7 +55,7 @@ size_t object_index(const struct run *run, const struct object *object)
 	return object == &run->scratch ? NO_OBJECT : (size_t)(object - run->objects);
 }
 
-const char *object_kind_words(const struct object *object)
+static const char *words_of(const struct object *object)
 {
 	static char words[64];
 
@@ -298,8 +298,8 @@ int object_end(struct run *run, struct object *object)
 	struct object *user = user_of(run, object);
 
 	if (user)
-		return fail(run, -EBUSY, "the %s %s %s %s: close that first",
-			    object_kind_words(user), user->name,
+		return fail(run, -EBUSY, "the %s %s %s %s: close that first", words_of(user),
+			    user->name,
 			    object->kind & (KIND_VM | KIND_IOAS) ? "is in" : "stands on",
 			    object->name);
 	switch (object->kind) {

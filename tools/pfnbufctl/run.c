@@ -160,6 +160,24 @@ static void reconcile(struct run *run)
 	script->in_transaction = run->in_transaction;
 }
 
+/* The exit code for a failure with this errno, after the library's or the tool's complaint. */
+static enum exit_code exit_code_of(const struct run *run, int code)
+{
+	const struct pfnbuf_error *record = pfnbuf_last_error_record();
+	const char *call = record->call ? record->call : "";
+
+	if (run->uncertain)
+		return EXIT_UNCERTAIN;
+	if (run->message || record->code != code)
+		return EXIT_FAILED;
+	if (!strncmp(call, "open /dev/", 10) && (code == -ENOENT || code == -ENODEV))
+		return EXIT_UNSUPPORTED;
+	/* Of a reset, ENOTTY says that the device has no way that worked. */
+	if (!strcmp(call, "VFIO_DEVICE_RESET"))
+		return EXIT_FAILED;
+	return code == -ENOTTY || code == -EOPNOTSUPP ? EXIT_UNSUPPORTED : EXIT_FAILED;
+}
+
 int run_statements(struct run *run, const struct statements *statements, size_t from)
 {
 	int err = 0;
@@ -179,7 +197,7 @@ int run_statements(struct run *run, const struct statements *statements, size_t 
 			continue;
 		}
 		output_failure(run->output, &(struct failure){ st, err, run->message });
-		run->exit = run_exit_code(run, err);
+		run->exit = exit_code_of(run, err);
 		if (run->in_transaction)
 			undo_all(run);
 		if (run->uncertain)
@@ -187,23 +205,6 @@ int run_statements(struct run *run, const struct statements *statements, size_t 
 	}
 	reconcile(run);
 	return err;
-}
-
-enum exit_code run_exit_code(const struct run *run, int code)
-{
-	const struct pfnbuf_error *record = pfnbuf_last_error_record();
-	const char *call = record->call ? record->call : "";
-
-	if (run->uncertain)
-		return EXIT_UNCERTAIN;
-	if (run->message || record->code != code)
-		return EXIT_FAILED;
-	if (!strncmp(call, "open /dev/", 10) && (code == -ENOENT || code == -ENODEV))
-		return EXIT_UNSUPPORTED;
-	/* Of a reset, ENOTTY says that the device has no way that worked. */
-	if (!strcmp(call, "VFIO_DEVICE_RESET"))
-		return EXIT_FAILED;
-	return code == -ENOTTY || code == -EOPNOTSUPP ? EXIT_UNSUPPORTED : EXIT_FAILED;
 }
 
 /* ---------------------------------------------------------------- release -------------------------------------------- */

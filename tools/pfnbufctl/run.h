@@ -133,8 +133,6 @@ int run_statements(struct run *run, const struct statements *statements, size_t 
 /* End what is still open, in the order that the kernel needs. */
 void run_release(struct run *run);
 void run_clear(struct run *run);
-/* The exit code for a failure with this errno, after the library's or the tool's complaint. */
-enum exit_code run_exit_code(const struct run *run, int code);
 
 /* Take the context's events into run->events. Returns 0 or a negative errno. */
 int run_digest(struct run *run);
@@ -156,7 +154,6 @@ struct object *object_of(struct run *run, const struct statement *st, const char
 struct object *object_new(struct run *run, const struct statement *st);
 size_t object_index(const struct run *run, const struct object *object);
 struct object *object_by_index(struct run *run, size_t index);
-const char *object_kind_words(const struct object *object);
 
 /* End an object and what stands on it. A failure leaves what could not be ended. */
 int object_end(struct run *run, struct object *object);

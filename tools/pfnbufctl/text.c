@@ -64,7 +64,8 @@ void text_clear(struct text *text)
 	*text = (struct text){ .bytes = NULL };
 }
 
-size_t utf8_length(const char *s, size_t n)
+/* How many bytes a UTF-8 sequence that is valid takes at @s, of @n left; 0: none. */
+static size_t utf8_length(const char *s, size_t n)
 {
 	const unsigned char *p = (const unsigned char *)s;
 	unsigned code;
@@ -165,12 +166,6 @@ void json_bool(struct text *json, const char *key, bool value)
 {
 	put_key(json, key);
 	text_add(json, "%s", value ? "true" : "false");
-}
-
-void json_null(struct text *json, const char *key)
-{
-	put_key(json, key);
-	text_add(json, "null");
 }
 
 void json_hex(struct text *json, const char *key, const uint8_t *bytes, size_t n)

@@ -28,11 +28,8 @@ void json_close(struct text *json, char bracket);		  /* '}' or ']' */
 void json_string(struct text *json, const char *key, const char *value);
 void json_number(struct text *json, const char *key, uint64_t value);
 void json_bool(struct text *json, const char *key, bool value);
-void json_null(struct text *json, const char *key);
 void json_hex(struct text *json, const char *key, const uint8_t *bytes, size_t n);
 
-/* How many bytes a UTF-8 sequence that is valid takes at @s, of @n left; 0: none. */
-size_t utf8_length(const char *s, size_t n);
 /* How many columns a terminal gives it, a code point one each. */
 size_t text_columns(const char *s);
 
