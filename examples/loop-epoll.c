@@ -3,7 +3,7 @@
  * A monitor with a loop around epoll(7): the library's one fd is one entry of the monitor's set,
  * whichever engine is behind it.
  *
- * Runs on the simulated kernel. For the real one, leave opts.kernel NULL and name a device of yours.
+ * Runs on the simulated kernel. For the real one leave opts.kernel NULL and name a device of yours.
  */
 #include <pthread.h>
 #include <stdio.h>

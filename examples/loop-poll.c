@@ -2,7 +2,7 @@
 /*
  * A monitor with a loop around poll(2): the library's one fd stands beside the monitor's own.
  *
- * Runs on the simulated kernel. For the real one, leave opts.kernel NULL and name a device of yours.
+ * Runs on the simulated kernel. For the real one leave opts.kernel NULL and name a device of yours.
  */
 #include <poll.h>
 #include <stdio.h>

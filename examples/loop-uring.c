@@ -3,7 +3,7 @@
  * A monitor with a loop around io_uring(7): a multishot poll of the library's one fd. With the
  * library's io_uring engine a wake-up then costs no system call on either side.
  *
- * Runs on the simulated kernel. For the real one, leave opts.kernel NULL and name a device of yours.
+ * Runs on the simulated kernel. For the real one leave opts.kernel NULL and name a device of yours.
  */
 #include <liburing.h>
 #include <poll.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The guest of minivmm.c, in 32-bit protected mode without paging: it converts memory to and fro, drives an
- * NVMe controller by DMA through what is shared, finds that DMA does not get at what is private, has the
- * controller reset, and drives it again. It believes nothing that it has not read back.
+ * The guest of minivmm.c, in 32-bit protected mode without paging: it converts memory to and fro,
+ * drives an NVMe controller by DMA through what is shared, finds that DMA does not get at what is
+ * private, has the controller reset, and drives it again. It believes nothing that it has not read
+ * back.
  *
  *	cc -m32 -O2 -ffreestanding -nostdlib -static -fno-pie -fno-stack-protector -mno-sse \
  *	   -Wl,-z,noseparate-code,-Ttext-segment=0x10000 -o minivmm-guest minivmm-guest.c
@@ -13,7 +14,7 @@
 #include "minivmm.h"
 
 #define PAGE	 4096u
-#define DMA_AT	 0x400000u /* memory that the guest shares with the controller: two queues and … */
+#define DMA_AT	 0x400000u /* memory that the guest and the controller share: two queues and … */
 #define DATA_AT	 (DMA_AT + 2 * PAGE) /* … a page of data */
 #define DMA_SIZE (3 * PAGE)
 #define SECRET	 0x800000u /* a private page */

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A small VMM for a confidential guest with an assigned device: all that has to be kept in step, and
- * nothing else. It makes a VM with private memory, places a window of RAM and one of a device's BAR, runs
- * the guest on one vCPU, converts memory when the guest asks, and puts the device back after a reset.
+ * A small VMM for a confidential guest with an assigned device: all that has to be kept in step,
+ * and nothing else. It makes a VM with private memory, places a window of RAM and one of a device's
+ * BAR, runs the guest on one vCPU, converts memory when the guest asks, and puts the device back
+ * after a reset. Read it from the end: main(), start(), place_ram(), then the exits.
  *
- *	minivmm GUEST BDF	minivmm minivmm-guest 0000:01:00.0
+ *	cc -o minivmm minivmm.c $(pkg-config --cflags --libs pfnbuf) -pthread
+ *	minivmm minivmm-guest 0000:01:00.0
  *
- * The guest is minivmm-guest.c, which drives an NVMe controller; the device must be bound to vfio-pci.
- * Memory is private by software only here (KVM_X86_SW_PROTECTED_VM, x86), so any machine with an IOMMU
- * will do. For TDX or SEV-SNP what changes is how the guest's first pages get into private memory.
+ * The guest is minivmm-guest.c, which drives an NVMe controller; the device must be bound to
+ * vfio-pci. Memory is private by software only here (KVM_X86_SW_PROTECTED_VM, x86), so any machine
+ * with an IOMMU will do. For TDX or SEV-SNP what changes is how the guest's first pages get into
+ * private memory.
  *
  * Who does what: the library owns memory slots, attributes, I/O page tables and everything of the
  * device. The VMM owns the vCPU, its exits, and the event loop.
@@ -34,11 +37,7 @@
 
 #include "minivmm.h"
 
-/* Headers of before Linux 6.8. */
-#ifndef KVM_EXIT_MEMORY_FAULT
-#define KVM_EXIT_MEMORY_FAULT 39
-#endif
-
+/* Of struct kvm_run, which has it since Linux 6.8: headers may be older. */
 struct memory_fault {
 	uint64_t flags, gpa, size;
 };
@@ -87,9 +86,9 @@ static void log_message(void *data, enum pfnbuf_log_level level, const char *mes
 /* ---------------------------------------------------------------- memory -------------------- */
 
 /*
- * RAM has two sides: a memfd for what is shared, a guest_memfd for what is private. The window places
- * both at the guest's address 0, and what is shared at the device's address 0, too, so that the guest
- * can give its devices the addresses that it uses itself.
+ * RAM has two sides: a memfd for what is shared, a guest_memfd for what is private. The window
+ * places both at the guest's address 0, and what is shared at the device's address 0, too, so that
+ * the guest can give its devices the addresses that it uses itself.
  */
 static void place_ram(struct vmm *vmm)
 {
@@ -242,8 +241,8 @@ static void make_vcpu(struct vmm *vmm)
 /* ---------------------------------------------------------------- exits --------------------- */
 
 /*
- * IOAS, attributes and memory change in the order that never lets a page be seen twice. Whether it was
- * done; if not, nothing has changed.
+ * IOAS, attributes and memory change in the order that never lets a page be seen twice. Whether it
+ * was done; if not, nothing has changed.
  */
 static bool convert(struct vmm *vmm, const struct pfnbuf_conversion *conversion)
 {
@@ -269,7 +268,7 @@ static void handle_hypercall(struct vmm *vmm)
 	vmm->run->hypercall.ret = advice.ret;
 }
 
-/* Memory used as what it is not: where hardware keeps it private, guests may convert like this, too. */
+/* Memory used as what it is not: where hardware keeps it private, guests may convert so, too. */
 static void handle_memory_fault(struct vmm *vmm)
 {
 	const struct memory_fault *fault = (const void *)&vmm->run->hw;
@@ -320,8 +319,9 @@ static bool handle_port(struct vmm *vmm)
 		return true;
 	case PORT_RESET:
 		/*
-		 * What the device shows is gone with this call, and comes back in the main loop. Resets
-		 * by configuration space go through pfnbuf_device_config_write(), which notices them.
+		 * What the device shows is gone with this call, and comes back in the main loop. A
+		 * VMM that emulates configuration space has pfnbuf_device_config_write() for writes
+		 * to it: that notices those that reset the device.
 		 */
 		must(pfnbuf_device_reset(vmm->device));
 		vmm->resets++;
@@ -340,7 +340,7 @@ static bool handle_exit(struct vmm *vmm)
 	case KVM_EXIT_HYPERCALL:
 		handle_hypercall(vmm);
 		return true;
-	case KVM_EXIT_MEMORY_FAULT:
+	case PFNBUF_EXIT_MEMORY_FAULT:
 		handle_memory_fault(vmm);
 		return true;
 	case KVM_EXIT_MMIO:
@@ -364,7 +364,7 @@ static void *run_vcpu(void *data)
 
 		if (r < 0 && errno == EINTR)
 			continue;
-		if (r < 0 && (errno != EFAULT || vmm->run->exit_reason != KVM_EXIT_MEMORY_FAULT))
+		if (r < 0 && (errno != EFAULT || vmm->run->exit_reason != PFNBUF_EXIT_MEMORY_FAULT))
 			err(1, "KVM_RUN");
 		running = handle_exit(vmm);
 	}

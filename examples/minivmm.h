@@ -4,8 +4,8 @@
 #define EXAMPLES_MINIVMM_H
 
 /*
- * The guest's memory. It all is private, but for the low part: that is where the guest is loaded, and
- * where it runs, since a SW_PROTECTED VM has no way to put code into private memory.
+ * The guest's memory. It all is private, but for the low part: that is where the guest is loaded,
+ * and where it runs, since a SW_PROTECTED VM has no way to put code into private memory.
  */
 #define RAM_SIZE 0x1000000u /* from address 0 on */
 #define LOW_SIZE 0x100000u
