@@ -1891,6 +1891,7 @@ struct pfnbuf_text_error {
  * -EINVAL  its text is wrong; *error, which may be NULL, says where and why. It is written in this
  *          case only
  * -EFBIG   longer than 64 KiB
+ * -EISDIR  it is a folder
  * -EACCES  the caller may not read it
  */
 PFNBUF_API int pfnbuf_profile_load(const char *name_or_path, struct pfnbuf_profile **profilep,

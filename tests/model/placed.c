@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/tried.h"
+
 struct pfnbuf_place place_of(const struct rig *rig)
 {
 	return (struct pfnbuf_place){
@@ -95,4 +97,10 @@ void plan_is(struct pfnbuf_window *w, const char *from, const char *to, const ch
 	assert_int_equal(pfnbuf_plan_check(plan), 0);
 	pfnbuf_plan_free(plan);
 	pfnbuf_layout_free(target);
+}
+
+void refused(const char *call, int result, int code)
+{
+	assert_int_equal(result, -code);
+	note_tried(call, code);
 }

@@ -31,4 +31,8 @@ const char *steps_of(const struct pfnbuf_plan *plan);
 /* The plan to get to @to, after @from was set unless it is NULL, has these steps and can be applied. */
 void plan_is(struct pfnbuf_window *w, const char *from, const char *to, const char *steps);
 
+/* The call fails with -@code, which is noted for tests/unit/documented.py. */
+#define assert_refused(call, code) refused(#call, call, code)
+void refused(const char *call, int result, int code);
+
 #endif /* PLACED_H */

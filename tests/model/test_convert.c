@@ -158,7 +158,7 @@ static void refuse(struct guest *g, uint64_t gpa, uint64_t length, enum pfnbuf_v
 		{ gpa, length, to },
 	};
 
-	assert_int_equal(pfnbuf_guest_convert(g->rig.vm, list, 2), -EINVAL);
+	assert_refused(pfnbuf_guest_convert(g->rig.vm, list, 2), EINVAL);
 	memory_is(g, GPA, "ssssssssssssss..........ssssssss");
 }
 
@@ -195,7 +195,7 @@ static void all_or_nothing(void **state)
 		rig_count(&g->rig, NULL, 0);
 		if (r >= 0)
 			break;
-		assert_int_equal(r, -ENOMEM);
+		refused("pfnbuf_guest_convert", r, ENOMEM);
 		after = rig_dump(&g->rig);
 		assert_string_equal(before, after);
 		free(after);
@@ -234,7 +234,7 @@ static void one_is_quarantined(void **state)
 	pfnbuf_window_get_info(g->b, &info);
 	assert_int_equal(info.state, PFNBUF_WINDOW_QUARANTINED);
 	memory_is(g, B, "pppppp..");
-	assert_int_equal(pfnbuf_guest_convert(g->rig.vm, &all, 1), -ENOTRECOVERABLE);
+	assert_refused(pfnbuf_guest_convert(g->rig.vm, &all, 1), ENOTRECOVERABLE);
 	memory_is(g, A, "ssssssss");
 }
 
@@ -252,7 +252,7 @@ static void not_all_can_be_private(void **state)
 	assert_int_equal(pfnbuf_guest_convert(g->rig.vm, &over, 1), 0);
 	memory_is(g, A, "pppppppppppppp..");
 	set_layout(w, "s.......");
-	assert_int_equal(pfnbuf_guest_convert(g->rig.vm, &over, 1), -EOPNOTSUPP);
+	assert_refused(pfnbuf_guest_convert(g->rig.vm, &over, 1), EOPNOTSUPP);
 	pfnbuf_window_free(w);
 }
 
@@ -350,12 +350,12 @@ static void faults_are_explained(void **state)
 	assert_int_equal(fault(g, BAR, PAGE, 8).action, PFNBUF_EXIT_NO_MEMORY);
 	assert_int_equal(pfnbuf_window_suspend(g->a), 0);
 	assert_int_equal(fault(g, A, PAGE, 0).action, PFNBUF_EXIT_NO_MEMORY);
-	assert_int_equal(pfnbuf_exit_explain(g->rig.vm, &wrong, &advice), -EINVAL);
+	assert_refused(pfnbuf_exit_explain(g->rig.vm, &wrong, &advice), EINVAL);
 	wrong.gpa = UINT64_MAX;
 	wrong.length = 2;
-	assert_int_equal(pfnbuf_exit_explain(g->rig.vm, &wrong, &advice), -EINVAL);
+	assert_refused(pfnbuf_exit_explain(g->rig.vm, &wrong, &advice), EINVAL);
 	wrong.kind = (enum pfnbuf_exit_kind)6;
-	assert_int_equal(pfnbuf_exit_explain(g->rig.vm, &wrong, &advice), -EINVAL);
+	assert_refused(pfnbuf_exit_explain(g->rig.vm, &wrong, &advice), EINVAL);
 	assert_string_equal(pfnbuf_exit_action_name((enum pfnbuf_exit_action)0), "?");
 }
 

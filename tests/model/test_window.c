@@ -16,15 +16,6 @@
 #include "libpfnbuf/uapi/kvm.h"
 #include "libpfnbuf/uapi/vfio.h"
 #include "placed.h"
-#include "tests/unit/tried.h"
-
-#define assert_refused(call, code) refused(#call, call, code)
-
-static void refused(const char *call, int result, int code)
-{
-	assert_int_equal(result, -code);
-	note_tried(call, code);
-}
 
 static struct pfnbuf_window *new_bar(struct rig *rig, unsigned flags)
 {

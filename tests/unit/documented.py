@@ -17,7 +17,7 @@ import sys
 import tempfile
 
 SAME = {"ENOTSUP": "EOPNOTSUPP"}
-NOUNS = ("ctx", "device", "buf", "ioas", "tsm", "vm")
+NOUNS = ("ctx", "device", "buf", "ioas", "profile", "tsm", "vm")
 COMMENT = re.compile(r"/\*\*(.*?)\*/", re.S)
 FUNCTION = re.compile(r"PFNBUF_API\s+([^;]*?)\b(pfnbuf_\w+)\s*\(")
 ERRNO = re.compile(r"-(E[A-Z0-9]+)\b")

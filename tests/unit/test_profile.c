@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fixture.h"
@@ -220,7 +221,9 @@ static void loose_texts(void **state)
 	check_print(profile);
 	pfnbuf_profile_unref(profile);
 	/* A NUL is no text. */
-	assert_int_equal(pfnbuf_profile_parse("name = x\n\0", 10, &profile, NULL), -EINVAL);
+	assert_fails("pfnbuf_profile_parse",
+		     pfnbuf_profile_parse("name = x\n\0", 10, &profile, NULL), EINVAL,
+		     "pfnbuf_profile_parse", "text", NULL);
 }
 
 static void refuses(const char *path, int code, struct pfnbuf_text_error *error)
@@ -239,6 +242,27 @@ static void write_file(const char *path, const char *text, size_t n)
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, text, n), n);
 	close(fd);
+}
+
+/* Nothing is hidden from root, so for the moment be somebody else. */
+static void unreadable_file(void **state)
+{
+	char path[] = "/tmp/profile-XXXXXX";
+	const uid_t me = geteuid();
+	struct pfnbuf_profile *profile = NULL;
+	int fd = mkstemp(path);
+	int r;
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(chmod(path, 0), 0);
+	if (me == 0)
+		assert_int_equal(seteuid(65534), 0);
+	r = pfnbuf_profile_load(path, &profile, NULL);
+	assert_int_equal(seteuid(me), 0);
+	assert_fails("pfnbuf_profile_load", r, EACCES, "pfnbuf_profile_load", path, NULL);
+	unlink(path);
 }
 
 static void wrong_files(void **state)
@@ -301,9 +325,9 @@ static void a_context_speaks_one(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(own_profiles),		cmocka_unit_test(wrong_texts),
-		cmocka_unit_test(loose_texts),		cmocka_unit_test(wrong_files),
-		cmocka_unit_test(a_context_speaks_one),
+		cmocka_unit_test(own_profiles),	   cmocka_unit_test(wrong_texts),
+		cmocka_unit_test(loose_texts),	   cmocka_unit_test(wrong_files),
+		cmocka_unit_test(unreadable_file), cmocka_unit_test(a_context_speaks_one),
 	};
 
 	folder = argc > 1 ? argv[1] : PROFILES;

@@ -288,15 +288,33 @@ static void context(void **state)
 	assert_ptr_equal(ctx, (void *)1);
 }
 
+static void profile_text(void **state)
+{
+	static const char text[] = "name = x\nbind = none\nprivate = none\n";
+	struct pfnbuf_profile *profile = (void *)1;
+
+	(void)state;
+	mock_reset();
+	assert_starves(0, "pfnbuf_profile_parse",
+		       pfnbuf_profile_parse(text, sizeof(text) - 1, &profile, NULL),
+		       "pfnbuf_profile_parse", "profile", NULL);
+	assert_ptr_equal(profile, (void *)1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(mapping),	  TEST(making),
-		TEST(vm_records), TEST(bar_mapping),
-		TEST(export),	  TEST(revoking_and_restoring),
-		TEST(deleting),	  cmocka_unit_test(context),
+		TEST(mapping),
+		TEST(making),
+		TEST(vm_records),
+		TEST(bar_mapping),
+		TEST(export),
+		TEST(revoking_and_restoring),
+		TEST(deleting),
+		cmocka_unit_test(context),
+		cmocka_unit_test(profile_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
