@@ -2603,8 +2603,8 @@ struct pfnbuf_bind_opts {
 	size_t nr_windows;
 	/**
 	 * How the report is read; size 0: as pfnbuf_tdi_layouts_compile() does by default. Bars
-	 * that are all 0 are filled in from the device, page_size 0 is the system's, evidence is
-	 * the report's own.
+	 * that are all 0 are filled in from the device; else each BAR that has a window is among
+	 * them. page_size is 0 or the system's, and evidence the report's own.
 	 */
 	struct pfnbuf_tdi_compile_opts compile;
 	const uint8_t *digest; /**< of the report that the guest's owner attested; copied */
@@ -2624,10 +2624,10 @@ struct pfnbuf_bind_opts {
  * Make a bind of @device, which KVM was told of (pfnbuf_vm_add_device()) before it was bound to the
  * iommufd, to @vm. Enters no kernel.
  *
- * -EINVAL  opts->size, ops->size or compile.size wrong; not bound to an iommufd; no windows, or one
- *          that is of another device, in another VM, or shows what another one shows; bind without
- *          unbind; a digest that is missing or too long; vdevice_id with a profile whose bind
- *          allocates it
+ * -EINVAL  opts->size, ops->size or compile.size wrong, or something in compile by which no report
+ *          could be read; not bound to an iommufd; no windows, or one that is of another device, in
+ *          another VM, or shows what another one shows; bind without unbind; a digest that is
+ *          missing or too long; vdevice_id with a profile whose bind allocates it
  * -EOPNOTSUPP  this kernel cannot: the context has no profile, or one that has neither private MMIO
  *          nor a way to bind, and the caller does not either. The error says what would be needed
  * -EBUSY   the device has a bind

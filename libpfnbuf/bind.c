@@ -18,6 +18,7 @@
 #include <stdio.h>
 
 #include "private.h"
+#include "tdi.h"
 #include "uapi/iommufd.h"
 #include "uapi/proposed.h"
 
@@ -1047,13 +1048,20 @@ static int refuse_tdi(const struct pfnbuf_bind *b, int code, const char *call,
 	return pfnbuf_refused(code, call, name_of(b), NULL, "", "%s", error->text);
 }
 
+static bool has_bars(const struct pfnbuf_tdi_compile_opts *opts)
+{
+	for (unsigned i = 0; i < 6; i++)
+		if (opts->bars[i].size || opts->bars[i].address || opts->bars[i].flags)
+			return true;
+	return false;
+}
+
 static int fill_in_bars(struct pfnbuf_bind *b, struct pfnbuf_tdi_compile_opts *opts)
 {
 	struct pfnbuf_bar bar;
 
-	for (unsigned i = 0; i < 6; i++)
-		if (opts->bars[i].size || opts->bars[i].address || opts->bars[i].flags)
-			return 0;
+	if (has_bars(opts))
+		return 0;
 	for (unsigned i = 0; i < 6; i++) {
 		int r = pfnbuf_device_get_bar(b->device, i, &bar);
 
@@ -1371,6 +1379,49 @@ static int check_windows(struct pfnbuf_device *device, const struct pfnbuf_vm *v
 	return 0;
 }
 
+/* What the report is compiled without cannot be shown. */
+static int check_bars(struct pfnbuf_device *device, const struct pfnbuf_bind_opts *opts)
+{
+	struct pfnbuf_window_part part;
+
+	for (size_t i = 0; i < opts->nr_windows; i++) {
+		const struct pfnbuf_tdi_bar *bar;
+
+		pfnbuf_window_get_part(opts->windows[i], &part);
+		bar = &opts->compile.bars[part.bar];
+		if (bar->flags & PFNBUF_BAR_IO || bar->size < part.range.offset + part.range.length)
+			return pfnbuf_refused(-EINVAL, "pfnbuf_bind_new",
+					      pfnbuf_device_name(device), &part.range,
+					      "give all of them, or none: then the device is asked",
+					      "opts->compile.bars lacks BAR %u, which has a window "
+					      "there",
+					      part.bar);
+	}
+	return 0;
+}
+
+/* Now, and not when the report is there: by then the device is bound. */
+static int check_compile(struct pfnbuf_device *device, const struct pfnbuf_bind_opts *opts)
+{
+	struct pfnbuf_tdi_compile_opts compile = opts->compile;
+	struct pfnbuf_tdi_error error;
+
+	if (!compile.size)
+		return 0;
+	compile.evidence = NULL;
+	if (compile.size < sizeof(compile))
+		return refuse_opts(device,
+				   "set size to sizeof(struct pfnbuf_tdi_compile_opts), or to 0",
+				   "opts->compile.size is wrong");
+	if (pfnbuf_tdi_check_opts(&compile, &error) < 0)
+		return pfnbuf_refused(-EINVAL, "pfnbuf_bind_new", pfnbuf_device_name(device), NULL,
+				      "", "opts->compile: %s", error.text);
+	if (compile.page_size && compile.page_size != pfnbuf_page_size())
+		return refuse_opts(device, "set it to 0",
+				   "opts->compile.page_size is not the page size of this system");
+	return has_bars(&compile) ? check_bars(device, opts) : 0;
+}
+
 static int check_ops(const struct pfnbuf_device *device, const struct pfnbuf_tsm_ops *ops)
 {
 	if (!ops || ops->size < sizeof(*ops))
@@ -1426,10 +1477,6 @@ static int check_opts(struct pfnbuf_device *device, const struct pfnbuf_vm *vm,
 	if (opts->size < sizeof(*opts))
 		return refuse_opts(device, "set size to sizeof(struct pfnbuf_bind_opts)",
 				   "opts->size is wrong");
-	if (opts->compile.size && opts->compile.size < sizeof(opts->compile))
-		return refuse_opts(device,
-				   "set size to sizeof(struct pfnbuf_tdi_compile_opts), or to 0",
-				   "opts->compile.size is wrong");
 	if (!vm)
 		return refuse_opts(device, "", "there is no VM");
 	if (!pfnbuf_device_is_bound(device))
@@ -1440,7 +1487,9 @@ static int check_opts(struct pfnbuf_device *device, const struct pfnbuf_vm *vm,
 		r = check_supported(device, profile, opts->ops);
 	if (r >= 0)
 		r = check_ids(device, profile, opts);
-	return r < 0 ? r : check_windows(device, vm, opts);
+	if (r >= 0)
+		r = check_windows(device, vm, opts);
+	return r < 0 ? r : check_compile(device, opts);
 }
 
 static void free_bind(struct pfnbuf_bind *b)

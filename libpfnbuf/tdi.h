@@ -53,6 +53,9 @@ PFNBUF_PRINTF(4, 5)
 int pfnbuf_tdi_fail(struct pfnbuf_tdi_error *err, enum pfnbuf_tdi_reason reason,
 		    struct tdi_site site, const char *format, ...);
 
+/* Whether a report can be compiled so at all, whatever is in it. */
+int pfnbuf_tdi_check_opts(const struct pfnbuf_tdi_compile_opts *opts, struct pfnbuf_tdi_error *err);
+
 /* Text that grows beyond its buffer without being written there, as snprintf()'s does. */
 struct tdi_text {
 	char *buf;

@@ -228,7 +228,7 @@ static int check_choices(const struct pfnbuf_tdi_compile_opts *opts, struct pfnb
 	return 0;
 }
 
-static int check_opts(const struct pfnbuf_tdi_compile_opts *opts, struct pfnbuf_tdi_error *err)
+int pfnbuf_tdi_check_opts(const struct pfnbuf_tdi_compile_opts *opts, struct pfnbuf_tdi_error *err)
 {
 	uint64_t page_size = opts->page_size;
 	int ret;
@@ -863,7 +863,7 @@ int pfnbuf_tdi_layouts_compile(const struct pfnbuf_tdi_report *report,
 			       struct pfnbuf_tdi_layouts **layoutsp, struct pfnbuf_tdi_error *err)
 {
 	__attribute__((cleanup(layouts_freep))) struct pfnbuf_tdi_layouts *layouts = NULL;
-	int ret = check_opts(opts, err);
+	int ret = pfnbuf_tdi_check_opts(opts, err);
 
 	if (ret)
 		return ret;

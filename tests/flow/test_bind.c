@@ -486,6 +486,63 @@ static void mapped_by_others(struct guest *g)
 }
 ON_EACH(mapped_by_others)
 
+static void refuses_compile(struct guest *g, const struct pfnbuf_bind_opts *opts, const char *why)
+{
+	refuses_opts(g, EINVAL, opts);
+	if (!strstr(pfnbuf_last_error(), why))
+		fail_msg("\"%s\" is not in: %s", why, pfnbuf_last_error());
+}
+
+/* How the report is read is judged before anything is taken away from the guest. */
+static void compile_options(struct guest *g)
+{
+	const struct pfnbuf_tdi_compile_opts good = { .size = sizeof(good) };
+	const struct pfnbuf_bind_opts some = {
+		.size = sizeof(some),
+		.ops = &g->ops,
+		.ops_data = g,
+		.windows = g->windows,
+		.nr_windows = NR_WINDOWS,
+		.digest = g->digest,
+		.digest_len = sizeof(g->digest),
+		.compile = good,
+	};
+	struct pfnbuf_bind_opts opts = some;
+
+	opts.compile.unit = 77;
+	refuses_compile(g, &opts, "unknown unit 77");
+	opts.compile = good;
+	opts.compile.base = 3;
+	refuses_compile(g, &opts, "unknown base mode 3");
+	opts.compile = good;
+	opts.compile.holes = 77;
+	refuses_compile(g, &opts, "unknown hole policy 77");
+	opts.compile = good;
+	opts.compile.mixed = 77;
+	refuses_compile(g, &opts, "unknown mixed-page policy 77");
+	opts.compile = good;
+	opts.compile.msix = 77;
+	refuses_compile(g, &opts, "unknown MSI-X policy 77");
+	opts.compile = good;
+	opts.compile.page_size = 2 * PAGE;
+	refuses_compile(g, &opts, "page size");
+	opts.compile = good;
+	opts.compile.bars[5] = (struct pfnbuf_tdi_bar){ .size = PAGE, .flags = PFNBUF_BAR_64 };
+	refuses_compile(g, &opts, "no upper half");
+	/* A BAR that has a window is not there, is less, or is none of memory. */
+	opts.compile = good;
+	opts.compile.bars[5].size = PAGE;
+	refuses_compile(g, &opts, "lacks BAR");
+	for (unsigned bar = 0; bar < 6; bar += 2)
+		opts.compile.bars[bar] = (struct pfnbuf_tdi_bar){ .size = BAR_SIZE - PAGE };
+	refuses_compile(g, &opts, "lacks BAR");
+	for (unsigned bar = 0; bar < 6; bar += 2)
+		opts.compile.bars[bar] =
+			(struct pfnbuf_tdi_bar){ .size = BAR_SIZE, .flags = PFNBUF_BAR_IO };
+	refuses_compile(g, &opts, "lacks BAR");
+}
+ON_EACH(compile_options)
+
 static void options(struct guest *g)
 {
 	const struct pfnbuf_bind_opts good = {
@@ -1291,6 +1348,7 @@ int main(void)
 		cmocka_unit_test(test_sessions),
 		cmocka_unit_test(test_not_connected),
 		cmocka_unit_test(test_mapped_by_others),
+		cmocka_unit_test(test_compile_options),
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_not_supported),
 		cmocka_unit_test(test_lies),
