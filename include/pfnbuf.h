@@ -551,7 +551,9 @@ PFNBUF_API int pfnbuf_device_config_read(struct pfnbuf_device *device, uint64_t 
  * Advanced Features capability. It may touch several registers; each is looked at. Afterwards the
  * device is asked whether its memory is on. Where it cannot be asked the buffers stay SUSPENDED,
  * the log says so, and an empty bracket asks again: pfnbuf_device_revoke_begin(), _end().
- * Errnos of pfnbuf_device_config_read().
+ *
+ * -EBUSY   pfnbuf_bind_lock() has locked the device and it cannot be unlocked; nothing happened
+ * and those of pfnbuf_device_config_read()
  */
 PFNBUF_API int pfnbuf_device_config_write(struct pfnbuf_device *device, uint64_t offset,
 					  const void *data, size_t length);
@@ -560,7 +562,7 @@ PFNBUF_API int pfnbuf_device_config_write(struct pfnbuf_device *device, uint64_t
  * Set or clear memory decode (PCI_COMMAND bit 1), read-modify-write. A virtual function has no such
  * bit: clearing it revokes the buffers, and they are LIVE again at once.
  * Source: drivers/vfio/pci/vfio_pci_config.c:vfio_basic_config_write
- * Errnos of pfnbuf_device_config_read().
+ * Errnos of pfnbuf_device_config_write().
  */
 PFNBUF_API int pfnbuf_device_set_memory_decode(struct pfnbuf_device *device, bool on);
 
@@ -579,6 +581,7 @@ PFNBUF_API int pfnbuf_device_set_bus_master(struct pfnbuf_device *device, bool o
  *          happened
  * -EAGAIN  the device is locked by somebody else; imports are dead all the same
  * -ENOTTY  no reset method worked; imports are dead all the same
+ * -EBUSY   pfnbuf_bind_lock() has locked the device and it cannot be unlocked; nothing happened
  * Source: drivers/vfio/pci/vfio_pci_core.c:vfio_pci_ioctl_reset
  */
 PFNBUF_API int pfnbuf_device_reset(struct pfnbuf_device *device);
@@ -607,7 +610,8 @@ PFNBUF_API int pfnbuf_device_hot_reset_set(struct pfnbuf_device *device,
  *          another iommufd
  * -ENODEV  neither slot nor bus can be reset; nothing happened
  * -ENOSPC  the set has more than 256 devices; nothing happened
- * -EBUSY   a device of the set is locked
+ * -EBUSY   a device of the set is locked by somebody else; or pfnbuf_bind_lock() has locked it and
+ *          it cannot be unlocked: then nothing was reset
  * Source: drivers/vfio/pci/vfio_pci_core.c:vfio_pci_dev_set_hot_reset
  */
 PFNBUF_API int pfnbuf_device_hot_reset(struct pfnbuf_device *device);
@@ -622,6 +626,7 @@ PFNBUF_API int pfnbuf_device_hot_reset(struct pfnbuf_device *device);
  * -EINVAL  not bound, engaged already (enter), or @wake_fd is no eventfd
  * -ENOTTY  the driver has no such feature
  * -EBADF   @wake_fd is not an open fd
+ * -EBUSY   pfnbuf_bind_lock() has locked the device and it cannot be unlocked; nothing happened
  * Source: drivers/vfio/pci/vfio_pci_core.c:vfio_pci_runtime_pm_entry, vfio_pci_core_pm_exit
  */
 PFNBUF_API int pfnbuf_device_low_power_enter(struct pfnbuf_device *device, int wake_fd);
@@ -635,6 +640,7 @@ PFNBUF_API int pfnbuf_device_low_power_exit(struct pfnbuf_device *device);
  *
  * -EINVAL   begin: not bound; end: no bracket is open
  * -EALREADY begin: another bracket of this device is open
+ * -EBUSY    begin: pfnbuf_bind_lock() has locked the device and it cannot be unlocked
  */
 PFNBUF_API int pfnbuf_device_revoke_begin(struct pfnbuf_device *device, enum pfnbuf_cause cause);
 PFNBUF_API int pfnbuf_device_revoke_end(struct pfnbuf_device *device);

@@ -1396,6 +1396,62 @@ static void brackets(void **state)
 	mock_done();
 }
 
+static int cannot_unbind(struct pfnbuf_bind_hook *hook, enum pfnbuf_cause cause)
+{
+	(void)hook;
+	(void)cause;
+	return pfnbuf_refused(-EIO, "unbind", DEVICE_NAME, NULL, "", "it does not let go");
+}
+
+static int decode_off(struct pfnbuf_device *d)
+{
+	return pfnbuf_device_set_memory_decode(d, false);
+}
+
+static int clear_command(struct pfnbuf_device *d)
+{
+	static const uint8_t off[2] = { 0, 0 };
+
+	return pfnbuf_device_config_write(d, PCI_COMMAND, off, 2);
+}
+
+static int hot_reset_of_one(struct pfnbuf_device *d)
+{
+	expect_reset_set(&set_of_three, 0);
+	return pfnbuf_device_hot_reset(d);
+}
+
+/* A device that is a guest's and stays it is not revoked. */
+static void stays_bound(void **state)
+{
+	static const char config[] = "pwrite of configuration space";
+	static const struct {
+		const char *function;
+		int (*run)(struct pfnbuf_device *device);
+		const char *call;
+	} calls[] = {
+		{ "pfnbuf_device_config_write", clear_command, config },
+		{ "pfnbuf_device_set_memory_decode", decode_off, config },
+		{ "pfnbuf_device_reset", pfnbuf_device_reset, "VFIO_DEVICE_RESET" },
+		{ "pfnbuf_device_hot_reset", hot_reset_of_one, "VFIO_DEVICE_PCI_HOT_RESET" },
+		{ "pfnbuf_device_low_power_enter", low_power,
+		  "VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY" },
+		{ "pfnbuf_device_revoke_begin", revoke_begin, "pfnbuf_device_revoke_begin" },
+	};
+	struct pfnbuf_bind_hook hook = { .unbind = cannot_unbind };
+	struct fixture *f = *state;
+
+	assert_int_equal(pfnbuf_device_set_bind(f->device, &hook), 0);
+	for (size_t i = 0; i < MOCK_ARRAY_SIZE(calls); i++) {
+		assert_fails(calls[i].function, calls[i].run(f->device), EBUSY, calls[i].call,
+			     DEVICE_NAME, NULL);
+		assert_non_null(strstr(pfnbuf_last_error(), "it does not let go"));
+		assert_int_equal(pfnbuf_device_get_generation(f->device), 1);
+		mock_done();
+	}
+	pfnbuf_device_clear_bind(f->device, &hook);
+}
+
 /* ---------------------------------------------------------------- notices ------------------- */
 
 static void notices(void **state)
@@ -1658,6 +1714,7 @@ int main(void)
 		TEST(low_power_and_back),
 		TEST(low_power_errnos),
 		TEST(brackets),
+		TEST(stays_bound),
 		TEST(notices),
 		TEST(event_of_a_closed_device),
 		TEST(export_two_slices),
