@@ -352,9 +352,14 @@ static const struct {
 	{ "slots", offsetof(struct pfnbuf_sim_counts, slots) },
 	{ "bar-mappings", offsetof(struct pfnbuf_sim_counts, bar_mappings) },
 	{ "pinned", offsetof(struct pfnbuf_sim_counts, pinned) },
+	{ "viommus", offsetof(struct pfnbuf_sim_counts, viommus) },
+	{ "vdevices", offsetof(struct pfnbuf_sim_counts, vdevices) },
+	{ "tdis", offsetof(struct pfnbuf_sim_counts, tdis) },
 };
 
 enum { COUNTED = sizeof(counted) / sizeof(*counted) };
+
+_Static_assert(COUNTED == sizeof(struct pfnbuf_sim_counts) / sizeof(uint64_t), "all of them");
 
 static uint64_t count_of(const struct pfnbuf_sim_counts *counts, size_t i)
 {

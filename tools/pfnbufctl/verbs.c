@@ -701,7 +701,8 @@ const struct verb verbs[VERB_COUNT] = {
 		"compare what the simulated kernel holds", "Fails with EBADMSG, and says what differs.",
 		{ COUNT("fds"), COUNT("ioas"), COUNT("hwpts"), COUNT("areas"), COUNT("dead-areas"),
 		  COUNT("devices"), COUNT("dma-bufs"), COUNT("guest-memfds"), COUNT("vms"),
-		  COUNT("slots"), COUNT("bar-mappings"), COUNT("pinned") },
+		  COUNT("slots"), COUNT("bar-mappings"), COUNT("pinned"),
+		  COUNT("viommus"), COUNT("vdevices"), COUNT("tdis") },
 	},
 	[VERB_SIM_DUMP] = {
 		"sim dump", VERB_SIM_DUMP, VERB_SIM_ONLY, "sim", "print the state of the simulated kernel",
