@@ -46,7 +46,10 @@ void bench_calls(void);
  */
 double bench_real(const char *bdf);
 
-/* convert_discard.c: a submission to io_uring over a loop of fallocate. @name: of the figure. */
+/*
+ * convert_discard.c: a submission to io_uring over a loop of fallocate, for pages and for 2 MiB.
+ * @fd has 64 MiB; @name: of the figure.
+ */
 void bench_discard(int fd, const char *name);
 
 #endif

@@ -10,22 +10,34 @@
 #define MAX_N  4096
 #define ROUNDS 15
 
-/* Every other page, all of them allocated. */
-static void fill(int fd, uint64_t n)
+/* @n ranges of a file, with as much between them. */
+struct ranges {
+	int fd;
+	uint64_t n;
+	uint64_t length;
+};
+
+static off_t start_of(const struct ranges *r, uint64_t i)
 {
-	for (uint64_t i = 0; i < n; i++)
-		if (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)(2 * i * PAGE), PAGE) < 0)
+	return (off_t)(2 * i * r->length);
+}
+
+/* All of them are allocated. */
+static void fill(const struct ranges *r)
+{
+	for (uint64_t i = 0; i < r->n; i++)
+		if (fallocate(r->fd, FALLOC_FL_KEEP_SIZE, start_of(r, i), (off_t)r->length) < 0)
 			abort();
 }
 
-static uint64_t time_loop(int fd, uint64_t n)
+static uint64_t time_loop(const struct ranges *r)
 {
 	uint64_t before;
 
-	fill(fd, n);
+	fill(r);
 	before = now();
-	for (uint64_t i = 0; i < n; i++)
-		if (fallocate(fd, PUNCH, (off_t)(2 * i * PAGE), PAGE) < 0)
+	for (uint64_t i = 0; i < r->n; i++)
+		if (fallocate(r->fd, PUNCH, start_of(r, i), (off_t)r->length) < 0)
 			abort();
 	return now() - before;
 }
@@ -44,39 +56,41 @@ static void reap(struct io_uring *ring, uint64_t n)
 	}
 }
 
-static uint64_t time_batch(struct io_uring *ring, int fd, uint64_t n)
+static uint64_t time_batch(struct io_uring *ring, const struct ranges *r)
 {
 	uint64_t before;
 
-	fill(fd, n);
+	fill(r);
 	before = now();
-	for (uint64_t i = 0; i < n; i++)
-		io_uring_prep_fallocate(io_uring_get_sqe(ring), fd, PUNCH, (off_t)(2 * i * PAGE),
-					(off_t)PAGE);
-	if (io_uring_submit_and_wait(ring, (unsigned)n) != (int)n)
+	for (uint64_t i = 0; i < r->n; i++)
+		io_uring_prep_fallocate(io_uring_get_sqe(ring), r->fd, PUNCH, start_of(r, i),
+					(off_t)r->length);
+	if (io_uring_submit_and_wait(ring, (unsigned)r->n) != (int)r->n)
 		abort();
-	reap(ring, n);
+	reap(ring, r->n);
 	return now() - before;
 }
 
-static void compare(struct io_uring *ring, int fd, const char *name, uint64_t n)
+static void compare(struct io_uring *ring, const char *name, const char *size,
+		    const struct ranges *r)
 {
 	uint64_t loop[ROUNDS], batch[ROUNDS];
 	double ratio;
 
 	for (int i = 0; i < ROUNDS; i++) {
-		loop[i] = time_loop(fd, n);
-		batch[i] = time_batch(ring, fd, n);
+		loop[i] = time_loop(r);
+		batch[i] = time_batch(ring, r);
 	}
 	ratio = (double)median_u64(loop, ROUNDS) / (double)median_u64(batch, ROUNDS);
-	printf("convert.discard.%s.%lu %.3f # %lu ns each in a loop, %lu in a submission\n", name,
-	       (unsigned long)n, ratio, (unsigned long)(median_u64(loop, ROUNDS) / n),
-	       (unsigned long)(median_u64(batch, ROUNDS) / n));
+	printf("convert.discard.%s.%s.%lu %.3f # %lu ns each in a loop, %lu in a submission\n",
+	       name, size, (unsigned long)r->n, ratio,
+	       (unsigned long)(median_u64(loop, ROUNDS) / r->n),
+	       (unsigned long)(median_u64(batch, ROUNDS) / r->n));
 }
 
 void bench_discard(int fd, const char *name)
 {
-	static const uint64_t sizes[] = { 1, 16, 256, MAX_N };
+	static const uint64_t pages[] = { 1, 16, 256, MAX_N }, blocks[] = { 1, 4, 16 };
 	struct io_uring ring;
 	const int r = io_uring_queue_init(MAX_N, &ring, 0);
 
@@ -85,8 +99,10 @@ void bench_discard(int fd, const char *name)
 		       pfnbuf_errno_name(r));
 		return;
 	}
-	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
-		compare(&ring, fd, name, sizes[i]);
+	for (size_t i = 0; i < sizeof(pages) / sizeof(*pages); i++)
+		compare(&ring, name, "4k", &(struct ranges){ fd, pages[i], PAGE });
+	for (size_t i = 0; i < sizeof(blocks) / sizeof(*blocks); i++)
+		compare(&ring, name, "2m", &(struct ranges){ fd, blocks[i], 2 * MIB });
 	io_uring_queue_exit(&ring);
 }
 
@@ -95,7 +111,7 @@ void bench_discard(int fd, const char *name)
 void bench_discard(int fd, const char *name)
 {
 	printf("# convert.discard.%s: built without liburing; in a loop %lu ns each\n", name,
-	       (unsigned long)(time_loop(fd, MAX_N) / MAX_N));
+	       (unsigned long)(time_loop(&(struct ranges){ fd, MAX_N, PAGE }) / MAX_N));
 }
 
 #endif
