@@ -99,19 +99,19 @@ static uint64_t last_of(const struct area *a)
 	return a->node.key + a->length - 1;
 }
 
+static struct area *area_after(const struct area *a)
+{
+	return area_of(pfnbuf_tree_next(&a->node));
+}
+
 /* The first area that ends above @iova. */
 static struct area *area_from(const struct pfnbuf_ioas *ioas, uint64_t iova)
 {
 	struct area *a = area_of(pfnbuf_tree_floor(&ioas->areas, iova));
 
-	if (a && last_of(a) >= iova)
-		return a;
-	return area_of(pfnbuf_tree_ceil(&ioas->areas, iova));
-}
-
-static struct area *area_after(const struct area *a)
-{
-	return area_of(pfnbuf_tree_next(&a->node));
+	if (!a)
+		return area_of(pfnbuf_tree_ceil(&ioas->areas, iova));
+	return last_of(a) >= iova ? a : area_after(a);
 }
 
 /* The same, inside a range that ends with the byte @last. */
@@ -1127,10 +1127,13 @@ int pfnbuf_ioas_copy_lent(struct pfnbuf_ioas *ioas, struct pfnbuf_ioas *src, uin
 
 /* ---------------------------------------------------------------- unmapping ----------------- */
 
-static int refuse_cut(const struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range)
+/* Of these, @first is the first area that meets the range, or NULL. */
+
+static int refuse_cut(const struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range,
+		      const struct area *first)
 {
 	uint64_t last = range->offset + range->length - 1;
-	const struct area *cut = up_to(area_from(ioas, range->offset), last);
+	const struct area *cut = first;
 
 	if (cut && cut->node.key >= range->offset) {
 		if (last_of(cut) < last)
@@ -1146,14 +1149,14 @@ static int refuse_cut(const struct pfnbuf_ioas *ioas, const struct pfnbuf_range 
 }
 
 /* How many areas are in a range that cuts none, and how many of them are in the kernel. */
-static size_t count_areas(const struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range,
+static size_t count_areas(const struct pfnbuf_range *range, const struct area *first,
 			  size_t *present)
 {
 	uint64_t last = range->offset + range->length - 1;
 	size_t n = 0;
 
 	*present = 0;
-	for (const struct area *a = up_to(area_from(ioas, range->offset), last); a;
+	for (const struct area *a = first; a;
 	     a = last_of(a) < last ? up_to(area_after(a), last) : NULL) {
 		n++;
 		*present += !is_absent(a);
@@ -1161,12 +1164,13 @@ static size_t count_areas(const struct pfnbuf_ioas *ioas, const struct pfnbuf_ra
 	return n;
 }
 
-static void forget(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range, struct area **gone)
+static void forget(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range, struct area *first,
+		   struct area **gone)
 {
 	uint64_t last = range->offset + range->length - 1;
-	struct area *a = up_to(area_from(ioas, range->offset), last), *next;
+	struct area *next;
 
-	for (; a; a = next) {
+	for (struct area *a = first; a; a = next) {
 		next = last_of(a) < last ? up_to(area_after(a), last) : NULL;
 		leave(ioas, a, gone);
 	}
@@ -1198,15 +1202,15 @@ static int unmap_each(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range
  * tells.
  */
 static int unmap_whole(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range,
-		       struct area **gone, uint64_t *unmapped)
+		       struct area *first, struct area **gone, uint64_t *unmapped)
 {
-	size_t present, n = count_areas(ioas, range, &present);
+	size_t present, n = count_areas(range, first, &present);
 	int r = 0, each;
 
 	if (!n || present)
 		r = unmap_call(ioas, range->offset, range->length, unmapped);
 	if (r >= 0) {
-		forget(ioas, range, gone);
+		forget(ioas, range, first, gone);
 		return 0;
 	}
 	if (n > 1 || (n && r == -ENOENT)) {
@@ -1218,9 +1222,9 @@ static int unmap_whole(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *rang
 }
 
 static int unmap_owned(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range,
-		       struct area **gone, uint64_t *unmapped)
+		       struct area *first, struct area **gone, uint64_t *unmapped)
 {
-	int r = unmap_whole(ioas, range, gone, unmapped);
+	int r = unmap_whole(ioas, range, first, gone, unmapped);
 
 	/* The kernel reads 0 and UINT64_MAX as "all", which succeeds where there is nothing. */
 	if (!r && !*gone && !*unmapped)
@@ -1229,11 +1233,9 @@ static int unmap_owned(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *rang
 }
 
 static int unmap_shared(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range,
-			struct area **gone, uint64_t *unmapped)
+			const struct area *first, struct area **gone, uint64_t *unmapped)
 {
-	size_t present;
-
-	if (!count_areas(ioas, range, &present))
+	if (!first)
 		return pfnbuf_failed(-ENOENT, "IOMMU_IOAS_UNMAP", ioas->name, range);
 	return unmap_each(ioas, range, gone, unmapped);
 }
@@ -1244,6 +1246,7 @@ static int unmap(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length, struc
 	static const char call[] = "IOMMU_IOAS_UNMAP";
 	const struct pfnbuf_range range = { iova, length };
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+	struct area *first;
 	uint64_t bytes = 0;
 	int r;
 
@@ -1251,11 +1254,12 @@ static int unmap(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length, struc
 		return pfnbuf_failed(-EINVAL, call, ioas->name, &range);
 	if (length - 1 > UINT64_MAX - iova)
 		return pfnbuf_failed(-EOVERFLOW, call, ioas->name, &range);
-	r = refuse_cut(ioas, &range);
+	first = up_to(area_from(ioas, iova), iova + length - 1);
+	r = refuse_cut(ioas, &range, first);
 	if (r < 0)
 		return r;
-	r = ioas->owned ? unmap_owned(ioas, &range, gone, &bytes)
-			: unmap_shared(ioas, &range, gone, &bytes);
+	r = ioas->owned ? unmap_owned(ioas, &range, first, gone, &bytes)
+			: unmap_shared(ioas, &range, first, gone, &bytes);
 	if (r < 0)
 		return r;
 	if (unmapped)
@@ -1288,7 +1292,7 @@ int pfnbuf_ioas_unmap_all(struct pfnbuf_ioas *ioas, uint64_t *unmapped)
 	uint64_t bytes = 0;
 	int r;
 
-	r = ioas->owned ? unmap_whole(ioas, &all, &gone, &bytes)
+	r = ioas->owned ? unmap_whole(ioas, &all, area_from(ioas, 0), &gone, &bytes)
 			: unmap_each(ioas, &all, &gone, &bytes);
 	if (r < 0)
 		return r;

@@ -966,6 +966,20 @@ static int set_across(struct pfnbuf_layout *l, uint64_t first, uint64_t end, enu
 	return ret;
 }
 
+/* Set frames [first, end) of a chunk that leaf_ready() was called for; a list has @first in run @i. */
+static void set_ready_leaf(struct pfnbuf_layout *l, slot_t *slot, unsigned i, uint64_t first,
+			   uint64_t end, enum pfnbuf_vis vis)
+{
+	unsigned leaf_first = chunk_offset(first), leaf_end = chunk_offset(end);
+
+	if (is_dense(*slot))
+		dense_set(slot_dense(*slot), leaf_first, leaf_end, vis, &l->tally);
+	else
+		sparse_set(slot_sparse(*slot), i, leaf_first, leaf_end, vis, &l->tally);
+	if (leaf_is_unsettled(*slot))
+		tidy(l, first);
+}
+
 /*
  * Set a range that begins and ends inside a chunk, which is a leaf of this layout alone: the usual
  * case, made quick.
@@ -973,22 +987,16 @@ static int set_across(struct pfnbuf_layout *l, uint64_t first, uint64_t end, enu
 static int set_in_leaf(struct pfnbuf_layout *l, slot_t *slot, uint64_t first, uint64_t end,
 		       enum pfnbuf_vis vis)
 {
-	unsigned leaf_first = chunk_offset(first), leaf_end = chunk_offset(end);
 	struct sparse *s = slot_sparse(*slot);
-	unsigned i = is_dense(*slot) ? 0 : sparse_find(s, leaf_first);
+	unsigned i = is_dense(*slot) ? 0 : sparse_find(s, chunk_offset(first));
 	int ret;
 
-	if (!is_dense(*slot) && run_vis(s->runs[i]) == vis && sparse_end(s, i) >= leaf_end)
+	if (!is_dense(*slot) && run_vis(s->runs[i]) == vis && sparse_end(s, i) >= chunk_offset(end))
 		return 0;
 	ret = leaf_ready(slot, vis);
 	if (ret < 0)
 		return ret;
-	if (is_dense(*slot))
-		dense_set(slot_dense(*slot), leaf_first, leaf_end, vis, &l->tally);
-	else
-		sparse_set(slot_sparse(*slot), i, leaf_first, leaf_end, vis, &l->tally);
-	if (leaf_is_unsettled(*slot))
-		tidy(l, first);
+	set_ready_leaf(l, slot, i, first, end, vis);
 	return 0;
 }
 
@@ -1134,20 +1142,73 @@ int pfnbuf_layout_set(struct pfnbuf_layout *layout, uint64_t offset, uint64_t le
 	return set_across(layout, first, end, vis);
 }
 
-int pfnbuf_layout_ready(struct pfnbuf_layout *layout, uint64_t offset, uint64_t length,
-			enum pfnbuf_vis vis)
+/* The slot of the leaf that holds @frame, if the leaf and all above it are this layout's alone. */
+static slot_t *own_leaf(struct pfnbuf_layout *l, uint64_t frame)
 {
-	uint64_t first, end;
-	int ret = range_frames(layout, offset, length, &first, &end);
+	slot_t *slot = &l->root;
 
+	for (unsigned level = l->levels; level; level--) {
+		if (is_uniform(*slot) || !is_sole(*slot))
+			return NULL;
+		slot = node_slot(*slot, level - 1, frame);
+	}
+	return is_uniform(*slot) || !is_sole(*slot) ? NULL : slot;
+}
+
+/* Find the usual case of a turn: in one run of a sparse leaf, and no edge of the chunk touched. */
+static int ready_in_leaf(struct pfnbuf_layout *l, struct pfnbuf_layout_turn *turn)
+{
+	const unsigned first = chunk_offset(turn->first);
+	const bool inside = first && turn->first >> CHUNK_SHIFT == turn->end >> CHUNK_SHIFT;
+	slot_t *slot = inside ? own_leaf(l, turn->first) : NULL;
+	int ret;
+
+	if (!slot || is_dense(*slot))
+		return 0;
+	turn->run = sparse_find(slot_sparse(*slot), first);
+	if (run_vis(slot_sparse(*slot)->runs[turn->run]) != turn->from ||
+	    sparse_end(slot_sparse(*slot), turn->run) < chunk_offset(turn->end))
+		return 0;
+	ret = leaf_ready(slot, turn->to);
+	turn->leaf = ret < 0 ? NULL : slot;
+	return ret < 0 ? ret : 1;
+}
+
+static int ready_edges(struct pfnbuf_layout *l, const struct pfnbuf_layout_turn *turn)
+{
+	int ret = ready_edge(l, turn->first, turn->first, turn->end, turn->to);
+
+	if (!ret && turn->first >> CHUNK_SHIFT != (turn->end - 1) >> CHUNK_SHIFT)
+		ret = ready_edge(l, turn->end - 1, turn->first, turn->end, turn->to);
+	return ret < 0 ? ret : 1;
+}
+
+int pfnbuf_layout_prepare_turn(struct pfnbuf_layout *layout, uint64_t offset, uint64_t length,
+			       enum pfnbuf_vis from, enum pfnbuf_vis to,
+			       struct pfnbuf_layout_turn *turn)
+{
+	int ret;
+
+	*turn = (struct pfnbuf_layout_turn){ .from = from, .to = to };
+	ret = range_frames(layout, offset, length, &turn->first, &turn->end);
 	if (ret < 0)
 		return ret;
-	if (end == layout->frames)
-		end = tree_frames(layout);
-	ret = ready_edge(layout, first, first, end, vis);
-	if (!ret && first >> CHUNK_SHIFT != (end - 1) >> CHUNK_SHIFT)
-		ret = ready_edge(layout, end - 1, first, end, vis);
-	return ret;
+	if (turn->end == layout->frames)
+		turn->end = tree_frames(layout);
+	ret = ready_in_leaf(layout, turn);
+	if (ret)
+		return ret;
+	return run_reach_up(layout, turn->first, from, turn->end) == turn->end
+		       ? ready_edges(layout, turn)
+		       : 0;
+}
+
+void pfnbuf_layout_turn(struct pfnbuf_layout *layout, const struct pfnbuf_layout_turn *turn)
+{
+	if (turn->leaf)
+		set_ready_leaf(layout, turn->leaf, turn->run, turn->first, turn->end, turn->to);
+	else
+		set_across(layout, turn->first, turn->end, turn->to);
 }
 
 int pfnbuf_layout_get(const struct pfnbuf_layout *layout, uint64_t offset, struct pfnbuf_run *run)

@@ -140,12 +140,22 @@ void pfnbuf_error_restore(const struct pfnbuf_saved_error *saved);
 
 /* ---------------------------------------------------------------- layout.c ------------------ */
 
+/* A range, all of one visibility, that is about to get another. Its fields are layout.c's. */
+struct pfnbuf_layout_turn {
+	enum pfnbuf_vis from, to;
+	uint64_t first, end; /* frames */
+	uintptr_t *leaf;     /* NULL: not in one run of one leaf */
+	unsigned run;	     /* of the leaf */
+};
+
 /*
- * Make room: as long as the layout is neither changed nor copied, setting this very range cannot
- * fail. Errors are those of pfnbuf_layout_set().
+ * Make room for a turn, which cannot fail then, as long as the layout is neither changed nor copied.
+ * Returns 1, or 0 where not all of the range is @from; errors are those of pfnbuf_layout_set().
  */
-int pfnbuf_layout_ready(struct pfnbuf_layout *layout, uint64_t offset, uint64_t length,
-			enum pfnbuf_vis vis);
+int pfnbuf_layout_prepare_turn(struct pfnbuf_layout *layout, uint64_t offset, uint64_t length,
+			       enum pfnbuf_vis from, enum pfnbuf_vis to,
+			       struct pfnbuf_layout_turn *turn);
+void pfnbuf_layout_turn(struct pfnbuf_layout *layout, const struct pfnbuf_layout_turn *turn);
 
 /*
  * As pfnbuf_layout_next() and pfnbuf_layout_diff(), of which nobody asks what begins at @end or

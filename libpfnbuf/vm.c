@@ -933,70 +933,101 @@ static uint64_t run_last(const struct run *run)
 	return run->node.key + run->length - 1;
 }
 
+static struct run *run_after(const struct run *run)
+{
+	return run_of(pfnbuf_tree_next(&run->node));
+}
+
+static struct run *run_up_to(const struct pfnbuf_vm *vm, uint64_t gpa)
+{
+	return run_of(pfnbuf_tree_floor(&vm->runs, gpa));
+}
+
+/* The run behind @below; where that is NULL, the first. */
+static struct run *run_behind(const struct pfnbuf_vm *vm, const struct run *below)
+{
+	return below ? run_after(below) : run_of(pfnbuf_tree_ceil(&vm->runs, 0));
+}
+
 /* The first run that ends above @gpa. */
 static struct run *run_from(const struct pfnbuf_vm *vm, uint64_t gpa)
 {
-	struct run *run = run_of(pfnbuf_tree_floor(&vm->runs, gpa));
+	struct run *run = run_up_to(vm, gpa);
 
-	if (run && run_last(run) >= gpa)
-		return run;
-	return run_of(pfnbuf_tree_ceil(&vm->runs, gpa));
+	return run && run_last(run) >= gpa ? run : run_behind(vm, run);
 }
 
-static void enter_run(struct pfnbuf_vm *vm, struct run *run, uint64_t gpa, uint64_t last,
-		      uint64_t attributes)
+static void enter_run(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t last, uint64_t attributes)
 {
+	struct run *run = take_run(vm);
+
 	run->node.key = gpa;
 	run->length = last - gpa + 1;
 	run->attributes = attributes;
 	pfnbuf_tree_insert(&vm->runs, &run->node);
 }
 
-/* Clear [gpa, last] of runs. One that reaches over both ends becomes two. */
-static void clear_runs(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t last)
+static void remove_run(struct pfnbuf_vm *vm, struct run *run)
 {
-	struct run *run;
+	pfnbuf_tree_remove(&vm->runs, &run->node);
+	give_run(vm, run);
+}
 
-	while ((run = run_from(vm, gpa)) && run->node.key <= last) {
-		uint64_t start = run->node.key, end = run_last(run);
+/* Move where a run begins. No other run is between there and here, so the order stays. */
+static void begin_run_at(struct run *run, uint64_t gpa)
+{
+	run->length += run->node.key - gpa;
+	run->node.key = gpa;
+}
 
-		pfnbuf_tree_remove(&vm->runs, &run->node);
-		if (start < gpa && end > last)
-			enter_run(vm, take_run(vm), last + 1, end, run->attributes);
-		if (start < gpa)
-			enter_run(vm, run, start, gpa - 1, run->attributes);
-		else if (end > last)
-			enter_run(vm, run, last + 1, end, run->attributes);
+/* Cut off what a run, which begins below @gpa, has of [gpa, last]; what is above becomes another. */
+static void cut_run(struct pfnbuf_vm *vm, struct run *run, uint64_t gpa, uint64_t last)
+{
+	const uint64_t end = run_last(run);
+
+	if (end < gpa)
+		return;
+	run->length = gpa - run->node.key;
+	if (end > last)
+		enter_run(vm, last + 1, end, run->attributes);
+}
+
+/* Clear [gpa, last] of runs. Returns the one in front of it, or NULL. */
+static struct run *clear_runs(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t last)
+{
+	struct run *below = gpa ? run_up_to(vm, gpa - 1) : NULL, *run, *next;
+
+	if (below)
+		cut_run(vm, below, gpa, last);
+	for (run = run_behind(vm, below); run && run->node.key <= last; run = next) {
+		next = run_after(run);
+		if (run_last(run) > last)
+			begin_run_at(run, last + 1);
 		else
-			give_run(vm, run);
+			remove_run(vm, run);
 	}
+	return below;
 }
 
-/* Take neighbours with the same attributes into [*gpa, *last]. */
-static void join_runs(struct pfnbuf_vm *vm, uint64_t *gpa, uint64_t *last, uint64_t attributes)
-{
-	struct run *below = *gpa ? run_of(pfnbuf_tree_floor(&vm->runs, *gpa - 1)) : NULL;
-	struct run *above = *last < UINT64_MAX ? run_from(vm, *last + 1) : NULL;
-
-	if (below && run_last(below) == *gpa - 1 && below->attributes == attributes) {
-		*gpa = below->node.key;
-		pfnbuf_tree_remove(&vm->runs, &below->node);
-		give_run(vm, below);
-	}
-	if (above && above->node.key == *last + 1 && above->attributes == attributes) {
-		*last = run_last(above);
-		pfnbuf_tree_remove(&vm->runs, &above->node);
-		give_run(vm, above);
-	}
-}
-
+/* Of neighbours with the same attributes one run is made. */
 static void remember(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t last, uint64_t attributes)
 {
-	clear_runs(vm, gpa, last);
+	struct run *below = clear_runs(vm, gpa, last), *above;
+
 	if (!attributes)
 		return;
-	join_runs(vm, &gpa, &last, attributes);
-	enter_run(vm, take_run(vm), gpa, last, attributes);
+	above = run_behind(vm, below);
+	if (above && (above->node.key - 1 != last || above->attributes != attributes))
+		above = NULL;
+	if (below && run_last(below) == gpa - 1 && below->attributes == attributes) {
+		below->length = (above ? run_last(above) : last) - below->node.key + 1;
+		if (above)
+			remove_run(vm, above);
+	} else if (above) {
+		begin_run_at(above, gpa);
+	} else {
+		enter_run(vm, gpa, last, attributes);
+	}
 }
 
 static int set_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t length, uint64_t attributes,

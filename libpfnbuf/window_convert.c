@@ -287,30 +287,27 @@ static int discard_granule(struct pfnbuf_window *w, const struct pfnbuf_conversi
 	return 1;
 }
 
-static int turn(struct pfnbuf_window *w, const struct pfnbuf_conversion *c)
+static int turn(struct pfnbuf_window *w, const struct pfnbuf_conversion *c,
+		const struct pfnbuf_layout_turn *turn)
 {
 	const struct pfnbuf_range at = { c->offset, c->length };
-	int r = pfnbuf_layout_ready(w->layout, at.offset, at.length, c->to);
+	int r = c->to == PFNBUF_PRIVATE ? make_private(w, &at) : make_shared(w, &at);
 
-	if (r < 0)
-		return pfnbuf_window_no_memory(w, "pfnbuf_window_convert");
-	r = c->to == PFNBUF_PRIVATE ? make_private(w, &at) : make_shared(w, &at);
 	if (r < 0)
 		return r;
 	r = discard_granule(w, c);
-	pfnbuf_layout_set(w->layout, at.offset, at.length, c->to);
+	pfnbuf_layout_turn(w->layout, turn);
 	w->twin = pfnbuf_layout_free(w->twin);
 	w->version++;
 	return r;
 }
 
-/* Whether all of a range is memory of the other kind. */
-static bool turns(const struct pfnbuf_window *w, const struct pfnbuf_conversion *c)
+/* Whether a conversion is of one granule of RAM in two places. */
+static bool is_of_granule(const struct pfnbuf_window *w, const struct pfnbuf_conversion *c)
 {
-	const enum pfnbuf_vis was = c->to == PFNBUF_PRIVATE ? PFNBUF_SHARED : PFNBUF_PRIVATE;
-
-	return (c->to == PFNBUF_PRIVATE || c->to == PFNBUF_SHARED) &&
-	       pfnbuf_layout_test(w->layout, c->offset, c->length, was, NULL) > 0;
+	return w->granule && c->length == w->granule && c->offset % c->length == 0 &&
+	       w->has_private && !w->in_place && !w->device && !w->suspended && !w->ended &&
+	       !w->quarantined && (c->to == PFNBUF_SHARED || c->to == PFNBUF_PRIVATE);
 }
 
 bool pfnbuf_window_turn_granule(struct pfnbuf_window *w, bool of_guest,
@@ -318,17 +315,21 @@ bool pfnbuf_window_turn_granule(struct pfnbuf_window *w, bool of_guest,
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
 	struct pfnbuf_conversion c = *conversion;
+	struct pfnbuf_layout_turn t;
+	enum pfnbuf_vis was;
+	int r;
 
-	if (!w->granule || !w->has_private || w->in_place || w->device || w->suspended || w->ended)
-		return false;
 	if (of_guest && !clip_conversion(w, conversion, &c))
 		return false;
-	if (c.length != w->granule || c.offset % c.length || !turns(w, &c))
+	if (!is_of_granule(w, &c))
 		return false;
-	*result = pfnbuf_window_check_changeable(w, "pfnbuf_window_convert");
-	if (*result >= 0)
-		*result = turn(w, &c);
-	return true;
+	was = c.to == PFNBUF_PRIVATE ? PFNBUF_SHARED : PFNBUF_PRIVATE;
+	r = pfnbuf_layout_prepare_turn(w->layout, c.offset, c.length, was, c.to, &t);
+	if (r == -ENOMEM)
+		*result = pfnbuf_window_no_memory(w, "pfnbuf_window_convert");
+	else if (r > 0)
+		*result = turn(w, &c, &t);
+	return r == -ENOMEM || r > 0;
 }
 
 /* ---------------------------------------------------------------- looking ------------------- */
