@@ -17,20 +17,16 @@ struct pfnbuf_journal_entry {
 
 static struct pfnbuf_journal_entry *append(struct pfnbuf_journal *journal)
 {
-	if (journal->nr == journal->max) {
-		const size_t more = journal->max ? 2 * journal->max : 32;
-		struct pfnbuf_journal_entry *entries =
-			reallocarray(journal->entries, more, sizeof(*entries));
+	struct pfnbuf_journal_entry *entries =
+		pfnbuf_grow(journal->entries, journal->nr + 1, &journal->max, sizeof(*entries));
 
-		if (!entries) {
-			journal->lost++;
-			return NULL;
-		}
-		journal->entries = entries;
-		journal->max = more;
+	if (!entries) {
+		journal->lost++;
+		return NULL;
 	}
-	journal->entries[journal->nr] = (struct pfnbuf_journal_entry){ .began = 0 };
-	return &journal->entries[journal->nr++];
+	journal->entries = entries;
+	entries[journal->nr] = (struct pfnbuf_journal_entry){ .began = 0 };
+	return &entries[journal->nr++];
 }
 
 size_t pfnbuf_journal_add(struct pfnbuf_journal *journal, enum pfnbuf_step_kind kind,

@@ -5,6 +5,8 @@
  * reaches the pieces that it touches; reaches that overlap make a span, whose pieces are compared
  * once.
  */
+#include <limits.h>
+
 #include "pieces.h"
 #include "private.h"
 
@@ -49,14 +51,15 @@ static const struct pfnbuf_run *this_run(struct pfnbuf_cursor *c)
 }
 
 /* Where a piece that begins at @at ends at the latest. */
-static uint64_t next_cut(struct pfnbuf_cursor *c, uint64_t at)
+static uint64_t next_cut(const struct pfnbuf_cutting *cutting, const uint64_t **stretch_end,
+			 uint64_t at, uint64_t end)
 {
-	const uint64_t granule = c->cutting->granule;
-	uint64_t cut = c->end;
+	const uint64_t granule = cutting->granule;
+	uint64_t cut = end;
 
-	while (*c->stretch_end <= at)
-		c->stretch_end++;
-	cut = min_u64(cut, *c->stretch_end);
+	while (**stretch_end <= at)
+		++*stretch_end;
+	cut = min_u64(cut, **stretch_end);
 	if (granule)
 		cut = min_u64(cut, at - at % granule + granule);
 	return cut;
@@ -77,7 +80,7 @@ bool pfnbuf_pieces_next(struct pfnbuf_cursor *c, struct pfnbuf_piece *piece)
 		return false;
 	at = run->offset > c->at ? run->offset : c->at;
 	class = classes[run->vis];
-	cut = next_cut(c, at);
+	cut = next_cut(c->cutting, &c->stretch_end, at, c->end);
 	end = run->offset + run->length;
 	while (end < cut) {
 		c->i++;
@@ -93,15 +96,12 @@ bool pfnbuf_pieces_next(struct pfnbuf_cursor *c, struct pfnbuf_piece *piece)
 
 static int push(struct pfnbuf_pieces *pieces, const struct pfnbuf_piece *piece)
 {
-	if (pieces->nr == pieces->max) {
-		const size_t more = pieces->max ? pieces->max * 2 : 16;
-		struct pfnbuf_piece *list = reallocarray(pieces->list, more, sizeof(*list));
+	struct pfnbuf_piece *list =
+		pfnbuf_grow(pieces->list, pieces->nr + 1, &pieces->max, sizeof(*list));
 
-		if (!list)
-			return -ENOMEM;
-		pieces->list = list;
-		pieces->max = more;
-	}
+	if (!list)
+		return -ENOMEM;
+	pieces->list = list;
 	pieces->list[pieces->nr++] = *piece;
 	return 0;
 }
@@ -126,13 +126,44 @@ void pfnbuf_pieces_free(struct pfnbuf_pieces *pieces)
 	free(pieces->list);
 }
 
+/* ---------------------------------------------------------------- changes ------------------- */
+
+int pfnbuf_changes_collect(const struct pfnbuf_layout *from, const struct pfnbuf_layout *to,
+			   const struct pfnbuf_range *range, struct pfnbuf_changes *changes)
+{
+	uint64_t pos = range->offset;
+	int n;
+
+	do {
+		struct pfnbuf_change *list =
+			pfnbuf_grow(changes->list, changes->nr + 8, &changes->max, sizeof(*list));
+		const size_t room = list ? changes->max - changes->nr : 0;
+
+		if (!list)
+			return -ENOMEM;
+		changes->list = list;
+		n = pfnbuf_layout_diff_to(from, to, &pos, end_of(range), list + changes->nr,
+					  room < INT_MAX ? (int)room : INT_MAX);
+		changes->nr += n > 0 ? (size_t)n : 0;
+	} while (n > 0);
+	return 0;
+}
+
+void pfnbuf_changes_free(struct pfnbuf_changes *changes)
+{
+	free(changes->list);
+}
+
 /* ---------------------------------------------------------------- comparing ----------------- */
 
 static bool has_piece(const struct pfnbuf_cutting *cutting, const struct pfnbuf_layout *layout,
 		      uint64_t from, uint64_t to)
 {
+	const int vis = from < to ? pfnbuf_layout_get(layout, from, NULL) : -ERANGE;
 	struct pfnbuf_run run;
 
+	if (vis >= 0 && cutting->classes[vis])
+		return true;
 	while (from < to && pfnbuf_layout_next_to(layout, &from, to, &run, 1) > 0)
 		if (cutting->classes[run.vis] && run.offset < to)
 			return true;
@@ -164,6 +195,14 @@ static bool is_same(const struct pfnbuf_piece *a, const struct pfnbuf_piece *b)
 	       a->class == b->class;
 }
 
+/* It is @span's turn; between it and the one in front everything stays. */
+static void see(struct pfnbuf_difference *d, const struct pfnbuf_range *span)
+{
+	if (d->gone.nr && !d->kept)
+		d->kept = has_piece(&d->cutting, d->from, d->seen, span->offset);
+	d->seen = end_of(span);
+}
+
 /* Compare the pieces of both layouts in a span that cuts none of either. */
 static int compare(struct pfnbuf_difference *d, const struct pfnbuf_range *span)
 {
@@ -174,9 +213,7 @@ static int compare(struct pfnbuf_difference *d, const struct pfnbuf_range *span)
 	bool has_new = pfnbuf_pieces_next(&new_at, &new);
 	int r = 0;
 
-	if (d->gone.nr && !d->kept)
-		d->kept = has_piece(&d->cutting, d->from, d->seen, span->offset);
-	d->seen = end_of(span);
+	see(d, span);
 	while (r >= 0 && (has_old || has_new)) {
 		if (has_old && has_new && is_same(&old, &new)) {
 			d->kept = true;
@@ -281,49 +318,66 @@ static struct pfnbuf_range reach_of(struct pfnbuf_difference *d, const struct pf
 	return reach;
 }
 
+/*
+ * Whether a change is of whole granules that are there before or after it, and not both: then they
+ * are the pieces.
+ */
+static bool is_of_granules(const struct pfnbuf_difference *d, const struct pfnbuf_change *c)
+{
+	const uint64_t granule = d->cutting.granule, end = c->offset + c->length;
+
+	return granule && c->offset % granule == 0 &&
+	       (end % granule == 0 || end == pfnbuf_layout_get_size(d->from)) &&
+	       (!d->cutting.classes[c->from] || !d->cutting.classes[c->to]);
+}
+
+static int add_granules(struct pfnbuf_difference *d, const struct pfnbuf_change *c)
+{
+	const struct pfnbuf_range range = { c->offset, c->length };
+	const uint64_t end = end_of(&range);
+	const uint8_t old = d->cutting.classes[c->from], new = d->cutting.classes[c->to];
+	struct pfnbuf_piece piece;
+	uint64_t cut;
+	int r = 0;
+
+	see(d, &range);
+	for (uint64_t at = c->offset; r >= 0 && at < end; at = cut) {
+		cut = next_cut(&d->cutting, &d->stretch_end, at, end);
+		piece = (struct pfnbuf_piece){ .range = { at, cut - at },
+					       .class = old ? old : new };
+		r = old ? add_gone(d, &piece, false) : add_made(d, &piece, false);
+	}
+	return r;
+}
+
 /* Later changes never reach further to the front, so spans that overlap are neighbours. */
 static int add_change(struct pfnbuf_difference *d, const struct pfnbuf_change *c)
 {
 	const struct pfnbuf_range span = d->span, next = reach_of(d, c);
+	int r;
 
-	if (next.offset >= end_of(&span)) {
-		d->span = next;
-		return compare(d, &span);
+	if (next.offset < end_of(&span)) {
+		widen(&d->span, &next);
+		return 0;
 	}
-	widen(&d->span, &next);
-	return 0;
+	d->span = next;
+	r = span.length ? compare(d, &span) : 0;
+	if (r < 0 || !is_of_granules(d, c))
+		return r;
+	d->span = (struct pfnbuf_range){ end_of(&next), 0 };
+	return add_granules(d, c);
 }
 
-static int add_changes(struct pfnbuf_difference *d, const struct pfnbuf_change *changes, int n)
+int pfnbuf_pieces_compare(struct pfnbuf_difference *d, const struct pfnbuf_changes *changes)
 {
 	const uint8_t *classes = d->cutting.classes;
 	int r = 0;
 
-	for (int i = 0; r >= 0 && i < n; i++)
-		if (classes[changes[i].from] != classes[changes[i].to])
-			r = add_change(d, &changes[i]);
-	return r;
-}
-
-int pfnbuf_pieces_compare(struct pfnbuf_difference *const *differences, size_t n,
-			  const struct pfnbuf_range *changed)
-{
-	struct pfnbuf_change changes[64];
-	uint64_t pos = changed->offset;
-	int found, r = 0;
-
-	if (!n)
-		return 0;
-	while ((found = pfnbuf_layout_diff_to(differences[0]->from, differences[0]->to, &pos,
-					      end_of(changed), changes, 64)) > 0)
-		for (size_t i = 0; i < n; i++) {
-			r = add_changes(differences[i], changes, found);
-			if (r < 0)
-				return r;
-		}
-	for (size_t i = 0; r >= 0 && i < n; i++)
-		r = compare(differences[i], &differences[i]->span);
-	return r;
+	d->stretch_end = d->cutting.ends;
+	for (size_t i = 0; r >= 0 && i < changes->nr; i++)
+		if (classes[changes->list[i].from] != classes[changes->list[i].to])
+			r = add_change(d, &changes->list[i]);
+	return r < 0 || !d->span.length ? r : compare(d, &d->span);
 }
 
 void pfnbuf_difference_free(struct pfnbuf_difference *d)

@@ -49,6 +49,13 @@ struct pfnbuf_cursor {
 	int ask; /* how many runs next time: a span has few, or many */
 };
 
+/* What two layouts differ in, as pfnbuf_layout_diff() has it. */
+struct pfnbuf_changes {
+	struct pfnbuf_change *list;
+	size_t nr;
+	size_t max;
+};
+
 /* What goes and what comes on the way from one layout to another. Set @cutting, @from, @to. */
 struct pfnbuf_difference {
 	struct pfnbuf_cutting cutting;
@@ -61,8 +68,9 @@ struct pfnbuf_difference {
 	struct pfnbuf_range span; /* what changes have reached and nobody has compared yet */
 	uint64_t from_end;	  /* how far the runs go that were looked at last */
 	uint64_t to_end;
-	uint64_t seen; /* up to where it is compared */
-	bool kept;     /* a piece that stays was seen after the last that goes */
+	uint64_t seen;		     /* up to where it is compared */
+	const uint64_t *stretch_end; /* of the stretch where that is, or an earlier one; NULL */
+	bool kept;		     /* a piece that stays was seen after the last that goes */
 };
 
 struct pfnbuf_cursor pfnbuf_pieces_walk(const struct pfnbuf_cutting *cutting,
@@ -74,14 +82,15 @@ bool pfnbuf_pieces_next(struct pfnbuf_cursor *cursor, struct pfnbuf_piece *piece
 /* Every piece of a layout, as what goes. -ENOMEM */
 int pfnbuf_pieces_collect(const struct pfnbuf_cutting *cutting, const struct pfnbuf_layout *layout,
 			  struct pfnbuf_pieces *pieces);
-/*
- * Find @gone and @made of @n differences, all of the same two layouts, in one pass over what these
- * differ in. Outside @changed they do not. -ENOMEM
- */
-int pfnbuf_pieces_compare(struct pfnbuf_difference *const *differences, size_t n,
-			  const struct pfnbuf_range *changed);
+/* All changes in a range. -ENOMEM */
+int pfnbuf_changes_collect(const struct pfnbuf_layout *from, const struct pfnbuf_layout *to,
+			   const struct pfnbuf_range *range, struct pfnbuf_changes *changes);
+/* Find @gone and @made of a difference; @changes are all that the layouts differ in. -ENOMEM */
+int pfnbuf_pieces_compare(struct pfnbuf_difference *difference,
+			  const struct pfnbuf_changes *changes);
 
 /* Free the lists, and not the struct that holds them. */
+void pfnbuf_changes_free(struct pfnbuf_changes *changes);
 void pfnbuf_pieces_free(struct pfnbuf_pieces *pieces);
 void pfnbuf_difference_free(struct pfnbuf_difference *difference);
 

@@ -124,24 +124,10 @@ struct pfnbuf_plan_goal *pfnbuf_plan_goal(struct pfnbuf_plan *plan)
 
 /* ---------------------------------------------------------------- steps --------------------- */
 
-/* Room for one more in an array of @n elements; NULL where there is no memory. */
-static void *grow(void *array, size_t n, size_t *max, size_t size)
-{
-	size_t more = *max ? *max * 2 : 8;
-	void *p;
-
-	if (n < *max)
-		return array;
-	p = reallocarray(array, more, size);
-	if (p)
-		*max = more;
-	return p;
-}
-
 static int append(struct pfnbuf_plan *plan, const struct step *step)
 {
-	struct step *steps =
-		grow(plan->steps, plan->nr_steps, &plan->max_steps, sizeof(*plan->steps));
+	struct step *steps = pfnbuf_grow(plan->steps, plan->nr_steps + 1, &plan->max_steps,
+					 sizeof(*plan->steps));
 
 	if (!steps)
 		return pfnbuf_failed(-ENOMEM, "pfnbuf_window_plan", "plan", NULL);
@@ -152,8 +138,8 @@ static int append(struct pfnbuf_plan *plan, const struct step *step)
 
 static int append_area(struct pfnbuf_plan *plan, const struct pfnbuf_plan_area *area)
 {
-	struct pfnbuf_plan_area *areas =
-		grow(plan->areas, plan->nr_areas, &plan->max_areas, sizeof(*plan->areas));
+	struct pfnbuf_plan_area *areas = pfnbuf_grow(plan->areas, plan->nr_areas + 1,
+						     &plan->max_areas, sizeof(*plan->areas));
 
 	if (!areas)
 		return pfnbuf_failed(-ENOMEM, "pfnbuf_window_plan", "plan", NULL);
@@ -456,7 +442,8 @@ static int set_attributes(const struct pfnbuf_plan *plan, const struct step *ste
 /* Take out the area that holds a page of the step's. Returns 1, or why it cannot be had. */
 static int take_pin(struct pfnbuf_plan *plan, size_t i, uint64_t where)
 {
-	struct pin *pins = grow(plan->pins, plan->nr_pins, &plan->max_pins, sizeof(*plan->pins));
+	struct pin *pins =
+		pfnbuf_grow(plan->pins, plan->nr_pins + 1, &plan->max_pins, sizeof(*plan->pins));
 	struct pfnbuf_plan_owner *owner = plan->goal.owner;
 	int r;
 

@@ -41,6 +41,22 @@ static inline void *pfnbuf_zalloc(size_t size)
 	return p;
 }
 
+/* Make room for @n elements in an array that has it for *max. NULL: no memory, and it stays. */
+static inline void *pfnbuf_grow(void *array, size_t n, size_t *max, size_t size)
+{
+	size_t more = *max ? *max : 8;
+	void *p;
+
+	if (n <= *max)
+		return array;
+	while (more < n)
+		more *= 2;
+	p = reallocarray(array, more, size);
+	if (p)
+		*max = more;
+	return p;
+}
+
 static inline void pfnbuf_cleanup_unlock(pthread_mutex_t **lock)
 {
 	pthread_mutex_unlock(*lock);

@@ -27,6 +27,17 @@ static int check_conversion(const struct pfnbuf_window *w, const struct pfnbuf_c
 	return 0;
 }
 
+/* Whether all of the range is memory of one kind. */
+static bool is_uniform(const struct pfnbuf_layout *layout, const struct pfnbuf_conversion *c)
+{
+	const int vis = pfnbuf_layout_get(layout, c->offset, NULL);
+
+	if (vis <= PFNBUF_HOLE)
+		return false;
+	return c->length == pfnbuf_page_size() ||
+	       pfnbuf_layout_test(layout, c->offset, c->length, (enum pfnbuf_vis)vis, NULL) > 0;
+}
+
 /* Set a range but for its holes: a stretch between two of them with one call. */
 static int convert_range(struct pfnbuf_layout *layout, const struct pfnbuf_conversion *c)
 {
@@ -35,6 +46,8 @@ static int convert_range(struct pfnbuf_layout *layout, const struct pfnbuf_conve
 	struct pfnbuf_run run;
 	int r = 0;
 
+	if (is_uniform(layout, c))
+		return pfnbuf_layout_set(layout, c->offset, c->length, c->to);
 	while (r >= 0 && pos < end && pfnbuf_layout_next_to(layout, &pos, end, &run, 1) > 0) {
 		if (run.vis != PFNBUF_HOLE)
 			continue;

@@ -173,17 +173,12 @@ static int plan_attribute(const struct pfnbuf_window *w, struct pfnbuf_plan *pla
 
 /* Of the VM as far as the window is placed; in place they are the file's, and say what it holds. */
 static int plan_attributes(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
-			   const struct pfnbuf_layout *from, const struct pfnbuf_layout *to)
+			   const struct pfnbuf_changes *changes)
 {
-	const struct pfnbuf_range changed = pfnbuf_plan_goal(plan)->changed;
-	struct pfnbuf_change changes[64];
-	uint64_t pos = changed.offset;
-	int n, r = 0;
+	int r = 0;
 
-	while (w->has_private && r >= 0 &&
-	       (n = pfnbuf_layout_diff_to(from, to, &pos, end_of(&changed), changes, 64)) > 0)
-		for (int i = 0; r >= 0 && i < n; i++)
-			r = plan_attribute(w, plan, &changes[i]);
+	for (size_t i = 0; w->has_private && r >= 0 && i < changes->nr; i++)
+		r = plan_attribute(w, plan, &changes->list[i]);
 	return r;
 }
 
@@ -205,24 +200,30 @@ static int plan_discard(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
 	return pfnbuf_plan_discard(plan, s->buf, &range, "what was shared is private now");
 }
 
-/* Of the layouts, whatever of them is placed. What becomes a hole keeps what it holds. */
-static int plan_discards(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+/* What becomes a hole keeps what it holds. */
+static int plan_discards(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
+			 const struct pfnbuf_changes *changes)
 {
-	const struct pfnbuf_plan_goal *goal = pfnbuf_plan_goal(plan);
-	struct pfnbuf_change changes[64];
-	uint64_t pos = goal->changed.offset;
-	int n, r = 0;
+	int r = 0;
 
-	while (w->has_private && !w->in_place && !w->device && r >= 0 &&
-	       (n = pfnbuf_layout_diff_to(w->layout, goal->layout, &pos, end_of(&goal->changed),
-					  changes, 64)) > 0)
-		for (int i = 0; r >= 0 && i < n; i++)
-			r = plan_discard(w, plan, &changes[i]);
+	if (!w->has_private || w->in_place || w->device)
+		return 0;
+	for (size_t i = 0; r >= 0 && i < changes->nr; i++)
+		r = plan_discard(w, plan, &changes->list[i]);
 	return r;
 }
 
 #define cleanup_difference __attribute__((cleanup(pfnbuf_difference_free)))
 #define cleanup_pieces	   __attribute__((cleanup(pfnbuf_pieces_free)))
+#define cleanup_changes	   __attribute__((cleanup(pfnbuf_changes_free)))
+
+/* From what the window places to what it shall place: nothing, where it is suspended. */
+struct way {
+	const struct pfnbuf_layout *from;
+	const struct pfnbuf_layout *to;
+	const struct pfnbuf_changes *placed;
+	const struct pfnbuf_changes *held; /* of the layouts, whatever of them is placed */
+};
 
 static const char *slot_reason(const struct pfnbuf_window *w, bool made)
 {
@@ -239,41 +240,37 @@ static const char *slot_reason(const struct pfnbuf_window *w, bool made)
  * private any more when it comes there: at no instant is it both.
  */
 static int plan_difference(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
-			   const struct pfnbuf_layout *from, const struct pfnbuf_layout *to)
+			   const struct way *way)
 {
 	cleanup_difference struct pfnbuf_difference areas = {
 		.cutting = pfnbuf_window_area_cutting(w),
-		.from = from,
-		.to = to,
+		.from = way->from,
+		.to = way->to,
 	};
 	cleanup_difference struct pfnbuf_difference slots = {
 		.cutting = slot_cutting(w),
-		.from = from,
-		.to = to,
+		.from = way->from,
+		.to = way->to,
 	};
-	struct pfnbuf_difference *both[2];
-	size_t n = 0;
-	int r;
+	int r = 0;
 
 	if (w->ioas)
-		both[n++] = &areas;
-	if (w->vm)
-		both[n++] = &slots;
-	if (pfnbuf_pieces_compare(both, n, &pfnbuf_plan_goal(plan)->changed) < 0)
+		r = pfnbuf_pieces_compare(&areas, way->placed);
+	if (w->vm && r >= 0)
+		r = pfnbuf_pieces_compare(&slots, way->placed);
+	if (r < 0)
 		return pfnbuf_window_no_memory(w, "pfnbuf_window_plan");
 	r = plan_unmaps(w, plan, &areas.gone, "not shared any more",
 			"its run changes, and an area cannot");
 	if (r >= 0)
 		r = plan_slot_deletes(w, plan, &slots.gone, slot_reason(w, false));
 	if (r >= 0)
-		r = w->in_place
-			    ? plan_attributes(w, plan, w->layout, pfnbuf_plan_goal(plan)->layout)
-			    : plan_attributes(w, plan, from, to);
+		r = plan_attributes(w, plan, w->in_place ? way->held : way->placed);
 	if (r >= 0)
 		r = plan_slot_sets(w, plan, &slots.made, slot_reason(w, true));
 	if (r >= 0)
 		r = plan_maps(w, plan, &areas.made, "shared from now on", "the run as it is now");
-	return r;
+	return r < 0 ? r : plan_discards(w, plan, way->held);
 }
 
 /* In the direction in which no slot's new place is where another one still is. */
@@ -344,21 +341,41 @@ static int plan_way(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 	return r;
 }
 
-static int plan_steps(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+/* The window is suspended, or will be. */
+static int plan_around_nothing(const struct pfnbuf_window *w, struct pfnbuf_plan *plan,
+			       const struct pfnbuf_changes *held)
 {
 	const struct pfnbuf_plan_goal *goal = pfnbuf_plan_goal(plan);
 	cleanup_layout struct pfnbuf_layout *nothing = NULL;
-	int r;
+	cleanup_changes struct pfnbuf_changes placed = { 0 };
+	struct way way;
+
+	if (pfnbuf_layout_new(w->length, pfnbuf_page_size(), PFNBUF_HOLE, &nothing) < 0)
+		return pfnbuf_window_no_memory(w, "pfnbuf_window_plan");
+	way = (struct way){
+		.from = w->suspended ? nothing : w->layout,
+		.to = goal->suspended ? nothing : goal->layout,
+		.placed = &placed,
+		.held = held,
+	};
+	if (pfnbuf_changes_collect(way.from, way.to, &goal->changed, &placed) < 0)
+		return pfnbuf_window_no_memory(w, "pfnbuf_window_plan");
+	return plan_difference(w, plan, &way);
+}
+
+static int plan_steps(const struct pfnbuf_window *w, struct pfnbuf_plan *plan)
+{
+	const struct pfnbuf_plan_goal *goal = pfnbuf_plan_goal(plan);
+	cleanup_changes struct pfnbuf_changes changes = { 0 };
+	const struct way way = { w->layout, goal->layout, &changes, &changes };
 
 	if (goal->gpa != w->gpa || goal->iova != w->iova)
 		return w->suspended ? 0 : plan_way(w, plan);
-	/* What a suspended window places. */
-	if ((w->suspended || goal->suspended) &&
-	    pfnbuf_layout_new(w->length, pfnbuf_page_size(), PFNBUF_HOLE, &nothing) < 0)
+	if (pfnbuf_changes_collect(w->layout, goal->layout, &goal->changed, &changes) < 0)
 		return pfnbuf_window_no_memory(w, "pfnbuf_window_plan");
-	r = plan_difference(w, plan, w->suspended ? nothing : w->layout,
-			    goal->suspended ? nothing : goal->layout);
-	return r < 0 ? r : plan_discards(w, plan);
+	if (w->suspended || goal->suspended)
+		return plan_around_nothing(w, plan, &changes);
+	return plan_difference(w, plan, &way);
 }
 
 /* What the window is, as the start of what it shall be; the layout is the caller's to fill in. */
