@@ -256,6 +256,44 @@ static int tsm_op(const struct guest *g, uint32_t type)
 	return conf_ioctl(c, g->iommufd, IOMMU_VDEVICE_TSM_OP, &op);
 }
 
+/* A guest with a vDEVICE for each of the ways to bind one. */
+static struct guest tdx_guest(void)
+{
+	use_profile("tdx-rfc2");
+	connect_tsm();
+	return guest_with_vdevice(IOMMU_VIOMMU_TYPE_DEFAULT);
+}
+
+static struct guest tdx_bound_guest(void)
+{
+	struct guest g = tdx_guest();
+
+	assert_int_equal(vfio_bind(&g), 0);
+	return g;
+}
+
+static struct guest tsm5_guest(void)
+{
+	use_profile("iommufd-tsm5");
+	connect_tsm();
+	return guest_with_vdevice(IOMMU_VIOMMU_TYPE_ARM_SMMUV3);
+}
+
+static struct guest cca_guest(void)
+{
+	use_profile("cca7");
+	connect_tsm();
+	return guest_with_vdevice(IOMMU_VIOMMU_TYPE_ARM_REALM_SMMUV3);
+}
+
+/* The device reaches what is in its IOAS. */
+static void attach(const struct guest *g)
+{
+	uint32_t pt = g->ioas;
+
+	assert_int_equal(conf_attach(c, g->dev, &pt), 0);
+}
+
 static struct kvm_userspace_memory_region2 dmabuf_region(uint64_t gpa, uint64_t size, int dmabuf)
 {
 	return (struct kvm_userspace_memory_region2){
@@ -501,13 +539,9 @@ static void bind_takes_a_vm(void **state)
 
 static void bind_takes_its_own_vdevice(void **state)
 {
-	struct guest g, other;
+	struct guest g = tdx_guest(), other = g;
 
 	(void)state;
-	use_profile("tdx-rfc2");
-	connect_tsm();
-	g = guest_with_vdevice(IOMMU_VIOMMU_TYPE_DEFAULT);
-	other = g;
 	other.dev = conf_cdev(c, PEER);
 	assert_int_equal(conf_bind(c, other.dev, g.iommufd, &other.devid), 0);
 	assert_int_equal(vfio_bind(&other), -EINVAL);
@@ -540,14 +574,10 @@ static void private_slots(void **state)
 {
 	const uint8_t secret = 0x5a;
 	uint8_t byte = 0;
-	struct guest g;
+	struct guest g = tdx_bound_guest();
 	void *bar;
 
 	(void)state;
-	use_profile("tdx-rfc2");
-	connect_tsm();
-	g = guest_with_vdevice(IOMMU_VIOMMU_TYPE_DEFAULT);
-	assert_int_equal(vfio_bind(&g), 0);
 	make_private(&g);
 	assert_no_alias();
 	assert_int_equal(pfnbuf_sim_guest_write(sim, g.vm, GPA + PAGE, true, &secret, 1), 0);
@@ -573,12 +603,9 @@ static void private_slots(void **state)
 
 static void unbound_memory_is_not_private(void **state)
 {
-	struct guest g;
+	struct guest g = tdx_guest();
 
 	(void)state;
-	use_profile("tdx-rfc2");
-	connect_tsm();
-	g = guest_with_vdevice(IOMMU_VIOMMU_TYPE_DEFAULT);
 	make_private(&g);
 	assert_int_equal(guest_byte(g.vm, GPA, true), -EIO);
 	/* Not what the report leaves to the host. */
@@ -601,13 +628,9 @@ static void unbound_memory_is_not_private(void **state)
 /* Unbound first, then taken away: the guest has nothing in between. */
 static void slots_outlive_the_bind(void **state)
 {
-	struct guest g;
+	struct guest g = tdx_bound_guest();
 
 	(void)state;
-	use_profile("tdx-rfc2");
-	connect_tsm();
-	g = guest_with_vdevice(IOMMU_VIOMMU_TYPE_DEFAULT);
-	assert_int_equal(vfio_bind(&g), 0);
 	make_private(&g);
 	assert_int_equal(guest_byte(g.vm, GPA, true), 0);
 	assert_int_equal(vfio_unbind(&g), 0);
@@ -621,12 +644,8 @@ static void slots_outlive_the_bind(void **state)
 static void slots_go_before_the_bind(void **state)
 {
 	unsigned how = (unsigned)(uintptr_t)*state;
-	struct guest g;
+	struct guest g = tdx_bound_guest();
 
-	use_profile("tdx-rfc2");
-	connect_tsm();
-	g = guest_with_vdevice(IOMMU_VIOMMU_TYPE_DEFAULT);
-	assert_int_equal(vfio_bind(&g), 0);
 	make_private(&g);
 	assert_int_equal(delete_region(g.vm, 0), 0);
 	assert_no_alias();
@@ -682,12 +701,8 @@ static void revoked_while_bound(void **state)
 {
 	(void)state;
 	for (unsigned how = 0; how < NR_REVOKES; how++) {
-		struct guest g;
+		struct guest g = tdx_bound_guest();
 
-		use_profile("tdx-rfc2");
-		connect_tsm();
-		g = guest_with_vdevice(IOMMU_VIOMMU_TYPE_DEFAULT);
-		assert_int_equal(vfio_bind(&g), 0);
 		take_away(&g, how);
 		assert_false(is_bound());
 		assert_no_alias();
@@ -699,12 +714,8 @@ static void revoked_while_bound(void **state)
 static void revoked_while_private(void **state)
 {
 	unsigned how = (unsigned)(uintptr_t)*state;
-	struct guest g;
+	struct guest g = tdx_bound_guest();
 
-	use_profile("tdx-rfc2");
-	connect_tsm();
-	g = guest_with_vdevice(IOMMU_VIOMMU_TYPE_DEFAULT);
-	assert_int_equal(vfio_bind(&g), 0);
 	make_private(&g);
 	assert_no_alias();
 	if (how < NR_REVOKES) {
@@ -720,12 +731,9 @@ static void revoked_while_private(void **state)
 /* Revoked and back: the next access faults in again. */
 static void slot_survives_revocation(void **state)
 {
-	struct guest g;
+	struct guest g = tdx_guest();
 
 	(void)state;
-	use_profile("tdx-rfc2");
-	connect_tsm();
-	g = guest_with_vdevice(IOMMU_VIOMMU_TYPE_DEFAULT);
 	make_private(&g);
 	assert_int_equal(conf_attributes(c, g.vm, GPA, TEE_SIZE, 0), 0);
 	assert_int_equal(guest_byte(g.vm, GPA, false), 0);
@@ -745,16 +753,11 @@ static void slot_survives_revocation(void **state)
 static void alias_is_seen(void **state)
 {
 	unsigned where = (unsigned)(uintptr_t)*state;
-	uint32_t hwpt;
-	struct guest g;
+	struct guest g = tdx_guest();
 	int dmabuf;
 	void *bar;
 
-	use_profile("tdx-rfc2");
-	connect_tsm();
-	g = guest_with_vdevice(IOMMU_VIOMMU_TYPE_DEFAULT);
-	hwpt = g.ioas;
-	assert_int_equal(conf_attach(c, g.dev, &hwpt), 0);
+	attach(&g);
 	assert_int_equal(vfio_bind(&g), 0);
 	dmabuf = make_private(&g);
 	assert_no_alias();
@@ -789,16 +792,11 @@ static void alias_is_seen(void **state)
 static void alias_by_attribute(void **state)
 {
 	struct kvm_userspace_memory_region2 region;
-	uint32_t hwpt;
-	struct guest g;
+	struct guest g = tsm5_guest();
 	int dmabuf;
 
 	(void)state;
-	use_profile("iommufd-tsm5");
-	connect_tsm();
-	g = guest_with_vdevice(IOMMU_VIOMMU_TYPE_ARM_SMMUV3);
-	hwpt = g.ioas;
-	assert_int_equal(conf_attach(c, g.dev, &hwpt), 0);
+	attach(&g);
 	dmabuf = conf_export(c, g.dev, 0, 0, PAGE);
 	region = dmabuf_region(GPA, PAGE, dmabuf);
 	assert_int_equal(conf_map_file(c, g.iommufd, g.ioas, dmabuf, 0, PAGE, IOVA), 0);
@@ -811,17 +809,12 @@ static void alias_by_attribute(void **state)
 static void dma_does_not_land(void **state)
 {
 	const uint8_t bytes[PAGE + 16] = { 1 };
-	uint32_t hwpt;
 	size_t done = 99;
-	struct guest g;
+	struct guest g = tsm5_guest();
 	int dmabuf;
 
 	(void)state;
-	use_profile("iommufd-tsm5");
-	connect_tsm();
-	g = guest_with_vdevice(IOMMU_VIOMMU_TYPE_ARM_SMMUV3);
-	hwpt = g.ioas;
-	assert_int_equal(conf_attach(c, g.dev, &hwpt), 0);
+	attach(&g);
 	conf_command(c, g.dev, 0, PCI_COMMAND_MASTER);
 	/* Page 0 for the guest alone, pages 14 and 15 not. */
 	dmabuf = conf_export(c, g.dev, 0, 14 * PAGE, 2 * PAGE);
@@ -860,12 +853,9 @@ static void reports(void **state)
 	uint64_t generation;
 	uint8_t report[256], again[256];
 	size_t size = 0;
-	struct guest g;
+	struct guest g = tdx_guest();
 
 	(void)state;
-	use_profile("tdx-rfc2");
-	connect_tsm();
-	g = guest_with_vdevice(IOMMU_VIOMMU_TYPE_DEFAULT);
 	assert_int_equal(pfnbuf_sim_tdi_get_report(sim, TDI, report, sizeof(report), &size, &now,
 						   &generation),
 			 -ENXIO);
@@ -918,12 +908,9 @@ static void own_report(void **state)
 	uint8_t report[16 + 32 + 4] = { [12] = 2, [24] = 1, [40] = 1, [44] = 4 };
 	uint8_t got[256];
 	size_t size = 0;
-	struct guest g;
+	struct guest g = tdx_guest();
 
 	(void)state;
-	use_profile("tdx-rfc2");
-	connect_tsm();
-	g = guest_with_vdevice(IOMMU_VIOMMU_TYPE_DEFAULT);
 	report[16] = 0x10;
 	report[32] = 0x11;
 	assert_int_equal(pfnbuf_sim_tdi_set_report(sim, TDI, report, sizeof(report)), 0);
@@ -948,12 +935,9 @@ static void own_report(void **state)
 
 static void faults_of_the_tsm(void **state)
 {
-	struct guest g;
+	struct guest g = tdx_guest();
 
 	(void)state;
-	use_profile("tdx-rfc2");
-	connect_tsm();
-	g = guest_with_vdevice(IOMMU_VIOMMU_TYPE_DEFAULT);
 	assert_int_equal(pfnbuf_sim_tdi_inject(sim, TDI, PFNBUF_SIM_TDI_ERROR_STATE), -ENXIO);
 	assert_int_equal(pfnbuf_sim_tdi_inject(sim, TDI, PFNBUF_SIM_TDI_BIND_FAILS_BEFORE), 0);
 	assert_int_equal(vfio_bind(&g), -EBUSY);
@@ -993,13 +977,6 @@ static int pre_fault(int vcpu, uint64_t gpa, uint64_t size)
 static int create_vcpu(int vm)
 {
 	return conf_keep(c, conf_ioctl_value(c, vm, KVM_CREATE_VCPU, 0));
-}
-
-static struct guest tsm5_guest(void)
-{
-	use_profile("iommufd-tsm5");
-	connect_tsm();
-	return guest_with_vdevice(IOMMU_VIOMMU_TYPE_ARM_SMMUV3);
 }
 
 static void vdevice_op(void **state)
@@ -1283,12 +1260,9 @@ static void validated_memory(void **state)
 	const uint8_t secret = 0x5a;
 	uint64_t code = 99;
 	uint8_t byte = 0;
-	struct guest g;
+	struct guest g = cca_guest();
 
 	(void)state;
-	use_profile("cca7");
-	connect_tsm();
-	g = guest_with_vdevice(IOMMU_VIOMMU_TYPE_ARM_REALM_SMMUV3);
 	assert_int_equal(validate(&g, GPA, PAGE, 0), -ENXIO);
 	assert_int_equal(pfnbuf_sim_tdi_lock(sim, TDI), 0);
 	assert_int_equal(validate(&g, GPA + 1, PAGE, 0), -EINVAL);
@@ -1331,13 +1305,10 @@ static void validated_memory(void **state)
 static void validated_and_elsewhere(void **state)
 {
 	unsigned where = (unsigned)(uintptr_t)*state;
-	struct guest g;
+	struct guest g = cca_guest();
 	int dmabuf;
 	void *bar;
 
-	use_profile("cca7");
-	connect_tsm();
-	g = guest_with_vdevice(IOMMU_VIOMMU_TYPE_ARM_REALM_SMMUV3);
 	assert_int_equal(pfnbuf_sim_tdi_start(sim, TDI), 0);
 	dmabuf = conf_export(c, g.dev, 0, 0, BAR_SIZE);
 	/* The nest parent makes it a matter of the IOMMU. */
