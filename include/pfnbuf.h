@@ -2649,12 +2649,15 @@ PFNBUF_API struct pfnbuf_bind *pfnbuf_bind_free(struct pfnbuf_bind *bind);
  *
  * -EALREADY  it is locked
  * -EBUSY   a mapping of a BAR that is not the windows' stands in the process, an IOAS or a VM (the
- *          error names it); a bracket is open; slots of a window wait to be restored; or the kernel says that somebody else
- *          still has one, or that the device is bound to another VM
+ *          error names it); a bracket is open; slots of a window wait to be restored; or the kernel
+ *          says that somebody else still has one, or that the device is bound to another VM
  * -EINVAL  the kernel knows of no VM for the device, or no TSM has a session with it
  * -ENODEV  the device's memory is off, or it is closed
  * -ENXIO   the TSM cannot bind
  * -EEXIST  the device has a vDEVICE, or virt_id is in use (vdevice_id names it)
+ * -ENOENT  there is no such vdevice_id or viommu_id
+ * -EOPNOTSUPP  the device's IOMMU cannot be nested, or has no vIOMMU of the profile's type
+ * -ENOTTY  the kernel is not the one of the context's profile: it does not know the call
  * -ENOTRECOVERABLE  it is quarantined, perhaps by this very call
  * and what opts.ops fail with, and the errnos of pfnbuf_window_apply()
  */
@@ -2672,6 +2675,7 @@ PFNBUF_API int pfnbuf_bind_lock(struct pfnbuf_bind *bind);
  * -ESTALE  the device was locked again between the two readings
  * -EPERM   its TDI is not in RUN, or in ERROR
  * -E2BIG   the report is longer than PFNBUF_BIND_REPORT_MAX
+ * -EIO     opts.ops->report cannot tell whether there is one, or the TSM does not validate MMIO
  * -ENOTRECOVERABLE  it is quarantined, perhaps by this very call
  * and those of pfnbuf_tdi_report_parse(), pfnbuf_tdi_layouts_compile(), pfnbuf_device_export(),
  * pfnbuf_window_apply(), pfnbuf_vm_pre_fault(), and what opts.ops fail with

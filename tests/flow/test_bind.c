@@ -632,7 +632,51 @@ static void test_not_supported(void **state)
 	}
 }
 
+static unsigned long bind_request(const struct guest *g)
+{
+	if (!strcmp(g->name, "tdx-rfc2"))
+		return VFIO_DEVICE_TSM_BIND;
+	return strcmp(g->name, "cca7") ? IOMMU_VDEVICE_TSM_OP : IOMMU_VDEVICE_ALLOC;
+}
+
+/* The profile is of a kernel that is not this one, or the IOMMU cannot do what it takes. */
+static void kernel_of_another_profile(struct guest *g)
+{
+	SUCCEEDS(guest_bind_new(g));
+	pfnbuf_sim_fail_ioctl(g->sim, IOMMU_HWPT_ALLOC, 1, EOPNOTSUPP);
+	REFUSED(pfnbuf_bind_lock(g->bind), EOPNOTSUPP);
+	guest_assert_as_before(g);
+	pfnbuf_sim_fail_ioctl(g->sim, bind_request(g), 1, ENOTTY);
+	REFUSED(pfnbuf_bind_lock(g->bind), ENOTTY);
+	guest_assert_as_before(g);
+	SUCCEEDS(pfnbuf_bind_lock(g->bind));
+}
+ON_EACH(kernel_of_another_profile)
+
 /* ---------------------------------------------------------------- lies ---------------------- */
+
+static int no_answer(void *data, struct pfnbuf_device *device, void *buf, size_t size, size_t *len,
+		     struct pfnbuf_tdi_evidence *evidence)
+{
+	(void)data;
+	(void)device;
+	(void)buf;
+	(void)size;
+	(void)len;
+	(void)evidence;
+	return PFNBUF_TSM_UNKNOWN;
+}
+
+/* Reading a report changes nothing, so not to know is to have failed. */
+static void report_without_answer(struct guest *g)
+{
+	g->ops.report = no_answer;
+	SUCCEEDS(lock_and_start(g));
+	REFUSED(pfnbuf_bind_run(g->bind), EIO);
+	guest_assert_as_before(g);
+	WANT(!guest_info(g).bound && !guest_info(g).quarantined);
+}
+ON_EACH(report_without_answer)
 
 /* Whatever the device says, what nobody attested never becomes private. */
 static void refuses_run(struct guest *g, int code)
@@ -1351,6 +1395,8 @@ int main(void)
 		cmocka_unit_test(test_compile_options),
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_not_supported),
+		cmocka_unit_test(test_kernel_of_another_profile),
+		cmocka_unit_test(test_report_without_answer),
 		cmocka_unit_test(test_lies),
 		cmocka_unit_test(test_attested_lie),
 		cmocka_unit_test(test_changing_report),
