@@ -645,6 +645,8 @@ static void kernel_of_another_profile(struct guest *g)
 	SUCCEEDS(guest_bind_new(g));
 	pfnbuf_sim_fail_ioctl(g->sim, IOMMU_HWPT_ALLOC, 1, EOPNOTSUPP);
 	REFUSED(pfnbuf_bind_lock(g->bind), EOPNOTSUPP);
+	WANT(strstr(pfnbuf_last_error(), "cannot be nested") &&
+	     strstr(pfnbuf_last_error(), "profile"));
 	guest_assert_as_before(g);
 	pfnbuf_sim_fail_ioctl(g->sim, bind_request(g), 1, ENOTTY);
 	REFUSED(pfnbuf_bind_lock(g->bind), ENOTTY);
