@@ -104,3 +104,12 @@ void refused(const char *call, int result, int code)
 	assert_int_equal(result, -code);
 	note_tried(call, code);
 }
+
+void move_is(struct pfnbuf_window *w, uint64_t gpa, uint64_t iova, const char *steps)
+{
+	struct pfnbuf_plan *plan;
+
+	assert_int_equal(pfnbuf_window_plan_move(w, gpa, iova, &plan), 0);
+	assert_string_equal(steps_of(plan), steps);
+	pfnbuf_plan_free(plan);
+}

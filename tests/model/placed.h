@@ -34,5 +34,7 @@ void plan_is(struct pfnbuf_window *w, const char *from, const char *to, const ch
 /* The call fails with -@code, which is noted for tests/unit/documented.py. */
 #define assert_refused(call, code) refused(#call, call, code)
 void refused(const char *call, int result, int code);
+/* The plan to move it there has these steps. */
+void move_is(struct pfnbuf_window *w, uint64_t gpa, uint64_t iova, const char *steps);
 
 #endif /* PLACED_H */

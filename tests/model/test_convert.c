@@ -210,9 +210,7 @@ static void all_or_nothing(void **state)
 	free(before);
 	assert_int_equal(at, 10);
 	assert_int_equal(pfnbuf_guest_convert(g->rig.vm, list, 2), 0);
-	memory_is(g, GPA,
-		  "ssppppppppppss..........sssps"
-		  "sss");
+	memory_is(g, GPA, "ssppppppppppss..........ssspssss");
 }
 
 /* The way back is refused, too: that window is quarantined, and the others are as they were. */

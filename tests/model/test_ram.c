@@ -256,16 +256,11 @@ static void plans_move_private_memory(void **state)
 {
 	struct rig *rig = *state;
 	struct pfnbuf_window *w = new_window(rig, 0);
-	struct pfnbuf_plan *plan;
 
 	set_layout(w, "sspp....pppp..ss");
-	assert_int_equal(pfnbuf_window_plan_move(w, GPA + 4 * PAGE, IOVA, &plan), 0);
-	assert_string_equal(steps_of(plan),
-			    "D0+4 D8+4 D14+2 A2+2s A8+4s A6+2p A12+4p S4+4 S12+4 S18+2");
-	pfnbuf_plan_free(plan);
-	assert_int_equal(pfnbuf_window_plan_move(w, GPA, IOVA + PAGE, &plan), 0);
-	assert_string_equal(steps_of(plan), "U0+16:2 M1+2 M15+2");
-	pfnbuf_plan_free(plan);
+	move_is(w, GPA + 4 * PAGE, IOVA,
+		"D0+4 D8+4 D14+2 A2+2s A8+4s A6+2p A12+4p S4+4 S12+4 S18+2");
+	move_is(w, GPA, IOVA + PAGE, "U0+16:2 M1+2 M15+2");
 	pfnbuf_window_free(w);
 }
 
@@ -308,18 +303,12 @@ static void memory_is_converted(void **state)
 	assert_int_equal(pfnbuf_window_convert(w, 4 * PAGE, 6 * PAGE, PFNBUF_PRIVATE), 0);
 	reaches(rig, w, "ssssPPPPPPssssss");
 	write_private(rig, 4, 6);
-	reaches(rig, w,
-		"sssspppppp"
-		"ssssss");
+	reaches(rig, w, "ssssppppppssssss");
 	assert_int_equal(pfnbuf_window_convert(w, 5 * PAGE, 2 * PAGE, PFNBUF_SHARED), 0);
-	reaches(rig, w,
-		"sssspSSppp"
-		"ssssss");
+	reaches(rig, w, "sssspSSpppssssss");
 	/* What was converted is gone from both memories. */
 	assert_int_equal(pfnbuf_window_convert(w, 5 * PAGE, 2 * PAGE, PFNBUF_PRIVATE), 0);
-	reaches(rig, w,
-		"sssspPPppp"
-		"ssssss");
+	reaches(rig, w, "sssspPPpppssssss");
 	assert_int_equal(pfnbuf_window_convert(w, 0, PAGES * PAGE, PFNBUF_SHARED), 0);
 	reaches(rig, w, "ssssSSSSSSssssss");
 	set_layout(w, "................");

@@ -115,15 +115,9 @@ static void plans_to_move(void **state)
 	struct pfnbuf_plan *plan;
 
 	set_layout(w, "ss..ss..ss......");
-	assert_int_equal(pfnbuf_window_plan_move(w, GPA + 4 * PAGE, IOVA, &plan), 0);
-	assert_string_equal(steps_of(plan), "V8+2>12 V4+2>8 V0+2>4");
-	pfnbuf_plan_free(plan);
-	assert_int_equal(pfnbuf_window_plan_move(w, GPA - 4 * PAGE, IOVA + PAGE, &plan), 0);
-	assert_string_equal(steps_of(plan), "U0+10:3 V0+2>-4 V4+2>0 V8+2>4 M1+2 M5+2 M9+2");
-	pfnbuf_plan_free(plan);
-	assert_int_equal(pfnbuf_window_plan_move(w, GPA, IOVA, &plan), 0);
-	assert_string_equal(steps_of(plan), "");
-	pfnbuf_plan_free(plan);
+	move_is(w, GPA + 4 * PAGE, IOVA, "V8+2>12 V4+2>8 V0+2>4");
+	move_is(w, GPA - 4 * PAGE, IOVA + PAGE, "U0+10:3 V0+2>-4 V4+2>0 V8+2>4 M1+2 M5+2 M9+2");
+	move_is(w, GPA, IOVA, "");
 	assert_refused(pfnbuf_window_plan_move(w, GPA + 1, IOVA, &plan), EINVAL);
 	assert_refused(pfnbuf_window_plan_move(w, GPA, -PAGE, &plan), ERANGE);
 	pfnbuf_window_free(w);
