@@ -18,59 +18,11 @@
 #include "bench_restore.h"
 #include "libpfnbuf/uapi/iommufd.h"
 #include "libpfnbuf/uapi/kvm.h"
+#include "null_kernel.h"
 
 #define GRANULE (2 * MIB)
 
-/* ---------------------------------------------------------------- a kernel that says yes ---- */
-
-static uint64_t changes;
-
-static int yes_open(void *data, const char *path, int flags)
-{
-	(void)data;
-	(void)path;
-	(void)flags;
-	return 1000;
-}
-
-static int yes_close(void *data, int fd)
-{
-	(void)data;
-	return fd == 1000 ? 0 : pfnbuf_kernel_running()->close(NULL, fd);
-}
-
-static int yes_ioctl(void *data, int fd, unsigned long request, void *arg)
-{
-	struct iommu_ioas_iova_ranges *ranges = arg;
-
-	(void)data;
-	(void)fd;
-	switch (request) {
-	case IOMMU_IOAS_ALLOC:
-		((struct iommu_ioas_alloc *)arg)->out_ioas_id = 1;
-		return 0;
-	case IOMMU_IOAS_IOVA_RANGES:
-		if (ranges->num_iovas)
-			*(struct iommu_iova_range *)(uintptr_t)ranges->allowed_iovas =
-				(struct iommu_iova_range){ 0, UINT64_MAX };
-		ranges->num_iovas = 1;
-		ranges->out_iova_alignment = PAGE;
-		return 0;
-	case IOMMU_IOAS_MAP_FILE:
-	case IOMMU_IOAS_UNMAP:
-	case KVM_SET_USER_MEMORY_REGION2:
-		changes++;
-		return 0;
-	case KVM_GET_API_VERSION:
-		return 12;
-	case KVM_CREATE_VM:
-		return 1000;
-	case KVM_CHECK_EXTENSION:
-		return (uintptr_t)arg == KVM_CAP_NR_MEMSLOTS ? 32764 : 1;
-	default:
-		return 0;
-	}
-}
+/* ---------------------------------------------------------------- a window over no kernel --- */
 
 struct scene {
 	struct pfnbuf_kernel kernel;
@@ -82,15 +34,11 @@ struct scene {
 
 static void open_scene(struct scene *s, uint64_t length, uint64_t granule, bool with_vm)
 {
-	struct pfnbuf_ctx_opts opts = { .size = sizeof(opts) };
+	struct pfnbuf_ctx_opts opts = { .size = sizeof(opts), .kernel = &s->kernel };
 	struct pfnbuf_place place = { .size = sizeof(place), .iova = TIB, .granule = granule };
 	struct pfnbuf_ram ram = { .length = length, .addr = (void *)TIB };
 
-	s->kernel = *pfnbuf_kernel_running();
-	s->kernel.open = yes_open;
-	s->kernel.close = yes_close;
-	s->kernel.ioctl = yes_ioctl;
-	opts.kernel = &s->kernel;
+	null_kernel(&s->kernel);
 	CHECK(pfnbuf_ctx_new(&s->ctx, &opts));
 	CHECK(pfnbuf_ioas_new(s->ctx, &s->ioas));
 	s->vm = NULL;
@@ -187,6 +135,7 @@ static void bench_calls(void)
 		const uint64_t granule = pair & 1 ? PAGES : 8;
 		bool from[PAGES], to[PAGES];
 		struct pfnbuf_layout *layout;
+		uint64_t before;
 		struct scene s;
 
 		open_scene(&s, PAGES * PAGE, granule * PAGE, true);
@@ -196,10 +145,10 @@ static void bench_calls(void)
 		CHECK(pfnbuf_window_set_layout(s.w, layout));
 		pfnbuf_layout_free(layout);
 		layout = layout_of(to);
-		changes = 0;
+		before = null_kernel_changes();
 		CHECK(pfnbuf_window_set_layout(s.w, layout));
+		made += null_kernel_changes() - before;
 		pfnbuf_layout_free(layout);
-		made += changes;
 		needed += minimum(from, to, granule);
 		close_scene(&s);
 	}

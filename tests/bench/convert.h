@@ -9,14 +9,9 @@
 #include <pfnbuf.h>
 
 #include "bench.h"
+#include "null_kernel.h"
 
 /* ---------------------------------------------------------------- convert_null.c ------------ */
-
-/*
- * A kernel that says yes to everything and keeps nothing: what is left is the library. It counts
- * the calls that change something, of each thread.
- */
-uint64_t null_kernel_changes(void);
 
 /* A window of RAM in two places, in a VM and an IOAS of its own or those of @with. */
 struct null_scene {

@@ -230,32 +230,38 @@ static void check_revocation_by(struct rig *rig, struct pfnbuf_device *nvme, str
 	check(dma_read_version(rig, 0x300000) != 0);
 }
 
-static int flr_by_config(struct pfnbuf_device *device)
+/* Where two bytes of a capability are in configuration space, and what they are. */
+static unsigned find_register(struct pfnbuf_device *device, uint8_t cap, unsigned offset,
+			      uint8_t control[2])
 {
-	uint8_t config[256], at, control[2];
+	uint8_t config[256], at;
 
 	check_eq(pfnbuf_device_config_read(device, 0, config, sizeof(config)), 0);
-	for (at = config[0x34]; at && config[at] != 0x10; at = config[at + 1])
+	for (at = config[0x34]; at && config[at] != cap; at = config[at + 1])
 		;
 	check(at != 0);
-	memcpy(control, config + at + 8, 2);
+	memcpy(control, config + at + offset, 2);
+	return at + offset;
+}
+
+static int flr_by_config(struct pfnbuf_device *device)
+{
+	uint8_t control[2];
+	const unsigned devctl = find_register(device, 0x10, 8, control);
+
 	control[1] |= 0x80;
-	return pfnbuf_device_config_write(device, at + 8U, control, 2);
+	return pfnbuf_device_config_write(device, devctl, control, 2);
 }
 
 static int d3hot_and_back(struct pfnbuf_device *device)
 {
-	uint8_t config[256], at, control[2];
+	uint8_t control[2];
+	const unsigned pmcsr = find_register(device, 0x01, 4, control);
 
-	check_eq(pfnbuf_device_config_read(device, 0, config, sizeof(config)), 0);
-	for (at = config[0x34]; at && config[at] != 0x01; at = config[at + 1])
-		;
-	check(at != 0);
-	memcpy(control, config + at + 4, 2);
 	control[0] |= 3;
-	check_eq(pfnbuf_device_config_write(device, at + 4U, control, 2), 0);
+	check_eq(pfnbuf_device_config_write(device, pmcsr, control, 2), 0);
 	control[0] &= (uint8_t)~3;
-	return pfnbuf_device_config_write(device, at + 4U, control, 2);
+	return pfnbuf_device_config_write(device, pmcsr, control, 2);
 }
 
 static int low_power_and_back(struct pfnbuf_device *device)
