@@ -388,6 +388,22 @@ static int fail_said(const struct scanner *s, const char *name, const char *caus
 	return fail_at(s, s->seen[i].line_start, s->seen[i].line, s->seen[i].at, cause);
 }
 
+/* Numbers of ioctls; and binding is one thing, unbinding another. */
+static int check_requests(const struct scanner *s, struct pfnbuf_profile_data *data)
+{
+	for (size_t i = 0; i < NR_KEYS; i++) {
+		const char *end = strrchr(keys[i].name, '.');
+
+		if (end && !strcmp(end, ".request") && s->seen[i].at && !*number_of(data, &keys[i]))
+			return fail_said(s, keys[i].name, "no ioctl has this number");
+	}
+	if (data->bind == PFNBUF_TSM_VFIO_BIND && data->bind_request == data->unbind_request)
+		return fail_said(s, "unbind.request", "it is the call that binds");
+	if (data->bind == PFNBUF_TSM_VDEVICE_OP && data->bind_op == data->unbind_op)
+		return fail_said(s, "unbind.op", "it is the operation that binds");
+	return 0;
+}
+
 static int check_meaning(const struct scanner *s, const struct pfnbuf_profile_data *data)
 {
 	static const uint64_t variants[] = {
@@ -405,8 +421,6 @@ static int check_meaning(const struct scanner *s, const struct pfnbuf_profile_da
 	if (has_said(s, "gmem.request") != has_said(s, "gmem.struct"))
 		return fail_said(s, has_said(s, "gmem.request") ? "gmem.request" : "gmem.struct",
 				 "gmem.request and gmem.struct go together");
-	if (has_said(s, "gmem.request") && !data->gmem_request)
-		return fail_said(s, "gmem.request", "no ioctl has this number");
 	if (BIT(data->private_mmio) & BY_SLOT && !data->slot_flag)
 		return fail_said(s, "private.flag", "a flag has a bit");
 	return 0;
@@ -436,6 +450,8 @@ static int parse(const char *text, size_t length, struct pfnbuf_profile **profil
 		r = check_keys(&s, &profile->data);
 	if (r >= 0)
 		r = check_meaning(&s, &profile->data);
+	if (r >= 0)
+		r = check_requests(&s, &profile->data);
 	if (r < 0) {
 		free(profile);
 		return r;

@@ -154,6 +154,19 @@ static const struct {
 	{ NONE "gmem.request = 5\n", 4, 1, "go together", NULL },
 	{ NONE "gmem.struct = kvm-memory-attributes2\n", 4, 1, "go together", NULL },
 	{ NONE "gmem.struct = kvm-memory-attributes2\ngmem.request = 0\n", 5, 1, "no ioctl", NULL },
+	{ "name = x\nbind = vfio-tsm-bind\nbind.struct = vfio-pci-tsm-bind\nbind.request = 0\n"
+	  "unbind.request = 2\nunbind.mappings = go\nviommu.type = 0\n" SLOT,
+	  4, 1, "no ioctl", NULL },
+	{ TDX "private = pre-fault\nprivate.flag = 8\nprivate.buffer = whole\n"
+	      "private.attribute = yes\npre-fault.request = 0\n",
+	  12, 1, "no ioctl", NULL },
+	{ "name = x\nbind = vfio-tsm-bind\nbind.struct = vfio-pci-tsm-bind\nbind.request = 2\n"
+	  "unbind.request = 2\nunbind.mappings = go\nviommu.type = 0\n" SLOT,
+	  5, 1, "the call that binds", NULL },
+	{ "name = x\nbind = iommufd-tsm-op\nbind.struct = iommu-vdevice-tsm-op\n"
+	  "bind.request = 1\nbind.op = 2\nunbind.op = 2\nunbind.mappings = go\n"
+	  "viommu.type = 0\n" SLOT,
+	  6, 1, "the operation that binds", NULL },
 	{ NONE "bind.request = 5\n", 4, 1, "no use for it", NULL },
 	{ NONE "private.flag = 8\n", 4, 1, "no use for it", NULL },
 	{ "name = x\nbind = none\n" SLOT, 3, 1, "takes a way to bind", NULL },
