@@ -1994,10 +1994,10 @@ PFNBUF_API int pfnbuf_tsm_connect(struct pfnbuf_device *device, const char *tsm)
 
 /**
  * End the session. @tsm: which is expected to have it, or NULL: whichever has. The kernel unbinds
- * the device, and the functions it manages, from their guests without asking; here, a bind of this
- * device is unlocked first.
+ * the device, and the functions it manages, from their guests without asking; here, the binds of all
+ * of them in this context are unlocked first.
  *
- * -EBUSY   the device is bound to a guest, and unbinding it failed
+ * -EBUSY   one of them is bound to a guest, and unbinding it failed; others may be unlocked
  * -EINVAL  not a name of that form, or another TSM has the session
  * -EOPNOTSUPP  as for pfnbuf_tsm_connect()
  * -ENXIO   there is no session
@@ -2636,12 +2636,16 @@ struct pfnbuf_bind_opts {
  *          missing or too long; vdevice_id with a profile whose bind allocates it
  * -EOPNOTSUPP  this kernel cannot: the context has no profile, or one that has neither private MMIO
  *          nor a way to bind, and the caller does not either. The error says what would be needed
- * -EBUSY   the device has a bind
+ * -EBUSY   the device has a bind, or one that was freed in quarantine and may have left it bound
  */
 PFNBUF_API int pfnbuf_bind_new(struct pfnbuf_device *device, struct pfnbuf_vm *vm,
 			       const struct pfnbuf_bind_opts *opts, struct pfnbuf_bind **bindp);
 
-/** End it; unlocks first, where that can be done. Failures go to the log. */
+/**
+ * End it; unlocks first, where that can be done. Failures go to the log. Where the device may be
+ * bound all the same its windows are quarantined and it stays locked: nothing maps its BARs and no
+ * other bind can be made until it is closed, which unbinds it.
+ */
 PFNBUF_API struct pfnbuf_bind *pfnbuf_bind_free(struct pfnbuf_bind *bind);
 
 /**
@@ -2669,7 +2673,8 @@ PFNBUF_API int pfnbuf_bind_lock(struct pfnbuf_bind *bind);
  *
  * -EINVAL  it is not locked
  * -EALREADY  it runs
- * -EAGAIN  the report is not there yet: nothing happened, try again
+ * -EAGAIN  the report is not there yet: try again. It is locked as before; what ops->start has
+ *          started is not started again
  * -EBUSY   the kernel says to try something again; the bind is unlocked all the same
  * -EKEYREJECTED  the report's digest is not the attested one
  * -ESTALE  the device was locked again between the two readings
@@ -2698,22 +2703,26 @@ struct pfnbuf_bind_info {
 	 * pfnbuf_bind_run() on RUN, ERROR after an error notice
 	 */
 	enum pfnbuf_tdi_state state;
-	/** the device is bound to the guest; in ERROR, it may have been unbound at once */
+	/**
+	 * the device is bound to the guest, or, where it is quarantined, may be; in ERROR, it may
+	 * have been unbound at once
+	 */
 	bool bound;
 	bool quarantined;
 	char reason[512];    /**< why it is quarantined: what is known, and what is not; else "" */
 	uint32_t vdevice_id; /**< in use: the caller's or the library's; 0: none */
 	uint32_t viommu_id;
 	uint64_t generation;	/**< of the evidence that the layouts rest on; 0: none */
-	uint64_t private_bytes; /**< that the guest sees as private memory */
-	uint64_t shared_bytes;	/**< that it sees as shared memory */
+	/** of the windows, that the guest sees now as private memory; quarantined: that it may see */
+	uint64_t private_bytes;
+	uint64_t shared_bytes; /**< the same as shared memory, while it is locked; else 0 */
 };
 
 PFNBUF_API void pfnbuf_bind_get_info(struct pfnbuf_bind *bind, struct pfnbuf_bind_info *info);
 
 /**
  * The layouts that pfnbuf_bind_run() compiled, with their reasons; they stay the bind's, until its
- * next call. NULL: it does not run.
+ * next call, or one that revokes. NULL: it does not run.
  */
 PFNBUF_API const struct pfnbuf_tdi_layouts *pfnbuf_bind_get_layouts(struct pfnbuf_bind *bind);
 

@@ -63,9 +63,10 @@ struct pfnbuf_bind {
 	bool *taken; /* of each window: withdrawn by the call that is under way */
 	size_t nr_windows;
 	enum pfnbuf_tdi_state state;
-	bool locked; /* the windows are not what they were */
-	bool bound;
-	bool dead; /* the device is closed */
+	bool locked;  /* the windows are not what they were */
+	bool bound;   /* or, where it is quarantined, it may be */
+	bool started; /* the caller's function did it, or may have */
+	bool dead;    /* the device is closed */
 	bool quarantined;
 	char reason[512];
 	struct object hwpt, viommu, vdevice;
@@ -74,7 +75,6 @@ struct pfnbuf_bind {
 	struct private_run *runs;
 	size_t nr_runs;
 	size_t nr_valid; /* of the runs, in order */
-	uint64_t shared_bytes;
 	struct pfnbuf_journal journal;
 };
 
@@ -129,7 +129,7 @@ static int quarantine(struct pfnbuf_bind *b, const char *call, const char *what)
 	char why[200];
 
 	if (b->quarantined)
-		return -ENOTRECOVERABLE;
+		return refuse_quarantined(b, call);
 	pfnbuf_copy_text(why, sizeof(why), pfnbuf_last_error());
 	snprintf(b->reason, sizeof(b->reason), "%s (%s)", what, why);
 	b->quarantined = true;
@@ -441,10 +441,10 @@ static int bind_tdi(struct pfnbuf_bind *b)
 				       "the device is the guest's from now on");
 	int r = end_call(b, step, call_bind(b));
 
-	if (r == 0) {
-		b->bound = true;
+	b->bound = r >= 0;
+	b->started = false;
+	if (r == 0)
 		b->state = PFNBUF_TDI_CONFIG_LOCKED;
-	}
 	return r;
 }
 
@@ -579,8 +579,6 @@ static int note_runs(struct pfnbuf_bind *b, const struct pfnbuf_window_part *par
 	int r = 0;
 
 	for (uint64_t at = 0; r >= 0 && pfnbuf_layout_next(layout, &at, &run, 1) > 0;) {
-		if (run.vis == PFNBUF_SHARED)
-			b->shared_bytes += run.length;
 		if (run.vis != PFNBUF_PRIVATE)
 			continue;
 		r = add_run(b, &(struct private_run){
@@ -599,7 +597,11 @@ static void forget_runs(struct pfnbuf_bind *b)
 	b->runs = NULL;
 	b->nr_runs = 0;
 	b->nr_valid = 0;
-	b->shared_bytes = 0;
+}
+
+static void forget_report(struct pfnbuf_bind *b)
+{
+	forget_runs(b);
 	b->layouts = pfnbuf_tdi_layouts_free(b->layouts);
 	b->generation = 0;
 }
@@ -681,7 +683,7 @@ static int restore_windows(struct pfnbuf_bind *b, const char *call)
 				  "placed again");
 	for (size_t i = 0; i < b->nr_windows; i++)
 		pfnbuf_window_give_back(b->windows[i]);
-	pfnbuf_device_set_lent(b->device, false);
+	pfnbuf_device_set_lent(b->device, PFNBUF_HOME);
 	b->locked = false;
 	return 0;
 }
@@ -692,7 +694,7 @@ static int lend(struct pfnbuf_bind *b)
 	int r = 0;
 	size_t i = 0;
 
-	pfnbuf_device_set_lent(b->device, true);
+	pfnbuf_device_set_lent(b->device, PFNBUF_LENT);
 	for (; r >= 0 && i < b->nr_windows; i++)
 		r = pfnbuf_window_lend(b->windows[i], b);
 	b->locked = r >= 0;
@@ -700,7 +702,7 @@ static int lend(struct pfnbuf_bind *b)
 		return 0;
 	for (i--; i; i--)
 		pfnbuf_window_give_back(b->windows[i - 1]);
-	pfnbuf_device_set_lent(b->device, false);
+	pfnbuf_device_set_lent(b->device, PFNBUF_HOME);
 	return r;
 }
 
@@ -786,8 +788,8 @@ static int check_lock(struct pfnbuf_bind *b)
 		return pfnbuf_refused(-ENODEV, call, name_of(b), NULL, "free the bind",
 				      "the device is closed");
 	if (b->locked)
-		return pfnbuf_refused(-EALREADY, call, name_of(b), NULL, "",
-				      "the device is bound to the guest");
+		return pfnbuf_refused(-EALREADY, call, name_of(b), NULL,
+				      "call pfnbuf_bind_unlock() first", "it is locked");
 	return pfnbuf_device_check_quiet(b->device, call);
 }
 
@@ -864,20 +866,65 @@ static int take_mappings(struct pfnbuf_bind *b, const char *call)
 	return r;
 }
 
-/* Without a way back: tried a few times. */
+/* A window that does not go at first may go in a moment; the others go in any case. */
+static int withdraw_for_good(struct pfnbuf_bind *b)
+{
+	struct pfnbuf_saved_error error;
+	int first = 0;
+
+	for (size_t i = b->nr_windows; i--;) {
+		struct pfnbuf_window *window = b->windows[i];
+		int r = -EAGAIN;
+
+		for (int n = 0; r < 0 && n < TRIES && !pfnbuf_window_is_quarantined(window); n++)
+			r = pfnbuf_window_withdraw(window, &b->journal);
+		if (r < 0 && !first) {
+			first = r;
+			pfnbuf_error_save(&error);
+		}
+	}
+	if (first)
+		pfnbuf_error_restore(&error);
+	return first;
+}
+
+static int close_for_good(struct pfnbuf_bind *b)
+{
+	int r = -EAGAIN;
+
+	for (int n = 0; r < 0 && n < TRIES; n++)
+		r = close_windows(b);
+	return r;
+}
+
+/* Without a way back: what is gone is not put back where something else stays. */
 static int take_mappings_for_good(struct pfnbuf_bind *b, const char *call)
 {
 	int r = -EAGAIN;
 
-	for (int n = 0; r < 0 && !b->quarantined && n < TRIES; n++) {
-		r = take_mappings(b, call);
-		if (r >= 0)
-			r = close_windows(b);
-	}
+	for (int n = 0; r < 0 && n < TRIES; n++)
+		r = take_private(b);
+	if (r == PFNBUF_TSM_UNKNOWN)
+		return quarantine(b, call, "private pages may be validated or not");
 	if (r >= 0)
+		r = withdraw_for_good(b);
+	if (r >= 0)
+		r = close_for_good(b);
+	return r < 0 ? quarantine(b, call, "what the guest sees could not be taken away") : 0;
+}
+
+/* Nor does that have one. A refusal that is certain may pass. */
+static int unbind_for_good(struct pfnbuf_bind *b, const char *call)
+{
+	int r = b->bound ? -EAGAIN : 0;
+
+	for (int n = 0; r < 0 && n < TRIES; n++)
+		r = unbind_tdi(b);
+	if (r == 0)
 		return 0;
-	return b->quarantined ? r
-			      : quarantine(b, call, "what the guest sees could not be taken away");
+	return quarantine(b, call,
+			  r == PFNBUF_TSM_UNKNOWN ? "the device may be bound or not"
+						  : "the device cannot be unbound");
 }
 
 /* The device is unbound; what comes after. */
@@ -890,7 +937,7 @@ static int finish_unlock(struct pfnbuf_bind *b, const char *call)
 	/* Also where an error notice had it unbound before. */
 	b->state = PFNBUF_TDI_CONFIG_UNLOCKED;
 	destroy_objects(b);
-	forget_runs(b);
+	forget_report(b);
 	return b->dead ? 0 : restore_windows(b, call);
 }
 
@@ -940,27 +987,28 @@ int pfnbuf_bind_unlock(struct pfnbuf_bind *b)
 	return unlock_bind(b, "pfnbuf_bind_unlock");
 }
 
+/* Unlock without a way back. */
+static int unlock_for_good(struct pfnbuf_bind *b, const char *call)
+{
+	if (!b->quarantined && !mappings_stay(b))
+		take_mappings_for_good(b, call);
+	if (!b->quarantined)
+		unbind_for_good(b, call);
+	if (!b->quarantined)
+		finish_unlock(b, call);
+	return b->quarantined ? refuse_quarantined(b, call) : 0;
+}
+
 /* Step 4, 5 or 6 failed with @code: unlock, and say why. */
 static int fall_back(struct pfnbuf_bind *b, int code)
 {
-	static const char call[] = "pfnbuf_bind_run";
-	const bool stay = mappings_stay(b);
 	struct pfnbuf_saved_error error;
-	int r = 0;
+	int r;
 
 	pfnbuf_error_save(&error);
-	if (!b->quarantined && !stay)
-		r = take_mappings_for_good(b, call);
-	for (int n = 0; !b->quarantined && b->bound && r != PFNBUF_TSM_UNKNOWN && n < TRIES; n++)
-		r = unbind_tdi(b);
-	if (!b->quarantined && b->bound)
-		quarantine(b, call,
-			   r == PFNBUF_TSM_UNKNOWN ? "the device may be bound or not"
-						   : "the device cannot be unbound");
-	if (!b->quarantined)
-		finish_unlock(b, call);
-	if (b->quarantined)
-		return refuse_quarantined(b, call);
+	r = unlock_for_good(b, "pfnbuf_bind_run");
+	if (r < 0)
+		return r;
 	pfnbuf_error_restore(&error);
 	return code;
 }
@@ -1129,11 +1177,13 @@ static int start_tdi(struct pfnbuf_bind *b)
 	size_t step;
 	int r;
 
-	if (!b->ops.start)
+	/* What runs and is started goes to ERROR: a report that comes late is no reason to. */
+	if (!b->ops.start || b->started)
 		return 0;
 	step = begin_step(b, PFNBUF_STEP_START, name_of(b), NULL, "from CONFIG_LOCKED to RUN");
 	r = end_call(b, step, judge_op(b, b->ops.start(b->ops_data, b->device), "ops->start"));
-	/* Its state is in the evidence. */
+	/* Where nobody knows, its state is in the evidence. */
+	b->started = r >= 0;
 	return r < 0 ? r : 0;
 }
 
@@ -1274,14 +1324,28 @@ static int unbind_hook(struct pfnbuf_bind_hook *hook, enum pfnbuf_cause cause)
 	return r;
 }
 
-/* The kernel unbinds it with the last reference to its file, whatever happens here. */
+static void unlock_at_end(struct pfnbuf_bind *b, const char *call)
+{
+	if (!b->locked || b->quarantined)
+		return;
+	pfnbuf_journal_clear(&b->journal);
+	if (unlock_for_good(b, call) < 0)
+		log_last(b);
+}
+
+/*
+ * The kernel unbinds it with the last reference to its file, whatever happens here: nothing private
+ * that could be taken away is to be there then.
+ */
 static void close_hook(struct pfnbuf_bind_hook *hook)
 {
 	struct pfnbuf_bind *b = of_hook(hook);
+	const bool was_locked = b->locked;
 
 	b->dead = true;
-	if (b->locked && !b->quarantined && unlock_bind(b, "pfnbuf_device_close") < 0)
-		log_last(b);
+	unlock_at_end(b, "pfnbuf_device_close");
+	if (was_locked && !b->quarantined)
+		tell(b, PFNBUF_EVENT_TDI_UNBOUND, PFNBUF_CAUSE_CLOSE);
 	/* What could not be done here goes with the device. */
 	for (size_t i = 0; i < b->nr_windows && b->locked; i++)
 		pfnbuf_window_give_back(b->windows[i]);
@@ -1308,20 +1372,18 @@ static int drop_private(struct pfnbuf_bind *b)
  */
 static void error_hook(struct pfnbuf_bind_hook *hook)
 {
+	static const char call[] = "pfnbuf_bind";
 	struct pfnbuf_bind *b = of_hook(hook);
 
 	if (!b->bound || b->quarantined || b->state == PFNBUF_TDI_ERROR)
 		return;
 	pfnbuf_journal_clear(&b->journal);
-	if ((mappings_stay(b) || validates_by_profile(b)) && unbind_tdi(b) != 0)
-		quarantine(b, "pfnbuf_bind", "a device that failed may be bound or not");
-	else if (drop_private(b) < 0)
-		quarantine(b, "pfnbuf_bind",
-			   "private pages of a failed device could not be dropped");
-	free(b->runs);
-	b->runs = NULL;
-	b->nr_runs = 0;
-	b->nr_valid = 0;
+	if (mappings_stay(b) || validates_by_profile(b))
+		unbind_for_good(b, call);
+	if (!b->quarantined && drop_private(b) < 0)
+		quarantine(b, call, "private pages of a failed device could not be dropped");
+	if (!b->quarantined)
+		forget_runs(b);
 	b->state = PFNBUF_TDI_ERROR;
 	tell(b, PFNBUF_EVENT_TDI_ERROR, PFNBUF_CAUSE_NONE);
 }
@@ -1331,7 +1393,7 @@ void pfnbuf_bind_forget_window(struct pfnbuf_bind *b, struct pfnbuf_window *wind
 	cleanup_gate struct pfnbuf_device *gate = held(b);
 	size_t kept = 0;
 
-	if (b->locked && !b->quarantined && !b->dead) {
+	if (b->locked && !b->quarantined) {
 		if (unlock_bind(b, "pfnbuf_window_free") < 0)
 			log_last(b);
 		else
@@ -1357,6 +1419,12 @@ static bool overlap(const struct pfnbuf_window_part *a, const struct pfnbuf_wind
 	       b->range.offset < a->range.offset + a->range.length;
 }
 
+static int refuse_window(const struct pfnbuf_window_part *part, const char *hint, const char *cause)
+{
+	return pfnbuf_refused(-EINVAL, "pfnbuf_bind_new", part->name, &part->range, hint, "%s",
+			      cause);
+}
+
 static int check_windows(struct pfnbuf_device *device, const struct pfnbuf_vm *vm,
 			 const struct pfnbuf_bind_opts *opts)
 {
@@ -1367,13 +1435,14 @@ static int check_windows(struct pfnbuf_device *device, const struct pfnbuf_vm *v
 	for (size_t i = 0; i < opts->nr_windows; i++) {
 		pfnbuf_window_get_part(opts->windows[i], &part);
 		if (part.device != device)
-			return refuse_opts(device, "", "a window is not of the device's BARs");
+			return refuse_window(&part, "", "the window is not of the device's BARs");
 		if (part.vm && part.vm != vm)
-			return refuse_opts(device, "", "a window is in another VM");
+			return refuse_window(&part, "", "the window is in another VM");
 		for (size_t j = 0; j < i; j++) {
 			pfnbuf_window_get_part(opts->windows[j], &other);
 			if (overlap(&part, &other))
-				return refuse_opts(device, "", "two windows show the same pages");
+				return refuse_window(&part, "give one of them",
+						     "another of the windows shows pages of it");
 		}
 	}
 	return 0;
@@ -1494,7 +1563,7 @@ static int check_opts(struct pfnbuf_device *device, const struct pfnbuf_vm *vm,
 
 static void free_bind(struct pfnbuf_bind *b)
 {
-	forget_runs(b);
+	forget_report(b);
 	pfnbuf_journal_clear(&b->journal);
 	pfnbuf_device_unref(b->device);
 	free(b->windows);
@@ -1567,15 +1636,15 @@ static void end_bind(struct pfnbuf_bind *b)
 {
 	cleanup_gate struct pfnbuf_device *gate = held(b);
 
-	if (b->locked && !b->quarantined && unlock_bind(b, "pfnbuf_bind_free") < 0)
-		log_last(b);
+	unlock_at_end(b, "pfnbuf_bind_free");
 	pfnbuf_device_clear_bind(b->device, &b->hook);
-	pfnbuf_device_set_lent(b->device, false);
+	/* Nobody unbinds it any more: it stays what it may be. */
+	pfnbuf_device_set_lent(b->device, b->bound ? PFNBUF_LEFT : PFNBUF_HOME);
 	for (size_t i = 0; i < b->nr_windows && b->locked; i++)
 		pfnbuf_window_give_back(b->windows[i]);
 	/* A vDEVICE that may be bound is left to the kernel: destroying it could be another unbind. */
-	if (b->quarantined)
-		b->vdevice = b->viommu = b->hwpt = (struct object){ .id = 0 };
+	if (!b->bound)
+		destroy_objects(b);
 }
 
 struct pfnbuf_bind *pfnbuf_bind_free(struct pfnbuf_bind *b)
@@ -1597,6 +1666,7 @@ struct pfnbuf_bind *pfnbuf_bind_free(struct pfnbuf_bind *b)
 void pfnbuf_bind_get_info(struct pfnbuf_bind *b, struct pfnbuf_bind_info *info)
 {
 	cleanup_gate struct pfnbuf_device *gate = held(b);
+	uint64_t by_slots = 0, validated = 0;
 
 	*info = (struct pfnbuf_bind_info){
 		.state = b->state,
@@ -1605,10 +1675,12 @@ void pfnbuf_bind_get_info(struct pfnbuf_bind *b, struct pfnbuf_bind_info *info)
 		.vdevice_id = b->vdevice.id,
 		.viommu_id = b->viommu.id,
 		.generation = b->generation,
-		.shared_bytes = b->shared_bytes,
 	};
-	for (size_t i = 0; i < b->nr_runs; i++)
-		info->private_bytes += b->runs[i].length;
+	for (size_t i = 0; b->locked && i < b->nr_windows; i++)
+		pfnbuf_window_count_shown(b->windows[i], &info->shared_bytes, &by_slots);
+	for (size_t i = 0; i < b->nr_valid; i++)
+		validated += b->runs[i].length;
+	info->private_bytes = has_slots(b) ? by_slots : validated;
 	pfnbuf_copy_text(info->reason, sizeof(info->reason), b->reason);
 }
 
@@ -1654,12 +1726,14 @@ static void plan_run(struct pfnbuf_bind *b, struct pfnbuf_journal *plan)
 
 static void plan_unlock(struct pfnbuf_bind *b, struct pfnbuf_journal *plan)
 {
-	if (mappings_stay(b))
+	const bool stay = mappings_stay(b);
+
+	if (b->bound && stay)
 		pfnbuf_journal_add(plan, PFNBUF_STEP_UNBIND, name_of(b), NULL,
 				   "the device is the guest's no more");
 	for (size_t i = b->nr_windows; i; i--)
 		pfnbuf_window_plan_withdraw(b->windows[i - 1], plan);
-	if (!mappings_stay(b))
+	if (b->bound && !stay)
 		pfnbuf_journal_add(plan, PFNBUF_STEP_UNBIND, name_of(b), NULL,
 				   "the device is the guest's no more");
 }

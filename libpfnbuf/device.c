@@ -70,7 +70,7 @@ struct pfnbuf_device {
 	pthread_mutex_t gate;		   /* binding to a guest, and calls that revoke */
 	struct pfnbuf_bind_hook *bound_to; /* with the gate held */
 	atomic_bool failed;		   /* an error notice that @bound_to has not heard of */
-	atomic_bool lent;		   /* its BARs are a bind's alone */
+	atomic_int lent;		   /* enum pfnbuf_lending */
 	struct pfnbuf_work tell_bind;	   /* of it; holds a reference while it is queued */
 
 	pthread_mutex_t lock; /* what follows, and every call that changes the device */
@@ -220,12 +220,17 @@ static void cleanup_let_go(struct pfnbuf_device **device)
 
 int pfnbuf_device_set_bind(struct pfnbuf_device *device, struct pfnbuf_bind_hook *hook)
 {
+	int r;
+
 	if (pfnbuf_device_revocation(device).state == PFNBUF_DEAD)
 		return pfnbuf_refused(-ENODEV, "pfnbuf_bind_new", device->name, NULL, "",
 				      "the device is closed");
 	if (device->bound_to)
 		return pfnbuf_refused(-EBUSY, "pfnbuf_bind_new", device->name, NULL,
 				      "free the other one first", "the device has a bind");
+	r = pfnbuf_device_check_not_lent(device, "pfnbuf_bind_new", device->name, NULL);
+	if (r < 0)
+		return r;
 	device->bound_to = hook;
 	/* What went wrong before is not this one's. */
 	atomic_store(&device->failed, false);
@@ -252,6 +257,47 @@ int pfnbuf_device_unbind_first(struct pfnbuf_device *device, const char *call,
 	return pfnbuf_refused(-EBUSY, call, device->name, NULL,
 			      "pfnbuf_bind_get_info() says what the bind is in",
 			      "the device is bound to a guest, and unbinding it failed: %s", why);
+}
+
+int pfnbuf_device_find_reached(struct pfnbuf_ctx *ctx,
+			       int (*reaches)(const struct pfnbuf_device *device, const void *data),
+			       const void *data, struct pfnbuf_reached *reached)
+{
+	cleanup_rwunlock pthread_rwlock_t *topology = pfnbuf_ctx_hold(ctx);
+	const struct pfnbuf_link *devices = pfnbuf_ctx_list(ctx, PFNBUF_LIST_DEVICES);
+
+	for (const struct pfnbuf_link *l = devices->next; l != devices; l = l->next) {
+		struct pfnbuf_device *device = pfnbuf_device_of_link(l);
+		int r = reaches(device, data);
+
+		if (r > 0 && reached->nr == PFNBUF_MAX_REACHED)
+			r = -ENOSPC;
+		if (r < 0)
+			return r;
+		if (r > 0)
+			reached->devices[reached->nr++] = pfnbuf_device_ref(device);
+	}
+	return 0;
+}
+
+int pfnbuf_device_unbind_reached(struct pfnbuf_reached *reached, const char *call,
+				 enum pfnbuf_cause cause)
+{
+	int r = 0;
+
+	for (; reached->nr_held < reached->nr; reached->nr_held++)
+		pfnbuf_device_hold(reached->devices[reached->nr_held]);
+	for (size_t i = 0; r >= 0 && i < reached->nr; i++)
+		r = pfnbuf_device_unbind_first(reached->devices[i], call, cause);
+	return r;
+}
+
+void pfnbuf_device_release_reached(struct pfnbuf_reached *reached)
+{
+	while (reached->nr_held)
+		pfnbuf_device_let_go(reached->devices[--reached->nr_held]);
+	while (reached->nr)
+		pfnbuf_device_unref(reached->devices[--reached->nr]);
 }
 
 int pfnbuf_device_check_quiet(struct pfnbuf_device *device, const char *call)
@@ -963,19 +1009,28 @@ int pfnbuf_device_bind(struct pfnbuf_device *device, const uint8_t *token)
 	return r < 0 ? r : learn(device);
 }
 
-void pfnbuf_device_set_lent(struct pfnbuf_device *device, bool lent)
+void pfnbuf_device_set_lent(struct pfnbuf_device *device, enum pfnbuf_lending lent)
 {
-	atomic_store(&device->lent, lent);
+	atomic_store(&device->lent, (int)lent);
 }
 
 int pfnbuf_device_check_not_lent(const struct pfnbuf_device *device, const char *call,
 				 const char *object, const struct pfnbuf_range *range)
 {
-	if (!atomic_load(&device->lent))
+	switch (atomic_load(&device->lent)) {
+	case PFNBUF_HOME:
 		return 0;
-	return pfnbuf_refused(-EBUSY, call, object, range, "call pfnbuf_bind_unlock() first",
-			      "%s is locked to be a guest's, and only its bind maps its BARs",
-			      device->name);
+	case PFNBUF_LENT:
+		return pfnbuf_refused(
+			-EBUSY, call, object, range, "call pfnbuf_bind_unlock() first",
+			"%s is locked to be a guest's, and only its bind maps its BARs",
+			device->name);
+	default:
+		return pfnbuf_refused(-EBUSY, call, object, range,
+				      "close the device and open it again",
+				      "%s may still be a guest's: its bind was freed in quarantine",
+				      device->name);
+	}
 }
 
 bool pfnbuf_device_is_bound(const struct pfnbuf_device *device)
@@ -1687,7 +1742,7 @@ int pfnbuf_device_reset(struct pfnbuf_device *device)
 }
 
 /* A slot or bus has at most this many functions. */
-#define MAX_HOT_RESET_DEVICES 256
+#define MAX_HOT_RESET_DEVICES PFNBUF_MAX_REACHED
 
 struct hot_reset_set {
 	struct vfio_pci_hot_reset_info info;
@@ -1732,18 +1787,20 @@ int pfnbuf_device_hot_reset_set(struct pfnbuf_device *device,
  * An object of this context stands for a device of the set if it is bound under its id, or has its
  * address: it may have been bound since the set was asked for.
  */
-static bool is_in_set(const struct pfnbuf_device *device, const struct hot_reset_set *set)
+static int is_in_set(const struct pfnbuf_device *device, const void *data)
 {
+	const struct hot_reset_set *set = data;
+
 	for (uint32_t i = 0; i < set->info.count; i++) {
 		char bdf[16];
 
 		if (device->devid && set->devices[i].devid == device->devid)
-			return true;
+			return 1;
 		format_bdf(&set->devices[i], bdf);
 		if (device->devid && !strcmp(device->bdf, bdf))
-			return true;
+			return 1;
 	}
-	return false;
+	return 0;
 }
 
 /*
@@ -1762,52 +1819,11 @@ static void unlock_all(const struct pfnbuf_link *devices)
 		pthread_mutex_unlock(&pfnbuf_device_of_link(l)->lock);
 }
 
-/* The devices of this context that a hot reset reaches. */
-struct reached {
-	struct hot_reset_set set;
-	struct pfnbuf_device *devices[MAX_HOT_RESET_DEVICES]; /* a reference each */
-	size_t nr;
-	size_t nr_held; /* of their gates */
-};
-
-static void cleanup_reached(struct reached *reached)
-{
-	while (reached->nr_held)
-		pfnbuf_device_let_go(reached->devices[--reached->nr_held]);
-	while (reached->nr)
-		pfnbuf_device_unref(reached->devices[--reached->nr]);
-}
-
 static int ask_for_set(struct pfnbuf_device *device, struct hot_reset_set *set)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&device->lock);
 
 	return get_hot_reset_set(device, set);
-}
-
-static void collect_reached(struct pfnbuf_ctx *ctx, struct reached *reached)
-{
-	cleanup_rwunlock pthread_rwlock_t *topology = pfnbuf_ctx_hold(ctx);
-	const struct pfnbuf_link *devices = pfnbuf_ctx_list(ctx, PFNBUF_LIST_DEVICES);
-
-	for (const struct pfnbuf_link *l = devices->next; l != devices; l = l->next)
-		if (is_in_set(pfnbuf_device_of_link(l), &reached->set) &&
-		    reached->nr < MAX_HOT_RESET_DEVICES)
-			reached->devices[reached->nr++] =
-				pfnbuf_device_ref(pfnbuf_device_of_link(l));
-}
-
-/* In the order of the context's list, as every other hot reset does. */
-static int unbind_reached(struct reached *reached)
-{
-	int r = 0;
-
-	for (; reached->nr_held < reached->nr; reached->nr_held++)
-		pfnbuf_device_hold(reached->devices[reached->nr_held]);
-	for (size_t i = 0; r >= 0 && i < reached->nr; i++)
-		r = pfnbuf_device_unbind_first(reached->devices[i], "VFIO_DEVICE_PCI_HOT_RESET",
-					       PFNBUF_CAUSE_HOT_RESET);
-	return r;
 }
 
 static int hot_reset_locked(struct pfnbuf_device *device, const struct hot_reset_set *set,
@@ -1840,14 +1856,18 @@ static int hot_reset(struct pfnbuf_device *device, const struct hot_reset_set *s
 
 int pfnbuf_device_hot_reset(struct pfnbuf_device *device)
 {
-	__attribute__((cleanup(cleanup_reached))) struct reached reached = { .nr = 0 };
-	int r = ask_for_set(device, &reached.set);
+	static const char call[] = "VFIO_DEVICE_PCI_HOT_RESET";
+	cleanup_reached struct pfnbuf_reached reached = { .nr = 0 };
+	struct hot_reset_set set;
+	int r = ask_for_set(device, &set);
 
 	if (r < 0)
 		return r;
-	collect_reached(device->ctx, &reached);
-	r = unbind_reached(&reached);
-	return r < 0 ? r : hot_reset(device, &reached.set);
+	r = pfnbuf_device_find_reached(device->ctx, is_in_set, &set, &reached);
+	if (r < 0)
+		return pfnbuf_failed(r, call, device->name, NULL);
+	r = pfnbuf_device_unbind_reached(&reached, call, PFNBUF_CAUSE_HOT_RESET);
+	return r < 0 ? r : hot_reset(device, &set);
 }
 
 /* ---------------------------------------------------------------- low power ----------------- */

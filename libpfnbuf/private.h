@@ -454,6 +454,33 @@ void pfnbuf_device_clear_bind(struct pfnbuf_device *device, const struct pfnbuf_
 /* With the gate held: unbind it, if it is bound. -EBUSY: it stays so, and @call is refused. */
 int pfnbuf_device_unbind_first(struct pfnbuf_device *device, const char *call,
 			       enum pfnbuf_cause cause);
+/* As many functions as a bus has. */
+#define PFNBUF_MAX_REACHED 256
+
+/*
+ * The devices of a context that a call reaches, in the order of its list, which is that of their
+ * gates.
+ */
+struct pfnbuf_reached {
+	struct pfnbuf_device *devices[PFNBUF_MAX_REACHED]; /* a reference each */
+	size_t nr;
+	size_t nr_held; /* of the gates */
+};
+
+/*
+ * Find those of which @reaches is 1 (0: not; negative: it fails with that). Holds the topology lock.
+ * Allocates nothing. -ENOSPC
+ */
+int pfnbuf_device_find_reached(struct pfnbuf_ctx *ctx,
+			       int (*reaches)(const struct pfnbuf_device *device, const void *data),
+			       const void *data, struct pfnbuf_reached *reached);
+/* Hold all the gates, and then pfnbuf_device_unbind_first(). */
+int pfnbuf_device_unbind_reached(struct pfnbuf_reached *reached, const char *call,
+				 enum pfnbuf_cause cause);
+void pfnbuf_device_release_reached(struct pfnbuf_reached *reached);
+
+#define cleanup_reached __attribute__((cleanup(pfnbuf_device_release_reached)))
+
 /* With the gate held: whether its memory is on, and no bracket is open. -ENODEV, -EBUSY */
 int pfnbuf_device_check_quiet(struct pfnbuf_device *device, const char *call);
 /* A mapping of a BAR in this process that stands: 1, and which; 0: none does. */
@@ -480,8 +507,14 @@ bool pfnbuf_device_is_bound(const struct pfnbuf_device *device);
  * it sees a mapping, or that one is refused. What the bind's own windows map goes by functions that
  * do not ask.
  */
-void pfnbuf_device_set_lent(struct pfnbuf_device *device, bool lent);
-/* -EBUSY while it is lent. */
+enum pfnbuf_lending {
+	PFNBUF_HOME,
+	PFNBUF_LENT, /* to a bind */
+	PFNBUF_LEFT, /* its bind was freed, and it may be a guest's: till it is closed */
+};
+
+void pfnbuf_device_set_lent(struct pfnbuf_device *device, enum pfnbuf_lending lent);
+/* -EBUSY unless it is at home. */
 int pfnbuf_device_check_not_lent(const struct pfnbuf_device *device, const char *call,
 				 const char *object, const struct pfnbuf_range *range);
 /* The same of each device of which a BAR is mapped in [addr, addr + length) of this process. */
@@ -862,7 +895,8 @@ int pfnbuf_window_withdraw(struct pfnbuf_window *window, struct pfnbuf_journal *
 int pfnbuf_window_close_buffers(struct pfnbuf_window *window, struct pfnbuf_journal *journal);
 /*
  * Open what the layout needs: for each shared run a dma-buf and a mapping, for each private one a
- * dma-buf where @private_slots. NULL: what the window had when it was lent. Or fail and open none.
+ * dma-buf where @private_slots; or fail and open none. NULL: what the window had when it was lent;
+ * or fail and leave some open, which calling again is for.
  */
 int pfnbuf_window_open_buffers(struct pfnbuf_window *window, const struct pfnbuf_layout *layout,
 			       bool private_slots, bool private_attribute,
@@ -871,6 +905,8 @@ int pfnbuf_window_open_buffers(struct pfnbuf_window *window, const struct pfnbuf
 int pfnbuf_window_place(struct pfnbuf_window *window, struct pfnbuf_journal *journal);
 /* Make holes of what is private, or fail and leave it. */
 int pfnbuf_window_drop_private(struct pfnbuf_window *window, struct pfnbuf_journal *journal);
+/* Add what of it the guest sees as shared, and as private; where it is not known, what it may see. */
+void pfnbuf_window_count_shown(struct pfnbuf_window *window, uint64_t *shared, uint64_t *private);
 bool pfnbuf_window_is_quarantined(struct pfnbuf_window *window);
 /* Also where the device is closed. */
 void pfnbuf_window_quarantine(struct pfnbuf_window *window, const char *reason);

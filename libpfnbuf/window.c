@@ -700,6 +700,7 @@ void pfnbuf_window_quarantine_at(struct pfnbuf_window *w, const struct pfnbuf_st
 		 stuck->range.offset, stuck->range.length, pfnbuf_errno_name(stuck->result),
 		 standing);
 	w->quarantined = true;
+	w->stuck = true;
 	w->version++;
 	pfnbuf_window_tell(w, PFNBUF_EVENT_QUARANTINED, (struct pfnbuf_range){ 0, w->length });
 }

@@ -63,6 +63,7 @@ struct pfnbuf_window {
 	bool dead;	  /* the device is closed */
 	bool ended;	  /* freed; a plan keeps the memory */
 	bool quarantined; /* @reason says why */
+	bool stuck;	  /* a plan could be neither run nor undone */
 	struct pfnbuf_tree slots;
 	uint64_t nr_slots;
 	/* Slots of a plan that could not be undone, linked by node.right. */

@@ -63,6 +63,18 @@ void pfnbuf_window_give_back(struct pfnbuf_window *w)
 	w->version++;
 }
 
+void pfnbuf_window_count_shown(struct pfnbuf_window *w, uint64_t *shared, uint64_t *private)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+	struct pfnbuf_layout_count count;
+
+	if (!w->vm || (w->suspended && !w->stuck))
+		return;
+	pfnbuf_layout_count(w->layout, &count);
+	*shared += count.frames[PFNBUF_SHARED] * pfnbuf_page_size();
+	*private += count.frames[PFNBUF_PRIVATE] * pfnbuf_page_size();
+}
+
 bool pfnbuf_window_is_quarantined(struct pfnbuf_window *w)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);

@@ -3,7 +3,10 @@
 
 #include <fcntl.h>
 
+#include "libpfnbuf/uapi/iommufd.h"
 #include "libpfnbuf/uapi/kvm.h"
+#include "libpfnbuf/uapi/proposed.h"
+#include "libpfnbuf/uapi/vfio.h"
 
 static const struct pfnbuf_sim_device machine[] = {
 	{
@@ -333,6 +336,33 @@ int guest_lock(struct guest *g)
 	if (r < 0)
 		note_tried("pfnbuf_bind_lock()", r);
 	return r;
+}
+
+int guest_lock_and_start(struct guest *g)
+{
+	int r = guest_lock(g);
+
+	return r < 0 ? r : guest_start(g);
+}
+
+int guest_bind_all(struct guest *g)
+{
+	int r = guest_lock_and_start(g);
+
+	return r < 0 ? r : pfnbuf_bind_run(g->bind);
+}
+
+void guest_requests(const struct guest *g, unsigned long *bind, unsigned long *unbind)
+{
+	if (!strcmp(g->name, "tdx-rfc2")) {
+		*bind = VFIO_DEVICE_TSM_BIND;
+		*unbind = VFIO_DEVICE_TSM_UNBIND;
+	} else if (!strcmp(g->name, "iommufd-tsm5")) {
+		*bind = *unbind = IOMMU_VDEVICE_TSM_OP;
+	} else {
+		*bind = IOMMU_VDEVICE_ALLOC;
+		*unbind = IOMMU_DESTROY;
+	}
 }
 
 /* As the guest does. */

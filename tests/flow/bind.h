@@ -75,6 +75,10 @@ void guest_fini(struct guest *g);
 int guest_bind_new(struct guest *g);
 int guest_lock(struct guest *g);
 int guest_start(struct guest *g);
+int guest_lock_and_start(struct guest *g);
+int guest_bind_all(struct guest *g);
+/* The profile's call that binds, and the one that unbinds. */
+void guest_requests(const struct guest *g, unsigned long *bind, unsigned long *unbind);
 
 /* Every page through every path: as before lock; as reported; as reported without what is private; not at all. */
 enum view {

@@ -32,20 +32,6 @@ static void on_each(check_fn *check)
 		on_each(name);                                                                     \
 	}
 
-static int lock_and_start(struct guest *g)
-{
-	int r = guest_lock(g);
-
-	return r < 0 ? r : guest_start(g);
-}
-
-static int bind_all(struct guest *g)
-{
-	int r = lock_and_start(g);
-
-	return r < 0 ? r : pfnbuf_bind_run(g->bind);
-}
-
 /* ---------------------------------------------------------------- there and back ------------ */
 
 static void there_and_back(struct guest *g)
@@ -130,7 +116,7 @@ static void bind_with(struct guest *g)
 {
 	struct pfnbuf_bind_info info;
 
-	SUCCEEDS(bind_all(g));
+	SUCCEEDS(guest_bind_all(g));
 	guest_assert_view(g, AS_REPORTED);
 	info = guest_info(g);
 	WANT(info.vdevice_id && (!g->opts.vdevice_id || info.vdevice_id == g->opts.vdevice_id));
@@ -212,7 +198,7 @@ static void suspended_window(struct guest *g)
 	struct pfnbuf_window_info info;
 
 	SUCCEEDS(pfnbuf_window_suspend(g->windows[1]));
-	SUCCEEDS(bind_all(g));
+	SUCCEEDS(guest_bind_all(g));
 	guest_assert_view(g, AS_REPORTED);
 	SUCCEEDS(pfnbuf_bind_unlock(g->bind));
 	pfnbuf_window_get_info(g->windows[1], &info);
@@ -673,7 +659,7 @@ static int no_answer(void *data, struct pfnbuf_device *device, void *buf, size_t
 static void report_without_answer(struct guest *g)
 {
 	g->ops.report = no_answer;
-	SUCCEEDS(lock_and_start(g));
+	SUCCEEDS(guest_lock_and_start(g));
 	REFUSED(pfnbuf_bind_run(g->bind), EIO);
 	guest_assert_as_before(g);
 	WANT(!guest_info(g).bound && !guest_info(g).quarantined);
@@ -698,7 +684,7 @@ static void lies(struct guest *g)
 	memcpy(attested, g->digest, sizeof(attested));
 
 	/* Not what was attested. */
-	SUCCEEDS(lock_and_start(g));
+	SUCCEEDS(guest_lock_and_start(g));
 	g->other_digest = true;
 	refuses_run(g, EKEYREJECTED);
 	g->other_digest = false;
@@ -710,18 +696,18 @@ static void lies(struct guest *g)
 	refuses_run(g, EPERM);
 
 	/* Locked again between the readings, or not in RUN any more. */
-	SUCCEEDS(lock_and_start(g));
+	SUCCEEDS(guest_lock_and_start(g));
 	g->other_lock = 2;
 	refuses_run(g, ESTALE);
 	g->other_lock = 0;
-	SUCCEEDS(lock_and_start(g));
+	SUCCEEDS(guest_lock_and_start(g));
 	g->other_state = 2;
 	refuses_run(g, EPERM);
 	g->other_state = 0;
 
 	/* A range beyond its BAR: by its digest, and where that was attested, by what it says. */
 	SUCCEEDS(pfnbuf_sim_tdi_inject(g->sim, TDI, PFNBUF_SIM_TDI_REPORT_LIES));
-	SUCCEEDS(lock_and_start(g));
+	SUCCEEDS(guest_lock_and_start(g));
 	refuses_run(g, EKEYREJECTED);
 	SUCCEEDS(pfnbuf_sim_tdi_inject(g->sim, TDI, PFNBUF_SIM_TDI_NO_FAULT));
 }
@@ -743,17 +729,17 @@ static void attest(struct guest *g)
 static void attested_lie(struct guest *g)
 {
 	SUCCEEDS(pfnbuf_sim_tdi_inject(g->sim, TDI, PFNBUF_SIM_TDI_REPORT_LIES));
-	SUCCEEDS(lock_and_start(g));
+	SUCCEEDS(guest_lock_and_start(g));
 	attest(g);
 	g->bind = pfnbuf_bind_free(g->bind);
-	SUCCEEDS(lock_and_start(g));
+	SUCCEEDS(guest_lock_and_start(g));
 	/* AUTO finds no unit in which it makes sense. */
 	refuses_run(g, EBADMSG);
 	g->opts.compile = (struct pfnbuf_tdi_compile_opts){
 		.size = sizeof(g->opts.compile),
 		.unit = PFNBUF_TDI_UNIT_PAGES,
 	};
-	SUCCEEDS(lock_and_start(g));
+	SUCCEEDS(guest_lock_and_start(g));
 	refuses_run(g, ERANGE);
 }
 ON_EACH(attested_lie)
@@ -762,12 +748,12 @@ ON_EACH(attested_lie)
 static void changing_report(struct guest *g)
 {
 	SUCCEEDS(pfnbuf_sim_tdi_inject(g->sim, TDI, PFNBUF_SIM_TDI_REPORT_CHANGES));
-	SUCCEEDS(lock_and_start(g));
+	SUCCEEDS(guest_lock_and_start(g));
 	refuses_run(g, EKEYREJECTED);
-	SUCCEEDS(lock_and_start(g));
+	SUCCEEDS(guest_lock_and_start(g));
 	attest(g);
 	g->bind = pfnbuf_bind_free(g->bind);
-	SUCCEEDS(lock_and_start(g));
+	SUCCEEDS(guest_lock_and_start(g));
 	refuses_run(g, EKEYREJECTED);
 }
 ON_EACH(changing_report)
@@ -775,7 +761,7 @@ ON_EACH(changing_report)
 /* A report that is not there yet is waited for. */
 static void late_report(struct guest *g)
 {
-	SUCCEEDS(lock_and_start(g));
+	SUCCEEDS(guest_lock_and_start(g));
 	SUCCEEDS(pfnbuf_sim_tdi_inject(g->sim, TDI, PFNBUF_SIM_TDI_REPORT_LATE));
 	REFUSED(pfnbuf_bind_run(g->bind), EAGAIN);
 	guest_assert_view(g, AS_NOTHING);
@@ -818,7 +804,7 @@ ON_EACH(bind_fails)
 
 static void unbind_fails(struct guest *g)
 {
-	SUCCEEDS(bind_all(g));
+	SUCCEEDS(guest_bind_all(g));
 	SUCCEEDS(pfnbuf_sim_tdi_inject(g->sim, TDI, PFNBUF_SIM_TDI_UNBIND_FAILS));
 	/* EIO: who knows. */
 	REFUSED(pfnbuf_bind_unlock(g->bind), ENOTRECOVERABLE);
@@ -827,26 +813,12 @@ static void unbind_fails(struct guest *g)
 }
 ON_EACH(unbind_fails)
 
-/* The call that binds, and the one that unbinds. */
-static void requests(const struct guest *g, unsigned long *bind, unsigned long *unbind)
-{
-	if (!strcmp(g->name, "tdx-rfc2")) {
-		*bind = VFIO_DEVICE_TSM_BIND;
-		*unbind = VFIO_DEVICE_TSM_UNBIND;
-	} else if (!strcmp(g->name, "iommufd-tsm5")) {
-		*bind = *unbind = IOMMU_VDEVICE_TSM_OP;
-	} else {
-		*bind = IOMMU_VDEVICE_ALLOC;
-		*unbind = IOMMU_DESTROY;
-	}
-}
-
 /* What the kernel refuses for certain leaves everything as it was. */
 static void refused_for_certain(struct guest *g)
 {
 	unsigned long bind = 0, unbind = 0;
 
-	requests(g, &bind, &unbind);
+	guest_requests(g, &bind, &unbind);
 	pfnbuf_sim_fail_ioctl(g->sim, bind, 1, ENXIO);
 	REFUSED(guest_lock(g), ENXIO);
 	guest_assert_as_before(g);
@@ -1058,7 +1030,7 @@ static void stays_bound(struct guest *g)
 {
 	uint8_t command[2];
 
-	SUCCEEDS(bind_all(g));
+	SUCCEEDS(guest_bind_all(g));
 	SUCCEEDS(pfnbuf_device_set_memory_decode(g->device, true));
 	SUCCEEDS(pfnbuf_device_config_read(g->device, 4, command, 2));
 	SUCCEEDS(pfnbuf_device_config_write(g->device, 4, command, 2));
@@ -1109,7 +1081,7 @@ ON_EACH(error_while_bound)
 /* The device goes while it is bound. */
 static void closed_while_bound(struct guest *g)
 {
-	SUCCEEDS(bind_all(g));
+	SUCCEEDS(guest_bind_all(g));
 	g->device = pfnbuf_device_close(g->device);
 	WANT(pfnbuf_sim_tdi_state(g->sim, TDI, NULL, NULL) == 0);
 	WANT(!guest_info(g).bound && !guest_info(g).quarantined);
@@ -1124,7 +1096,7 @@ static void window_freed_while_bound(struct guest *g)
 {
 	enum pfnbuf_cause cause = PFNBUF_CAUSE_NONE;
 
-	SUCCEEDS(bind_all(g));
+	SUCCEEDS(guest_bind_all(g));
 	guest_events(g, PFNBUF_EVENT_TDI_UNBOUND, NULL);
 	g->windows[0] = pfnbuf_window_free(g->windows[0]);
 	WANT(!guest_info(g).bound);

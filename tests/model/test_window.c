@@ -725,9 +725,9 @@ static void refusals(void **state)
 	assert_refused(pfnbuf_window_new_bar(rig->card, 9, NULL, &place, &w), EINVAL);
 	assert_refused(pfnbuf_window_new_bar(rig->card, RIG_BAR, &beyond, &place, &w), EINVAL);
 	assert_refused(pfnbuf_window_new_bar(rig->card, RIG_BAR, &crooked, &place, &w), EINVAL);
-	pfnbuf_device_set_lent(rig->card, true);
+	pfnbuf_device_set_lent(rig->card, PFNBUF_LENT);
 	assert_refused(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), EBUSY);
-	pfnbuf_device_set_lent(rig->card, false);
+	pfnbuf_device_set_lent(rig->card, PFNBUF_HOME);
 	place.granule = PAGE;
 	assert_refused(pfnbuf_window_new_bar(rig->card, RIG_BAR, NULL, &place, &w), EINVAL);
 	place = place_of(rig);

@@ -998,7 +998,7 @@ static void map_bar(void **state)
 	assert_ptr_equal(addr, (void *)1);
 	assert_fails("pfnbuf_device_bar_unmap", pfnbuf_device_bar_unmap(f->device, addr), ENOENT,
 		     "munmap of a BAR", DEVICE_NAME, NULL);
-	pfnbuf_device_set_lent(f->device, true);
+	pfnbuf_device_set_lent(f->device, PFNBUF_LENT);
 	assert_fails("pfnbuf_device_bar_map", run_bar_map(f->device, (void *)&addr), EBUSY,
 		     "mmap of a BAR", DEVICE_NAME, &byte_calls[2].range);
 	assert_string_equal(pfnbuf_last_error_record()->hint, "call pfnbuf_bind_unlock() first");
@@ -1008,7 +1008,7 @@ static void map_bar(void **state)
 	assert_int_equal(pfnbuf_device_bar_map_lent(f->device, 0, 0x1000, 0x2000, &addr), 0);
 	mock_expect_one(.kind = MOCK_MUNMAP, .value = 0x900000, .length = 0x2000);
 	assert_int_equal(pfnbuf_device_bar_unmap(f->device, addr), 0);
-	pfnbuf_device_set_lent(f->device, false);
+	pfnbuf_device_set_lent(f->device, PFNBUF_HOME);
 	made.out = (void *)0x700000;
 	mock_expect(&made, 1);
 	assert_int_equal(run_bar_map(f->device, (void *)&addr), 0);

@@ -1461,7 +1461,7 @@ static void of_a_lent_device(void **state)
 	struct iommu_ioas_copy other = in;
 	uint64_t iova = 0x80000;
 
-	pfnbuf_device_set_lent(r.device, true);
+	pfnbuf_device_set_lent(r.device, PFNBUF_LENT);
 	assert_fails("pfnbuf_ioas_map_buf",
 		     pfnbuf_ioas_map_buf(f->ioas, r.buf, 0x2000, 0x1000, 7, &iova), EBUSY,
 		     "IOMMU_IOAS_MAP_FILE", OBJECT, (&(struct pfnbuf_range){ 0x80000, 0x1000 }));
@@ -1476,7 +1476,7 @@ static void of_a_lent_device(void **state)
 	other.src_iova = 0x30000;
 	expect_copy(&other, 0x90000);
 	assert_int_equal(pfnbuf_ioas_copy(f->ioas, f->ioas, 0x30000, 0x1000, 7, &iova), 0);
-	pfnbuf_device_set_lent(r.device, false);
+	pfnbuf_device_set_lent(r.device, PFNBUF_HOME);
 	map_export(f->ioas, r.buf, 0x2000, 0xa0000);
 	end_areas(f, &r);
 }

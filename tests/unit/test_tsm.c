@@ -77,6 +77,7 @@ static void connects(void **state)
 
 	expect_write("tsm/connect", "tsm12", 5);
 	assert_int_equal(pfnbuf_tsm_connect(f->device, "tsm12"), 0);
+	expect_read("tsm/connect", "tsm12\n");
 	expect_write("tsm/disconnect", "tsm12", 5);
 	assert_int_equal(pfnbuf_tsm_disconnect(f->device, "tsm12"), 0);
 	mock_done();
@@ -88,25 +89,21 @@ static void disconnects_any(void **state)
 	struct fixture *f = *state;
 
 	expect_read("tsm/connect", "tsm0\n");
-	expect_read("tsm/bound", "\n");
-	expect_read("tsm/dsm", BDF "\n");
-	expect_read("authenticated", "tsm0\n");
 	expect_write("tsm/disconnect", "tsm0", 4);
 	assert_int_equal(pfnbuf_tsm_disconnect(f->device, NULL), 0);
 
 	expect_read("tsm/connect", "\n");
-	expect_read("tsm/bound", NULL);
-	expect_read("tsm/dsm", NULL);
-	expect_read("authenticated", "\n");
 	assert_fails("pfnbuf_tsm_disconnect", pfnbuf_tsm_disconnect(f->device, NULL), ENXIO,
 		     DISCONNECT, DEVICE_NAME, NULL);
-
-	for (int i = 0; i < 4; i++)
-		expect_read((const char *[]){ "tsm/connect", "tsm/bound", "tsm/dsm",
-					      "authenticated" }[i],
-			    NULL);
+	expect_read("tsm/connect", NULL);
 	assert_fails("pfnbuf_tsm_disconnect", pfnbuf_tsm_disconnect(f->device, NULL), EOPNOTSUPP,
 		     DISCONNECT, DEVICE_NAME, NULL);
+	expect_read("tsm/connect", "tsm0\n");
+	assert_fails("pfnbuf_tsm_disconnect", pfnbuf_tsm_disconnect(f->device, "tsm1"), EINVAL,
+		     DISCONNECT, DEVICE_NAME, NULL);
+	expect_open("tsm/connect", O_RDONLY, -EACCES);
+	assert_fails("pfnbuf_tsm_disconnect", pfnbuf_tsm_disconnect(f->device, "tsm1"), EACCES,
+		     READ, DEVICE_NAME, NULL);
 	mock_done();
 }
 
@@ -183,6 +180,7 @@ static void kernel_refuses(void **state)
 			     connect[i], CONNECT, DEVICE_NAME, NULL);
 	}
 	for (size_t i = 0; i < MOCK_ARRAY_SIZE(disconnect); i++) {
+		expect_read("tsm/connect", "tsm0\n");
 		expect_write("tsm/disconnect", "tsm0", -disconnect[i]);
 		assert_fails("pfnbuf_tsm_disconnect", pfnbuf_tsm_disconnect(f->device, "tsm0"),
 			     disconnect[i], DISCONNECT, DEVICE_NAME, NULL);
@@ -190,12 +188,14 @@ static void kernel_refuses(void **state)
 	expect_open("tsm/connect", O_WRONLY, -EACCES);
 	assert_fails("pfnbuf_tsm_connect", pfnbuf_tsm_connect(f->device, "tsm0"), EACCES, CONNECT,
 		     DEVICE_NAME, NULL);
+	expect_read("tsm/connect", "tsm0\n");
 	expect_open("tsm/disconnect", O_WRONLY, -EACCES);
 	assert_fails("pfnbuf_tsm_disconnect", pfnbuf_tsm_disconnect(f->device, "tsm0"), EACCES,
 		     DISCONNECT, DEVICE_NAME, NULL);
 	expect_open("tsm/connect", O_WRONLY, -ENOENT);
 	assert_fails("pfnbuf_tsm_connect", pfnbuf_tsm_connect(f->device, "tsm0"), EOPNOTSUPP,
 		     CONNECT, DEVICE_NAME, NULL);
+	expect_read("tsm/connect", "tsm0\n");
 	expect_open("tsm/disconnect", O_WRONLY, -ENOENT);
 	assert_fails("pfnbuf_tsm_disconnect", pfnbuf_tsm_disconnect(f->device, "tsm0"), EOPNOTSUPP,
 		     DISCONNECT, DEVICE_NAME, NULL);
@@ -223,7 +223,18 @@ static void a_bound_device_stays(void **state)
 	pfnbuf_device_hold(f->device);
 	assert_int_equal(pfnbuf_device_set_bind(f->device, &hook), 0);
 	pfnbuf_device_let_go(f->device);
+	expect_read("tsm/connect", "tsm0\n");
+	expect_open("tsm/disconnect", O_WRONLY, FD);
+	mock_expect_one(.kind = MOCK_CLOSE, .fd = FD);
 	assert_fails("pfnbuf_tsm_disconnect", pfnbuf_tsm_disconnect(f->device, "tsm0"), EBUSY,
+		     DISCONNECT, DEVICE_NAME, NULL);
+	/* What the kernel refuses in any case unbinds nothing. */
+	expect_read("tsm/connect", "tsm0\n");
+	expect_open("tsm/disconnect", O_WRONLY, -EACCES);
+	assert_fails("pfnbuf_tsm_disconnect", pfnbuf_tsm_disconnect(f->device, "tsm0"), EACCES,
+		     DISCONNECT, DEVICE_NAME, NULL);
+	expect_read("tsm/connect", "tsm0\n");
+	assert_fails("pfnbuf_tsm_disconnect", pfnbuf_tsm_disconnect(f->device, "tsm1"), EINVAL,
 		     DISCONNECT, DEVICE_NAME, NULL);
 	mock_done();
 	pfnbuf_device_hold(f->device);

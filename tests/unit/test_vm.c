@@ -1030,7 +1030,7 @@ static void slots_of_a_lent_device(void **state)
 	mock_expect_one(.kind = MOCK_MMAP, .fd = DEVICE_FD, .request = 1, .mode = 3,
 			.value = BAR_AT(0, 0x1000), .length = 0x1000, .out = (void *)0x700000);
 	assert_int_equal(pfnbuf_device_bar_map(device, 0, 0x1000, 0x1000, &addr), 0);
-	pfnbuf_device_set_lent(device, true);
+	pfnbuf_device_set_lent(device, PFNBUF_LENT);
 	assert_fails("pfnbuf_vm_set_slot", pfnbuf_vm_set_slot(f->vm, &slot, &id), EBUSY,
 		     "KVM_SET_USER_MEMORY_REGION2", OBJECT, &range);
 	slot.addr = (void *)0x700000;
@@ -1052,7 +1052,7 @@ static void slots_of_a_lent_device(void **state)
 	expect_region(region(0, 0, 0x10000, 0x1000, 0x700000), 0);
 	assert_int_equal(pfnbuf_vm_enter_slot(f->vm, &slot, false, &id), 0);
 	delete_slot(f->vm, 0, 0x10000, 0x700000);
-	pfnbuf_device_set_lent(device, false);
+	pfnbuf_device_set_lent(device, PFNBUF_HOME);
 	mock_expect_one(.kind = MOCK_MUNMAP, .value = 0x700000, .length = 0x1000);
 	assert_int_equal(pfnbuf_device_bar_unmap(device, addr), 0);
 	fixture_unref(buf);
