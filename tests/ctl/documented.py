@@ -31,7 +31,8 @@ def check_verbs(verbs, script_page):
     # Of a short one, the description begins on the same line.
     lines = {re.split(r"\s{2,}", line.strip())[0] for line in script_page.splitlines()}
     for verb in verbs:
-        synopsis = next(line for line in ask("help", verb).splitlines()
+        # Long ones go on in lines that begin with eight blanks.
+        synopsis = next(line for line in re.sub(r"\n {8}", " ", ask("help", verb)).splitlines()
                         if line == verb or line.startswith(verb + " "))
         if synopsis not in lines:
             problems.append(f"pfnbuf-script(5) does not have: {synopsis}")

@@ -65,14 +65,36 @@ void help_all(FILE *file)
 	      file);
 }
 
+/* By words in lines of at most 80 columns, the first of which begins at @first and the others at @indent. */
+static void print_wrapped(FILE *file, const char *text, int first, int indent)
+{
+	int column = fprintf(file, "%*s", first, "");
+	bool begun = false;
+
+	while (*text) {
+		const int length = (int)strcspn(text, " ");
+
+		if (begun && column + 1 + length > 80) {
+			column = fprintf(file, "\n%*s", indent, "") - 1;
+			begun = false;
+		}
+		column += fprintf(file, "%s%.*s", begun ? " " : "", length, text);
+		begun = true;
+		text += length;
+		text += strspn(text, " ");
+	}
+	fputc('\n', file);
+}
+
 static void help_verb(FILE *file, const struct verb *verb)
 {
 	char synopsis[1024];
 
 	verb_synopsis(verb, synopsis, sizeof(synopsis));
-	fprintf(file, "%s\n    %s.\n", synopsis, verb->summary);
+	print_wrapped(file, synopsis, 0, 8);
+	fprintf(file, "    %s.\n", verb->summary);
 	if (verb->detail)
-		fprintf(file, "    %s\n", verb->detail);
+		print_wrapped(file, verb->detail, 4, 4);
 }
 
 int help_about(FILE *file, const char *what)
