@@ -2364,7 +2364,9 @@ PFNBUF_API int pfnbuf_window_convert(struct pfnbuf_window *window, uint64_t offs
 
 /**
  * The same for @n ranges in one plan, with fewer calls than one by one; all of it is done or
- * nothing. Where they overlap the later one counts.
+ * nothing. Where they overlap the later one counts. With none there is nothing to do.
+ *
+ * Errnos of pfnbuf_window_convert(), for which one wrong range is enough
  */
 PFNBUF_API int pfnbuf_window_convert_batch(struct pfnbuf_window *window,
 					   const struct pfnbuf_conversion *conversions, size_t n);
@@ -2469,6 +2471,7 @@ PFNBUF_API const char *pfnbuf_window_state_name(enum pfnbuf_window_state state);
  * -EINVAL  a range is misaligned, empty or wraps around, or is to be neither shared nor private
  * -EOPNOTSUPP to be private, and there is shared memory in it without private memory behind it
  * -ENOTRECOVERABLE  a window there is quarantined
+ * -EMFILE, -ENFILE  it would have to wait, and no fd is left for its timer; nothing is changed
  * -ENOMEM
  * and those of pfnbuf_window_apply()
  */

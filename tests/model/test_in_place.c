@@ -385,6 +385,7 @@ static void gives_up(void **state)
 static void cannot_wait(void **state)
 {
 	static const int codes[] = { EMFILE, ENFILE };
+	const struct pfnbuf_conversion c = { GPA, 4 * PAGE, PFNBUF_PRIVATE };
 	struct scene *s = *state;
 	struct pfnbuf_window *w = s->w = new_window(s, 0, PAGES, PFNBUF_PLACE_RETRY);
 	uint64_t before;
@@ -403,6 +404,8 @@ static void cannot_wait(void **state)
 		assert_int_equal(pfnbuf_window_convert(w, 0, 4 * PAGE, PFNBUF_PRIVATE), -codes[i]);
 		note_tried("pfnbuf_window_convert(", codes[i]);
 		assert_non_null(strstr(pfnbuf_last_error(), "timerfd_create"));
+		pfnbuf_sim_fail_nth(s->rig.sim, before - 2, codes[i]);
+		assert_refused(pfnbuf_guest_convert(s->rig.vm, &c, 1), codes[i]);
 		memory_is(s, w, "ssssssssssssssss");
 	}
 }
