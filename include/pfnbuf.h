@@ -2289,6 +2289,7 @@ PFNBUF_API int pfnbuf_window_get_layout(struct pfnbuf_window *window,
  * -EINVAL     another size or page size; no hole where a sparse BAR cannot be mapped
  * -EOPNOTSUPP private somewhere: that takes private memory behind the window (a guest_memfd in a VM
  *             that has private memory, or a device that is bound to the confidential guest)
+ * -EBUSY      pfnbuf_bind_lock() has locked the window's device
  * -ENODEV     the window's device is closed
  * -ENOTRECOVERABLE  the window is quarantined
  * -ENOMEM
@@ -2308,7 +2309,8 @@ PFNBUF_API int pfnbuf_window_plan_move(struct pfnbuf_window *window, uint64_t gp
  * plan (a PFNBUF_STEP_DISCARD that FAILED).
  *
  * -EAGAIN  in place: somebody whom this context does not know holds a page, which the error names
- * -EBUSY   in place: another window has it mapped for devices
+ * -EBUSY   in place: another window has it mapped for devices; or pfnbuf_bind_lock() has locked the
+ *          window's device
  * -ENOTTY  in place: the kernel is not the one of the context's profile
  * -EINVAL  a plan of another window
  * and those of pfnbuf_plan_check(), pfnbuf_ioas_map_buf(), pfnbuf_ioas_unmap(),

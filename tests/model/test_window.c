@@ -709,6 +709,31 @@ static void several_windows_on_one_bar(void **state)
 	pfnbuf_window_free(w[1]);
 }
 
+/* A window of a device that is a bind's own is not changed. */
+static void of_a_lent_device(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_bar(rig, 0);
+	struct pfnbuf_layout *layout = NULL;
+	struct pfnbuf_plan *plan = NULL, *late = NULL;
+
+	assert_int_equal(pfnbuf_window_default_layout(w, &layout), 0);
+	assert_int_equal(pfnbuf_window_plan(w, layout, &plan), 0);
+	pfnbuf_device_set_lent(rig->card, PFNBUF_LENT);
+	assert_refused(pfnbuf_window_plan(w, layout, &late), EBUSY);
+	assert_refused(pfnbuf_window_plan_move(w, GPA + PAGE, IOVA, &late), EBUSY);
+	assert_refused(pfnbuf_window_apply(w, plan), EBUSY);
+	assert_refused(pfnbuf_window_set_range(w, 0, PAGE, PFNBUF_SHARED), EBUSY);
+	assert_refused(pfnbuf_window_move(w, GPA + PAGE, IOVA), EBUSY);
+	assert_refused(pfnbuf_window_suspend(w), EBUSY);
+	assert_null(late);
+	pfnbuf_device_set_lent(rig->card, PFNBUF_HOME);
+	assert_int_equal(pfnbuf_window_apply(w, plan), 0);
+	pfnbuf_plan_free(plan);
+	pfnbuf_layout_free(layout);
+	pfnbuf_window_free(w);
+}
+
 static void refusals(void **state)
 {
 	struct rig *rig = *state;
@@ -1249,6 +1274,7 @@ int main(void)
 		TEST(ranges_have_a_buffer_each_where_not),
 		TEST(ranges_are_not_judged_in_the_dark),
 		TEST(several_windows_on_one_bar),
+		TEST(of_a_lent_device),
 		TEST(refusals),
 		TEST(one_side_only),
 		TEST(too_many_slots),
