@@ -10,6 +10,7 @@ A case is a text file of sections. The lines in front of the first section are `
     env: NAME=VALUE             added to the environment
     as: nobody                  the user to run as (skipped where that is not possible)
     needs: SHELL-TEST           skipped where this shell line fails
+    begin: FILE                 of cases/, with which script.pfn begins
 
 The sections: `--- script` (script.pfn), `--- file NAME`, `--- stdin`, `--- stdout`, `--- stderr`. In the last two each
 line is a regular expression; they must be found in this order, each on a line of its own. A line that begins with `!!`
@@ -26,6 +27,9 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
+CASES = HERE / "cases"
+KEYS = {"args", "exit", "setup", "env", "as", "needs", "begin"}
+SECTION = re.compile(r"script|file \S+|stdin|stdout( =)?|stderr( =)?")
 TIMEOUT = 60
 
 
@@ -81,9 +85,9 @@ def check_json(text):
 def run_case(command, path):
     heads, sections = read_case(path)
     one = dict(heads)
-    unknown = set(one) - {"args", "exit", "setup", "env", "as", "needs"}
+    unknown = (set(one) - KEYS) | {key for key in sections if not SECTION.fullmatch(key)}
     if unknown:
-        return [f"unknown keys in the case: {unknown}"], None
+        return [f"unknown keys or sections in the case: {unknown}"], None
     if "needs" in one and subprocess.run(["sh", "-c", one["needs"]], capture_output=True).returncode:
         return [], f"needs {one['needs']}"
     if "as" in one and os.geteuid() != 0:
@@ -92,7 +96,8 @@ def run_case(command, path):
         for key, lines in sections.items():
             name = "script.pfn" if key == "script" else key[5:] if key.startswith("file ") else None
             if name:
-                pathlib.Path(folder, name).write_text("".join(line + "\n" for line in lines))
+                begin = (CASES / one["begin"]).read_text() if key == "script" and "begin" in one else ""
+                pathlib.Path(folder, name).write_text(begin + "".join(line + "\n" for line in lines))
         os.chmod(folder, 0o755)
         environment = dict(os.environ, LC_ALL="C.UTF-8", NO_COLOR="1", EXAMPLES=str(HERE.parent.parent / "examples"))
         environment.update(value.split("=", 1) for key, value in heads if key == "env")
@@ -122,7 +127,7 @@ def run_case(command, path):
 
 def main():
     command, only = os.path.abspath(sys.argv[1]), sys.argv[2:]
-    cases = sorted((HERE / "cases").glob("*.case"))
+    cases = sorted(CASES.glob("*.case"))
     if only:
         cases = [case for case in cases if case.stem in only]
     failed = 0
