@@ -865,7 +865,8 @@ PFNBUF_API int pfnbuf_ioas_from_id(struct pfnbuf_ctx *ctx, uint32_t id, struct p
 
 /**
  * End it: detach the context's devices that are attached to it, unmap its areas, destroy the
- * kernel's object if it was made by pfnbuf_ioas_new(). Failures go to the log.
+ * kernel's object if it was made by pfnbuf_ioas_new(). Failures go to the log. Where windows or plans
+ * for them are left it ends with the last of these.
  */
 PFNBUF_API struct pfnbuf_ioas *pfnbuf_ioas_free(struct pfnbuf_ioas *ioas);
 
@@ -1060,7 +1061,8 @@ PFNBUF_API int pfnbuf_vm_from_fd(struct pfnbuf_ctx *ctx, int fd, unsigned flags,
 
 /**
  * End it: delete the slots made through this object, drop the devices added, close the fd (unless
- * borrowed). Failures go to the log.
+ * borrowed). Failures go to the log. Where windows, plans for them or binds are left it ends with the
+ * last of these.
  */
 PFNBUF_API struct pfnbuf_vm *pfnbuf_vm_free(struct pfnbuf_vm *vm);
 
@@ -2568,7 +2570,8 @@ PFNBUF_API const char *pfnbuf_exit_action_name(enum pfnbuf_exit_action action);
  * pfnbuf_ioas_map_file(), is the kernel's to refuse.
  *
  * Threads: a bind serialises on its device, with the calls that revoke. Teardown: bind, windows,
- * device, IOAS, VM; a window that is freed, or a device that is closed, before that unlocks it.
+ * device, IOAS, VM; a window that is freed, or a device that is closed, before that unlocks it, and
+ * an IOAS or a VM that is freed before that stays till they are gone.
  */
 struct pfnbuf_bind;
 

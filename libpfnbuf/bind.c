@@ -1565,6 +1565,7 @@ static void free_bind(struct pfnbuf_bind *b)
 {
 	forget_report(b);
 	pfnbuf_journal_clear(&b->journal);
+	pfnbuf_vm_free(b->vm);
 	pfnbuf_device_unref(b->device);
 	free(b->windows);
 	free(b->taken);
@@ -1591,7 +1592,7 @@ static struct pfnbuf_bind *allocate(struct pfnbuf_device *device, struct pfnbuf_
 	b->device = pfnbuf_device_ref(device);
 	b->ctx = pfnbuf_device_ctx(device);
 	b->kernel = pfnbuf_ctx_get_kernel(b->ctx);
-	b->vm = vm;
+	b->vm = pfnbuf_vm_ref(vm);
 	b->profile = profile;
 	b->ops = *opts->ops;
 	b->ops_data = opts->ops_data;

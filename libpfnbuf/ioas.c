@@ -46,6 +46,7 @@ static_assert(!(MAP_FLAGS & (IS_VA | IS_ABSENT)), "bits of an area collide");
 static_assert(sizeof(struct area) <= 88, "an area has grown");
 
 struct pfnbuf_ioas {
+	atomic_uint refs; /* the caller's, and one of each window in it */
 	struct pfnbuf_ctx *ctx;
 	const struct pfnbuf_kernel *kernel;
 	struct pfnbuf_link link;
@@ -209,6 +210,7 @@ static struct pfnbuf_ioas *new_ioas(struct pfnbuf_ctx *ctx, int iommufd)
 
 	if (!ioas)
 		return NULL;
+	ioas->refs = 1;
 	ioas->ctx = pfnbuf_ctx_ref(ctx);
 	ioas->kernel = pfnbuf_ctx_get_kernel(ctx);
 	ioas->iommufd = iommufd;
@@ -362,11 +364,18 @@ static void end_owned(struct pfnbuf_ioas *ioas)
 		log_end(ioas, r, "IOMMU_DESTROY", NULL);
 }
 
+struct pfnbuf_ioas *pfnbuf_ioas_ref(struct pfnbuf_ioas *ioas)
+{
+	if (ioas)
+		atomic_fetch_add(&ioas->refs, 1);
+	return ioas;
+}
+
 struct pfnbuf_ioas *pfnbuf_ioas_free(struct pfnbuf_ioas *ioas)
 {
 	struct area *gone = NULL;
 
-	if (!ioas)
+	if (!ioas || atomic_fetch_sub(&ioas->refs, 1) != 1)
 		return NULL;
 	detach_devices(ioas);
 	pfnbuf_ctx_unlink(ioas->ctx, &ioas->link);

@@ -569,6 +569,8 @@ int pfnbuf_buf_set_attributes(struct pfnbuf_buf *buf, unsigned long request, uin
 /* ---------------------------------------------------------------- ioas.c -------------------- */
 
 struct pfnbuf_ioas *pfnbuf_ioas_of_link(const struct pfnbuf_link *link);
+/* A reference, which pfnbuf_ioas_free() gives back. NULL of NULL. */
+struct pfnbuf_ioas *pfnbuf_ioas_ref(struct pfnbuf_ioas *ioas);
 struct pfnbuf_ctx *pfnbuf_ioas_ctx(const struct pfnbuf_ioas *ioas);
 const char *pfnbuf_ioas_name(const struct pfnbuf_ioas *ioas);
 /*
@@ -617,6 +619,8 @@ bool pfnbuf_ioas_maps_buf(struct pfnbuf_ioas *ioas, const struct pfnbuf_buf *buf
 /* ---------------------------------------------------------------- vm.c ---------------------- */
 
 struct pfnbuf_vm *pfnbuf_vm_of_link(const struct pfnbuf_link *link);
+/* A reference, which pfnbuf_vm_free() gives back. NULL of NULL. */
+struct pfnbuf_vm *pfnbuf_vm_ref(struct pfnbuf_vm *vm);
 struct pfnbuf_ctx *pfnbuf_vm_ctx(const struct pfnbuf_vm *vm);
 const char *pfnbuf_vm_name(const struct pfnbuf_vm *vm);
 struct pfnbuf_vm_identity pfnbuf_vm_get_identity(const struct pfnbuf_vm *vm);

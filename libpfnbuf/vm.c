@@ -46,6 +46,7 @@ struct member {
 #define RUNS_TO_SET_BACK 2
 
 struct pfnbuf_vm {
+	atomic_uint refs; /* the caller's, and one of each window and bind in it */
 	struct pfnbuf_ctx *ctx;
 	const struct pfnbuf_kernel *kernel;
 	struct pfnbuf_link link;
@@ -176,6 +177,7 @@ static struct pfnbuf_vm *new_vm(struct pfnbuf_ctx *ctx)
 
 	if (!vm)
 		return NULL;
+	vm->refs = 1;
 	vm->ctx = pfnbuf_ctx_ref(ctx);
 	vm->kernel = pfnbuf_ctx_get_kernel(ctx);
 	vm->vfio_fd = -1;
@@ -1285,9 +1287,16 @@ static void end_members(struct pfnbuf_vm *vm)
 		pfnbuf_ctx_close_fd(vm->ctx, vm->vfio_fd, vm->name);
 }
 
+struct pfnbuf_vm *pfnbuf_vm_ref(struct pfnbuf_vm *vm)
+{
+	if (vm)
+		atomic_fetch_add(&vm->refs, 1);
+	return vm;
+}
+
 struct pfnbuf_vm *pfnbuf_vm_free(struct pfnbuf_vm *vm)
 {
-	if (!vm)
+	if (!vm || atomic_fetch_sub(&vm->refs, 1) != 1)
 		return NULL;
 	pfnbuf_ctx_unlink(vm->ctx, &vm->link);
 	end_slots(vm);

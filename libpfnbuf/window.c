@@ -296,6 +296,8 @@ static void unref(struct pfnbuf_window *w)
 	if (atomic_fetch_sub(&w->refs, 1) != 1)
 		return;
 	pthread_mutex_destroy(&w->lock);
+	pfnbuf_vm_free(w->vm);
+	pfnbuf_ioas_free(w->ioas);
 	pfnbuf_device_unref(w->device);
 	pfnbuf_ctx_unref(w->ctx);
 	free(w);
@@ -1047,9 +1049,9 @@ struct pfnbuf_window *pfnbuf_window_allocate(struct pfnbuf_ctx *ctx,
 	pfnbuf_list_init(&w->waiters);
 	w->refs = 1;
 	w->ctx = pfnbuf_ctx_ref(ctx);
-	w->vm = place->vm;
+	w->vm = pfnbuf_vm_ref(place->vm);
 	w->gpa = place->vm ? place->gpa : 0;
-	w->ioas = place->ioas;
+	w->ioas = pfnbuf_ioas_ref(place->ioas);
 	w->iova = place->ioas ? place->iova : 0;
 	w->other_gpa = w->gpa;
 	w->other_iova = w->iova;

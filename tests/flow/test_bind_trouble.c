@@ -214,6 +214,67 @@ static void closed_and_refused(struct guest *g)
 }
 ON_EACH(closed_and_refused)
 
+enum {
+	BIND,
+	WINDOW_0,
+	WINDOW_1,
+	DEVICE,
+	IOAS,
+	VM,
+	NR_OBJECTS,
+};
+
+static void free_object(struct guest *g, unsigned which)
+{
+	switch (which) {
+	case BIND:
+		g->bind = pfnbuf_bind_free(g->bind);
+		break;
+	case DEVICE:
+		g->device = pfnbuf_device_close(g->device);
+		break;
+	case IOAS:
+		g->ioas = pfnbuf_ioas_free(g->ioas);
+		break;
+	case VM:
+		g->vm = pfnbuf_vm_free(g->vm);
+		break;
+	default:
+		g->windows[which - WINDOW_0] = pfnbuf_window_free(g->windows[which - WINDOW_0]);
+	}
+}
+
+/* The @n-th order of all objects, by the digits of @n in base 6, 5, 4, ... */
+static void free_in_order(struct guest *g, unsigned n)
+{
+	unsigned left[NR_OBJECTS] = { BIND, WINDOW_0, WINDOW_1, DEVICE, IOAS, VM };
+
+	for (unsigned nr = NR_OBJECTS; nr; nr--) {
+		const unsigned i = n % nr;
+
+		n /= nr;
+		free_object(g, left[i]);
+		guest_assert_no_alias(g);
+		memmove(&left[i], &left[i + 1], (nr - 1 - i) * sizeof(*left));
+	}
+}
+
+/* Whatever goes first, the device is unbound before what is private of it goes, and nothing is left. */
+static void test_freed_in_any_order(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(profiles) / sizeof(*profiles); i++)
+		for (unsigned n = 0; n < 720; n++) {
+			struct guest g;
+
+			guest_init(&g, profiles[i]);
+			SUCCEEDS(guest_bind_all(&g));
+			free_in_order(&g, n);
+			guest_fini(&g);
+			WANT(!g.warnings);
+		}
+}
+
 /* ---------------------------------------------------------------- what is said -------------- */
 
 /* What it says that the guest sees is what it sees. */
@@ -430,6 +491,7 @@ int main(void)
 		cmocka_unit_test(test_freed_in_quarantine_unbound),
 		cmocka_unit_test(test_closed),
 		cmocka_unit_test(test_closed_and_refused),
+		cmocka_unit_test(test_freed_in_any_order),
 		cmocka_unit_test(test_says_what_is_shown),
 		cmocka_unit_test(test_says_what_failed_shows),
 		cmocka_unit_test(test_failed_and_unbound),
