@@ -502,11 +502,13 @@ PFNBUF_API int pfnbuf_device_get_bar_msix(struct pfnbuf_device *device, unsigned
 					  struct pfnbuf_range *ranges, size_t n);
 
 /**
- * Read or write bytes of a BAR through the kernel (not through a mapping).
+ * Read or write bytes of a BAR through the kernel (not through a mapping). Leave the private pages
+ * of a device that is bound to a guest alone: where the kernel does not refuse it the device does,
+ * and its TDI may go to ERROR for it.
  *
  * -EINVAL  not bound, no such BAR, or the range leaves it; nothing was transferred
  * -EIO     the device's memory is off (decode, or D3hot), or it could not be resumed
- * -EBUSY   the BAR is claimed by another driver
+ * -EBUSY   the BAR is claimed by another driver, or for the guest that the device is bound to
  * Source: drivers/vfio/pci/vfio_pci_rdwr.c:vfio_pci_bar_rw
  */
 PFNBUF_API int pfnbuf_device_bar_read(struct pfnbuf_device *device, unsigned bar, uint64_t offset,
