@@ -79,6 +79,10 @@ _pfnbufctl()
 		;;
 	*)
 		case ${plain[0]} in
+		profile)
+			mapfile -t COMPREPLY < <(compgen -W "$(_pfnbufctl_profiles "$command")" -- "$word"
+				compgen -f -- "$word")
+			;;
 		run | tdi | layout) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
 		esac
 		;;

@@ -21,9 +21,9 @@ def ask(*arguments, **environment):
     return subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=True, env=env).stdout
 
 
-def complete(word):
-    script = (f"source {ROOT / 'completions' / 'pfnbufctl.bash'}; COMP_WORDS=({COMMAND} --profile '{word}'); "
-              "COMP_CWORD=2; _pfnbufctl; printf '%s\\n' \"${COMPREPLY[@]}\"")
+def complete(*words):
+    script = (f"source {ROOT / 'completions' / 'pfnbufctl.bash'}; COMP_WORDS=({COMMAND} {' '.join(map(repr, words))}); "
+              f"COMP_CWORD={len(words)}; _pfnbufctl; printf '%s\\n' \"${{COMPREPLY[@]}}\"")
     return set(subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.split())
 
 
@@ -71,7 +71,9 @@ def main():
     objects = json.loads(ask("-j", "profile", "list").splitlines()[0])["profiles"]
     assert {each["name"] for each in objects} == names, objects
     assert all(each["about"] for each in objects), objects
-    assert complete("tdx") == {name for name in names if name.startswith("tdx")}, complete("tdx")
+    tdx = {name for name in names if name.startswith("tdx")}
+    for words in (["--profile"], ["profile", "show"], ["--sim", "profile", "choose"]):
+        assert complete(*words, "tdx") == tdx, complete(*words, "tdx")
     check_own_folder(names)
     check_manual(names)
     for name in names:
