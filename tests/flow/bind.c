@@ -25,6 +25,8 @@ static const struct pfnbuf_sim_device machine[] = {
 	{ .bdf = ENGINE, .bars = { { BAR_SIZE, 0 } } },
 };
 
+const char *const guest_profiles[NR_PROFILES] = { "tdx-rfc2", "iommufd-tsm5", "cca7" };
+
 static const unsigned bars[NR_WINDOWS] = { 0, 2 };
 
 /* What the device reports: H a hole, S shared, P private. The last two pages of BAR 0 are MSI-X's. */
@@ -460,4 +462,18 @@ unsigned guest_events(struct guest *g, enum pfnbuf_event_type type, enum pfnbuf_
 				*cause = event.cause;
 		}
 	return n;
+}
+
+void guest_on_each(void (*init)(struct guest *g, const char *profile),
+		   void (*check)(struct guest *g))
+{
+	for (size_t i = 0; i < NR_PROFILES; i++) {
+		struct guest g;
+
+		print_message("%s\n", guest_profiles[i]);
+		init(&g, guest_profiles[i]);
+		check(&g);
+		guest_assert_no_alias(&g);
+		guest_fini(&g);
+	}
 }

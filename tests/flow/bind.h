@@ -21,6 +21,10 @@
 
 #define NR_WINDOWS 2
 
+/* Those that can bind. */
+#define NR_PROFILES 3
+extern const char *const guest_profiles[NR_PROFILES];
+
 struct guest {
 	struct pfnbuf_sim *sim;
 	const struct pfnbuf_kernel *door; /* NULL: the simulated kernel's own */
@@ -94,6 +98,18 @@ void guest_assert_as_before(struct guest *g);
 struct pfnbuf_bind_info guest_info(struct guest *g);
 /* Pop all events; how many were of this type. */
 unsigned guest_events(struct guest *g, enum pfnbuf_event_type type, enum pfnbuf_cause *cause);
+
+/* Make a guest of each profile that can bind, hand it to @check, and end it. */
+void guest_on_each(void (*init)(struct guest *g, const char *profile),
+		   void (*check)(struct guest *g));
+
+/* The cmocka test test_NAME does so with NAME. */
+#define GUEST_TEST(name, init)                                                                     \
+	static void test_##name(void **state)                                                      \
+	{                                                                                          \
+		(void)state;                                                                       \
+		guest_on_each(init, name);                                                         \
+	}
 
 #define SUCCEEDS(call)                                                                             \
 	do {                                                                                       \

@@ -5,32 +5,7 @@
 #include "libpfnbuf/uapi/kvm.h"
 #include "libpfnbuf/uapi/proposed.h"
 
-static const char *const profiles[] = { "tdx-rfc2", "iommufd-tsm5", "cca7" };
-
-#define NR_PROFILES (sizeof(profiles) / sizeof(*profiles))
-
-typedef void check_fn(struct guest *g);
-
-/* Run a check on each profile, and look at what it leaves. */
-static void on_each(check_fn *check)
-{
-	for (size_t i = 0; i < NR_PROFILES; i++) {
-		struct guest g;
-
-		print_message("%s\n", profiles[i]);
-		guest_init(&g, profiles[i]);
-		check(&g);
-		guest_assert_no_alias(&g);
-		guest_fini(&g);
-	}
-}
-
-#define ON_EACH(name)                                                                              \
-	static void test_##name(void **state)                                                      \
-	{                                                                                          \
-		(void)state;                                                                       \
-		on_each(name);                                                                     \
-	}
+#define ON_EACH(name) GUEST_TEST(name, guest_init)
 
 /* ---------------------------------------------------------------- there and back ------------ */
 
@@ -80,7 +55,7 @@ static void make_own_objects(struct guest *g, uint32_t *hwpt, uint32_t *viommu)
 	struct pfnbuf_device_info info;
 
 	for (size_t i = 0; i < NR_PROFILES; i++)
-		if (!strcmp(g->name, profiles[i]))
+		if (!strcmp(g->name, guest_profiles[i]))
 			alloc.type = types[i];
 	pfnbuf_device_get_info(g->device, &info);
 	parent.dev_id = alloc.dev_id = info.devid;

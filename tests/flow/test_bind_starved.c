@@ -186,7 +186,6 @@ static bool run_starved(const char *profile, unsigned which, size_t n)
 
 static void on_each(void)
 {
-	static const char *const profiles[] = { "tdx-rfc2", "iommufd-tsm5", "cca7" };
 
 	nr_failed = nr_quarantined = 0;
 	for (size_t i = 0; i < 3; i++)
@@ -194,7 +193,7 @@ static void on_each(void)
 			unsigned done = 0;
 
 			for (size_t n = 0; n < MANY; n++)
-				done += run_starved(profiles[i], which, n);
+				done += run_starved(guest_profiles[i], which, n);
 			/* In the end nothing was short. */
 			WANT(done > 0 && (done < MANY || starve == starve_at));
 		}

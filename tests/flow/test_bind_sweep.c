@@ -236,12 +236,11 @@ static void release_failing(const char *profile, bool running)
 
 static void test_release(void **state)
 {
-	static const char *const profiles[] = { "tdx-rfc2", "iommufd-tsm5", "cca7" };
 
 	(void)state;
 	for (size_t i = 0; i < 3; i++) {
-		release_failing(profiles[i], false);
-		release_failing(profiles[i], true);
+		release_failing(guest_profiles[i], false);
+		release_failing(guest_profiles[i], true);
 	}
 }
 
@@ -280,15 +279,14 @@ static bool error_failing(const char *profile)
 
 static void test_error(void **state)
 {
-	static const char *const profiles[] = { "tdx-rfc2", "iommufd-tsm5", "cca7" };
 
 	(void)state;
 	for (size_t i = 0; i < 3; i++) {
-		at.profile = profiles[i];
+		at.profile = guest_profiles[i];
 		for (size_t e = 0; e < NR_ERRNOS; e++) {
 			at.error = errnos[e];
 			at.n = 1;
-			while (error_failing(profiles[i]))
+			while (error_failing(guest_profiles[i]))
 				at.n++;
 			WANT(at.n > 2);
 		}

@@ -185,11 +185,10 @@ static void run_threads(const char *profile)
 
 static void test_threads(void **state)
 {
-	static const char *const profiles[] = { "tdx-rfc2", "iommufd-tsm5", "cca7" };
 
 	(void)state;
 	for (size_t i = 0; i < 3; i++)
-		run_threads(profiles[i]);
+		run_threads(guest_profiles[i]);
 	print_message("ran %u times; %u resets, of which %u unbound; %u errors while bound; mapped "
 		      "%u times\n",
 		      nr_bound, nr_resets, nr_unbound, nr_errors, nr_mapped);
