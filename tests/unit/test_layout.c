@@ -14,8 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <pfnbuf.h>
-
+#include "libpfnbuf/private.h"
 #include "starve.h"
 
 #define PAGE UINT64_C(4096)
@@ -486,6 +485,75 @@ static void test_starved_set(void **state)
 	}
 }
 
+/* Prepared with every allocation failing in turn, and then made without any. */
+static void turn_starved(struct pfnbuf_layout *layout, const struct pfnbuf_run *run,
+			 enum pfnbuf_vis to, bool shares)
+{
+	struct pfnbuf_layout *before = NULL, *expected = NULL, *copy = NULL;
+	struct pfnbuf_layout_turn turn;
+	int r = -ENOMEM;
+
+	assert_int_equal(pfnbuf_layout_slice(layout, 0, pfnbuf_layout_get_size(layout), &before),
+			 0);
+	if (shares)
+		assert_int_equal(pfnbuf_layout_copy(layout, &copy), 0);
+	for (size_t n = 0; r == -ENOMEM; n++) {
+		assert_true(n < 30);
+		starve_from(n);
+		r = pfnbuf_layout_prepare_turn(layout, run->offset, run->length, run->vis, to,
+					       &turn);
+		starve_end();
+		assert_true(pfnbuf_layout_equal(layout, before));
+	}
+	assert_int_equal(r, 1);
+	starve_from(0);
+	pfnbuf_layout_turn(layout, &turn);
+	starve_end();
+	assert_int_equal(pfnbuf_layout_copy(before, &expected), 0);
+	assert_int_equal(pfnbuf_layout_set(expected, run->offset, run->length, to), 0);
+	assert_true(pfnbuf_layout_equal(layout, expected));
+	if (copy)
+		assert_true(pfnbuf_layout_equal(copy, before));
+	pfnbuf_layout_free(copy);
+	pfnbuf_layout_free(expected);
+	pfnbuf_layout_free(before);
+}
+
+static void test_turns(void **state)
+{
+	struct pfnbuf_layout *layout = rich_layout();
+	struct pfnbuf_layout_turn turn;
+	uint32_t random = 1;
+
+	(void)state;
+	for (int i = 0; i < 2000; i++) {
+		const uint64_t chunk = (uint64_t[]){ 1, 1, 65, 65, 64, 10, 69 }[i % 7];
+		struct pfnbuf_run run;
+		enum pfnbuf_vis to;
+		uint64_t at;
+
+		random = random * 1664525 + 1013904223;
+		/* Often at a chunk's edge, or across. */
+		at = random >> 30 ? (random >> 8) % 2000 : 16383;
+		assert_true(pfnbuf_layout_get(layout, chunk * CHUNK + at * PAGE, &run) >= 0);
+		to = (enum pfnbuf_vis)((run.vis + 1 + (random >> 5) % 2) % 3);
+		/* All of a run, or a page of it. */
+		if ((random >> 6) % 4)
+			run = (struct pfnbuf_run){ chunk * CHUNK + at * PAGE, PAGE, run.vis };
+		assert_int_equal(pfnbuf_layout_prepare_turn(layout, run.offset, run.length, to,
+							    run.vis, &turn),
+				 0);
+		turn_starved(layout, &run, to, i % 3 == 0);
+	}
+	assert_int_equal(
+		pfnbuf_layout_prepare_turn(layout, 0, 0, PFNBUF_SHARED, PFNBUF_PRIVATE, &turn),
+		-EINVAL);
+	assert_int_equal(pfnbuf_layout_prepare_turn(layout, 70 * CHUNK, PAGE, PFNBUF_SHARED,
+						    PFNBUF_PRIVATE, &turn),
+			 -ERANGE);
+	pfnbuf_layout_free(layout);
+}
+
 static int starved_new(const struct pfnbuf_layout *in, struct pfnbuf_layout **out)
 {
 	return pfnbuf_layout_new(pfnbuf_layout_get_size(in), PAGE, PFNBUF_HOLE, out);
@@ -619,13 +687,21 @@ static void test_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_new),	      cmocka_unit_test(test_ranges),
-		cmocka_unit_test(test_get),	      cmocka_unit_test(test_cursors),
-		cmocka_unit_test(test_build),	      cmocka_unit_test(test_derived),
-		cmocka_unit_test(test_largest),	      cmocka_unit_test(test_parse),
-		cmocka_unit_test(test_parse_errors),  cmocka_unit_test(test_print),
-		cmocka_unit_test(test_starved_set),   cmocka_unit_test(test_starved_makers),
-		cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_new),
+		cmocka_unit_test(test_ranges),
+		cmocka_unit_test(test_get),
+		cmocka_unit_test(test_cursors),
+		cmocka_unit_test(test_build),
+		cmocka_unit_test(test_derived),
+		cmocka_unit_test(test_largest),
+		cmocka_unit_test(test_parse),
+		cmocka_unit_test(test_parse_errors),
+		cmocka_unit_test(test_print),
+		cmocka_unit_test(test_turns),
+		cmocka_unit_test(test_starved_set),
+		cmocka_unit_test(test_starved_makers),
+		cmocka_unit_test(test_no_allocation),
+		cmocka_unit_test(test_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
