@@ -12,6 +12,8 @@
 #
 # PFNBUF_CACHE, PFNBUF_KERNEL   see kernel.sh
 # PFNBUF_VM_TIMEOUT=SECONDS     limit for the whole run (default 900)
+# PFNBUF_VM_ICOUNT=1            a nanosecond of the machine's is an instruction, whatever else this one
+#                               does: times are then the same wherever it runs (and it runs slowly)
 # PFNBUF_VM_SHELL=1             boot into a shell on this terminal instead
 # PFNBUF_TEST_TIMEOUT=SECONDS   limit for each program (default 300)
 # Other variables that begin with PFNBUF_ are handed to the programs.
@@ -127,6 +129,7 @@ boot()	# KERNEL INITRAMFS APPEND SERIAL...
 	initramfs=$2
 	append=$3
 	shift 3
+	[ -z "${PFNBUF_VM_ICOUNT-}" ] || set -- -icount shift=0,sleep=off "$@"
 	exec qemu-system-x86_64 \
 		-accel tcg,thread=single -machine q35,kernel-irqchip=off -cpu EPYC,+svm -smp 2 -m 1G \
 		-nodefaults -no-user-config -display none -no-reboot \
