@@ -2722,7 +2722,7 @@ struct pfnbuf_bind_info {
 	char reason[512];    /**< why it is quarantined: what is known, and what is not; else "" */
 	uint32_t vdevice_id; /**< in use: the caller's or the library's; 0: none */
 	uint32_t viommu_id;
-	uint64_t generation;	/**< of the evidence that the layouts rest on; 0: none */
+	uint64_t generation; /**< of the evidence that the layouts rest on; 0: none */
 	/** of the windows, that the guest sees now as private memory; quarantined: that it may see */
 	uint64_t private_bytes;
 	uint64_t shared_bytes; /**< the same as shared memory, while it is locked; else 0 */
