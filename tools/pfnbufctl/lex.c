@@ -177,17 +177,6 @@ static int lex_variable(struct lexer *lx, struct builder *b)
 	return -EINVAL;
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 static int lex_escape(struct lexer *lx, struct builder *b)
 {
 	static const char names[] = "nte\\\"$";

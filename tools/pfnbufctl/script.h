@@ -346,6 +346,8 @@ void statements_clear(struct statements *statements);
 
 /* ---------------------------------------------------------------- values --------------------------------------------- */
 
+int hex_digit(char c); /* its value; -1: it is none */
+
 /* Each returns NULL, or what is wrong with @word in words (static text). */
 const char *parse_number(const char *word, uint64_t *number);
 const char *parse_range(const char *word, uint64_t *offset, uint64_t *length);

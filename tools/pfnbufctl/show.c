@@ -138,28 +138,35 @@ static void show_device(struct run *run, struct object *object)
 
 /* ---------------------------------------------------------------- buffers -------------------------------------------- */
 
+static void list_ranges(struct run *run, const char *key, const struct pfnbuf_range *ranges, int n)
+{
+	struct text *json = &run->output->fields;
+	char words[64];
+
+	json_open(json, key, '[');
+	for (int i = 0; i < n; i++) {
+		say_more(run->output, " %s",
+			 range_words(ranges[i].offset, ranges[i].length, words));
+		json_open(json, NULL, '{');
+		json_number(json, "offset", ranges[i].offset);
+		json_number(json, "length", ranges[i].length);
+		json_close(json, '}');
+	}
+	json_close(json, ']');
+}
+
 static void show_slices(struct run *run, struct pfnbuf_buf *buf)
 {
 	struct pfnbuf_range slices[64];
 	struct text *json = &run->output->fields;
 	unsigned bar;
 	int n = pfnbuf_buf_get_slices(buf, &bar, slices, 64);
-	char words[64];
 
 	if (n <= 0)
 		return;
 	say_more(run->output, ", BAR %u", bar);
 	json_number(json, "bar", bar);
-	json_open(json, "slices", '[');
-	for (int i = 0; i < n && i < 64; i++) {
-		say_more(run->output, " %s",
-			 range_words(slices[i].offset, slices[i].length, words));
-		json_open(json, NULL, '{');
-		json_number(json, "offset", slices[i].offset);
-		json_number(json, "length", slices[i].length);
-		json_close(json, '}');
-	}
-	json_close(json, ']');
+	list_ranges(run, "slices", slices, n < 64 ? n : 64);
 }
 
 static void show_buf(struct run *run, struct object *object)
@@ -222,22 +229,12 @@ static void show_ranges(struct run *run, struct pfnbuf_ioas *ioas)
 	struct text *json = &run->output->fields;
 	uint64_t alignment = 0;
 	int n = pfnbuf_ioas_get_iova_ranges(ioas, ranges, 16, &alignment);
-	char words[64];
 
 	if (n < 0)
 		return;
 	say_more(run->output, "    usable");
 	json_number(json, "alignment", alignment);
-	json_open(json, "ranges", '[');
-	for (int i = 0; i < n && i < 16; i++) {
-		say_more(run->output, " %s",
-			 range_words(ranges[i].offset, ranges[i].length, words));
-		json_open(json, NULL, '{');
-		json_number(json, "offset", ranges[i].offset);
-		json_number(json, "length", ranges[i].length);
-		json_close(json, '}');
-	}
-	json_close(json, ']');
+	list_ranges(run, "ranges", ranges, n < 16 ? n : 16);
 	say_more(run->output, ", aligned to 0x%" PRIx64 "\n", alignment);
 }
 

@@ -5,7 +5,7 @@
 
 #include "script.h"
 
-static int digit_of(char c)
+int hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -21,18 +21,18 @@ static const char *parse_digits(const char **word, unsigned base, uint64_t *numb
 {
 	const char *p = *word;
 	uint64_t n = 0;
-	int digit = digit_of(*p);
+	int digit = hex_digit(*p);
 
 	if (digit < 0 || (unsigned)digit >= base)
 		return "is not a number";
 	for (; *p; p++) {
 		if (*p == '_') {
-			digit = digit_of(p[1]);
+			digit = hex_digit(p[1]);
 			if (digit < 0 || (unsigned)digit >= base)
 				return "has a '_' that is not between digits";
 			continue;
 		}
-		digit = digit_of(*p);
+		digit = hex_digit(*p);
 		if (digit < 0 || (unsigned)digit >= base)
 			break;
 		if (__builtin_mul_overflow(n, base, &n) ||
@@ -83,7 +83,7 @@ const char *parse_range(const char *word, uint64_t *offset, uint64_t *length)
 	static const char not_a_range[] = "is not a range: write OFFSET+LENGTH, as in 0x1000+64K";
 	const char *wrong;
 
-	if (digit_of(*word) < 0 || digit_of(*word) > 9)
+	if (hex_digit(*word) < 0 || hex_digit(*word) > 9)
 		return not_a_range;
 	wrong = parse_scaled(&word, offset);
 	if (wrong)
@@ -133,8 +133,8 @@ const char *parse_hex_bytes(const char *word, uint8_t **datap, size_t *sizep)
 	if (!data)
 		return "does not fit in memory";
 	for (; *word; word++) {
-		int high = digit_of(word[0]);
-		int low = word[0] ? digit_of(word[1]) : -1;
+		int high = hex_digit(word[0]);
+		int low = word[0] ? hex_digit(word[1]) : -1;
 
 		if (*word == '_' && size && word[1])
 			continue;
@@ -174,7 +174,7 @@ bool name_is_valid(const char *name)
 static bool take_hex(const char **word, unsigned n)
 {
 	for (; n; n--, (*word)++)
-		if (digit_of(**word) < 0)
+		if (hex_digit(**word) < 0)
 			return false;
 	return true;
 }
