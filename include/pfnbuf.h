@@ -151,7 +151,7 @@ struct pfnbuf_kernel {
 	 * bytes used, -ERANGE.
 	 */
 	ssize_t (*list)(void *data, const char *path, char *buf, size_t size);
-	int (*epoll_create)(void *data);
+	int (*epoll_create)(void *data); /**< epoll_create1(EPOLL_CLOEXEC) */
 	int (*epoll_ctl)(void *data, int epfd, int op, int fd, struct epoll_event *event);
 	int (*epoll_wait)(void *data, int epfd, struct epoll_event *events, int max,
 			  int timeout_ms);
@@ -211,6 +211,23 @@ struct pfnbuf_ctx_opts {
  * Make a context: one door to a kernel, one pollable fd, one event queue. @opts may be NULL.
  * Objects keep their context alive; it ends when pfnbuf_ctx_free() was called and the last object
  * is gone.
+ *
+ * A context and its objects belong to the process that made them. After fork(2) the child may call
+ * execve(2) or _exit(2), and no function on what it has inherited: no dispatch, which would take
+ * the parent's notices, nor one that ends an object, nor exit(3) where a handler does that. The
+ * kernel objects are the parent's as well, so that an unmap would be one of the parent's areas,
+ * while its ledger still has them; a new area would map the child's memory
+ * (drivers/iommu/iommufd/pages.c:iopt_alloc_pages); only KVM refuses, with EIO
+ * (virt/kvm/kvm_main.c:kvm_vm_ioctl). And a lock that another thread of the parent held stays
+ * locked in the child for ever. What a child is to do itself it does in a context of its own, made
+ * after the fork.
+ *
+ * Until the child has called execve() or _exit() it holds all fds and mappings, BARs included: what
+ * the parent closes meanwhile is not released, so a device that is closed stays open and its
+ * dma-bufs live (drivers/vfio/vfio_main.c:vfio_device_fops_release). posix_spawn(3) keeps that
+ * short. What devices reach stays the parent's memory: mappings of memfds and guest_memfds are
+ * shared with the child, and of anonymous memory the child gets copies of pinned pages
+ * (mm/memory.c:copy_present_page), or none with MADV_DONTFORK, which is cheaper.
  *
  * -EINVAL  opts->size is smaller than any version knew, or the kernel's table lacks a call
  * -EMFILE, -ENFILE  no fd left for the engine or its eventfd

@@ -104,7 +104,7 @@ static int check_opts(const struct pfnbuf_ctx_opts *opts)
 
 static int open_queue(struct pfnbuf_ctx *ctx)
 {
-	int r = k_eventfd(ctx->kernel, 0, EFD_NONBLOCK);
+	int r = k_eventfd(ctx->kernel, 0, EFD_CLOEXEC | EFD_NONBLOCK);
 
 	if (r < 0)
 		return pfnbuf_failed(r, "eventfd", "context", NULL);

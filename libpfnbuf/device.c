@@ -753,7 +753,7 @@ static int set_trigger(struct pfnbuf_device *device, uint32_t irq, int32_t fd)
 static int watch_notice(struct pfnbuf_device *device, struct notice *notice,
 			enum pfnbuf_event_type type, uint32_t irq)
 {
-	int r, fd = k_eventfd(kernel(device), 0, EFD_NONBLOCK);
+	int r, fd = k_eventfd(kernel(device), 0, EFD_CLOEXEC | EFD_NONBLOCK);
 
 	if (fd < 0)
 		return pfnbuf_failed(fd, "eventfd", device->name, NULL);

@@ -4,8 +4,19 @@
 
 #include "libpfnbuf/uapi/kvm.h"
 #include "libpfnbuf/uapi/proposed.h"
+#include "tests/fds.h"
 
 #define ON_EACH(name) GUEST_TEST(name, guest_init)
+
+/* Before there was a guest. */
+static struct fds fds_before;
+
+static int note_fds(void **state)
+{
+	(void)state;
+	fds_before = fds_now();
+	return 0;
+}
 
 /* ---------------------------------------------------------------- there and back ------------ */
 
@@ -15,6 +26,7 @@ static void there_and_back(struct guest *g)
 
 	SUCCEEDS(guest_bind_new(g));
 	guest_assert_as_before(g);
+	fds_all_cloexec(fds_before);
 	for (unsigned n = 0; n < 2; n++) {
 		SUCCEEDS(pfnbuf_bind_lock(g->bind));
 		guest_assert_view(g, AS_NOTHING);
@@ -24,6 +36,7 @@ static void there_and_back(struct guest *g)
 		SUCCEEDS(guest_start(g));
 		SUCCEEDS(pfnbuf_bind_run(g->bind));
 		guest_assert_view(g, AS_REPORTED);
+		WANT(fds_all_cloexec(fds_before) > 8);
 		info = guest_info(g);
 		WANT(info.bound && info.state == PFNBUF_TDI_RUN && info.generation);
 		WANT(info.private_bytes == 18 * PAGE && info.shared_bytes == 8 * PAGE);
@@ -1366,5 +1379,5 @@ int main(void)
 		cmocka_unit_test(test_prints),
 	};
 
-	return cmocka_run_group_tests_name("bind", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("bind", tests, note_fds, NULL);
 }

@@ -7,11 +7,13 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "libpfnbuf/uapi/iommufd.h"
 #include "libpfnbuf/uapi/kvm.h"
 #include "libpfnbuf/uapi/vfio.h"
+#include "tests/fds.h"
 
 #define GPA UINT64_C(0x80000000)
 
@@ -651,6 +653,98 @@ static void test_borrowed_iommufd(void **state)
 	world_fini(w);
 }
 
+/* One of each kind of fd that the library makes. */
+static void open_everything(struct world *w, enum pfnbuf_engine_kind engine)
+{
+	const struct pfnbuf_ctx_opts opts = {
+		.size = sizeof(opts),
+		.kernel = door(w),
+		.engine = engine,
+	};
+	const struct pfnbuf_kernel *k = door(w);
+
+	assert_int_equal(pfnbuf_ctx_new(&w->ctx, &opts), 0);
+	assert_int_equal(pfnbuf_vm_new(w->ctx, PFNBUF_VM_SW_PROTECTED, &w->vm), 0);
+	assert_int_equal(pfnbuf_device_open(w->ctx, BAR_DEVICE, &w->device), 0);
+	assert_int_equal(pfnbuf_vm_add_device(w->vm, w->device), 0);
+	assert_int_equal(pfnbuf_device_bind(w->device, NULL), 0);
+	assert_int_equal(pfnbuf_device_low_power_enter(w->device, -1), 0);
+	assert_int_equal(pfnbuf_device_low_power_exit(w->device), 0);
+	assert_int_equal(pfnbuf_ioas_new(w->ctx, &w->ioas), 0);
+	assert_int_equal(pfnbuf_device_attach(w->device, w->ioas), 0);
+	assert_int_equal(export_and_map(w), 0);
+	assert_int_equal(pfnbuf_buf_new_guest_memfd(w->vm, PAGE, 0, &w->buf2), 0);
+	w->fd = k->dup(k->data, pfnbuf_buf_get_fd(w->buf));
+	assert_true(w->fd >= 0);
+}
+
+/* A child that does what it may leaves everything as it was. */
+static void come_and_go(struct world *w)
+{
+	char *was, *is;
+	pid_t child;
+	int status;
+
+	assert_int_equal(pfnbuf_sim_dump(w->sim, &was), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (!child)
+		_exit(7);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+	assert_int_equal(pfnbuf_sim_dump(w->sim, &is), 0);
+	assert_string_equal(is, was);
+	free(was);
+	free(is);
+	/* Notices still come. */
+	assert_int_equal(pfnbuf_sim_request_removal(w->sim, BAR_DEVICE), 0);
+	assert_true(readable(w->ctx));
+	assert_int_equal(pfnbuf_ctx_dispatch(w->ctx), 0);
+}
+
+static void closes_on_exec(enum pfnbuf_engine_kind engine)
+{
+	struct world w;
+	struct fds before;
+
+	world_init(&w);
+	world_plug(&w, NULL);
+	before = fds_now();
+	open_everything(&w, engine);
+	/* Engine, queue, VM, device, its two notices, iommufd, kvm-vfio, dma-buf twice, guest_memfd. */
+	assert_true(fds_all_cloexec(before) >= 11);
+	come_and_go(&w);
+	world_release(&w);
+	w.ctx = pfnbuf_ctx_free(w.ctx);
+	assert_int_equal(fds_all_cloexec(before), 0);
+	world_fini(&w);
+}
+
+static void test_closes_on_exec(void **state)
+{
+	(void)state;
+	closes_on_exec(PFNBUF_ENGINE_EPOLL);
+}
+
+static void test_closes_on_exec_uring(void **state)
+{
+	const struct pfnbuf_ctx_opts opts = {
+		.size = sizeof(opts),
+		.engine = PFNBUF_ENGINE_URING,
+	};
+	struct pfnbuf_ctx *ctx;
+	int r = pfnbuf_ctx_new(&ctx, &opts);
+
+	(void)state;
+	if (r == -EOPNOTSUPP || r == -EPERM) {
+		print_message("without io_uring: %s\n", pfnbuf_last_error());
+		return;
+	}
+	assert_int_equal(r, 0);
+	pfnbuf_ctx_free(ctx);
+	closes_on_exec(PFNBUF_ENGINE_URING);
+}
+
 /* Every destructor takes NULL and returns it. */
 static void test_null(void **state)
 {
@@ -685,6 +779,8 @@ int main(void)
 		cmocka_unit_test(test_context_freed_first),
 		cmocka_unit_test(test_two_contexts),
 		cmocka_unit_test(test_borrowed_iommufd),
+		cmocka_unit_test(test_closes_on_exec),
+		cmocka_unit_test(test_closes_on_exec_uring),
 		cmocka_unit_test(test_null),
 	};
 

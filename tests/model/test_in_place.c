@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "placed.h"
+#include "tests/fds.h"
 #include "tests/unit/tried.h"
 
 #define PAGES 16
@@ -310,11 +311,14 @@ static void waits_for_a_page(void **state)
 	struct scene *s = *state;
 	struct pfnbuf_window *w = s->w = new_window(s, 0, PAGES, PFNBUF_PLACE_RETRY);
 	struct pfnbuf_event ev;
+	struct fds before;
 
 	set_layout(w, "ssssssssssssssss");
 	hold(s, 3, true);
+	before = fds_now();
 	assert_int_equal(pfnbuf_window_convert(w, 2 * PAGE, 4 * PAGE, PFNBUF_PRIVATE),
 			 PFNBUF_PENDING);
+	assert_int_equal(fds_all_cloexec(before), 1);
 	memory_is(s, w, "ssssssssssssssss");
 	assert_int_equal(next_event(s, 5, &ev), 0);
 	/* Others go on meanwhile. */

@@ -78,13 +78,15 @@ static void new_errnos(void **state)
 		assert_fails("pfnbuf_ctx_new", pfnbuf_ctx_new(&ctx, &opts), codes[i],
 			     "epoll_create1", "context", NULL);
 		mock_expect_one(.kind = MOCK_EPOLL_CREATE, .result = EPOLL_FD);
-		mock_expect_one(.kind = MOCK_EVENTFD, .request = EFD_NONBLOCK, .result = -codes[i]);
+		mock_expect_one(.kind = MOCK_EVENTFD, .request = EFD_CLOEXEC | EFD_NONBLOCK,
+				.result = -codes[i]);
 		mock_expect_one(.kind = MOCK_CLOSE, .fd = EPOLL_FD);
 		assert_fails("pfnbuf_ctx_new", pfnbuf_ctx_new(&ctx, &opts), codes[i], "eventfd",
 			     "context", NULL);
 	}
 	mock_expect_one(.kind = MOCK_EPOLL_CREATE, .result = EPOLL_FD);
-	mock_expect_one(.kind = MOCK_EVENTFD, .request = EFD_NONBLOCK, .result = QUEUE_FD);
+	mock_expect_one(.kind = MOCK_EVENTFD, .request = EFD_CLOEXEC | EFD_NONBLOCK,
+			.result = QUEUE_FD);
 	mock_expect(&add, 1);
 	mock_expect_one(.kind = MOCK_CLOSE, .fd = QUEUE_FD);
 	mock_expect_one(.kind = MOCK_CLOSE, .fd = EPOLL_FD);
@@ -162,7 +164,8 @@ static void other_folders(void **state)
 	(void)state;
 	mock_reset();
 	mock_expect_one(.kind = MOCK_EPOLL_CREATE, .result = EPOLL_FD);
-	mock_expect_one(.kind = MOCK_EVENTFD, .request = EFD_NONBLOCK, .result = QUEUE_FD);
+	mock_expect_one(.kind = MOCK_EVENTFD, .request = EFD_CLOEXEC | EFD_NONBLOCK,
+			.result = QUEUE_FD);
 	mock_expect_one(.kind = MOCK_EPOLL_CTL, .fd = EPOLL_FD, .mode = EPOLL_CTL_ADD,
 			.target = QUEUE_FD);
 	assert_int_equal(pfnbuf_ctx_new(&ctx, &opts), 0);

@@ -489,7 +489,8 @@ static void bind_goes_on(void **state)
 	mock_expect_one(.kind = MOCK_IOCTL, .fd = DEVICE_FD, .request = VFIO_DEVICE_BIND_IOMMUFD,
 			MOCK_STRUCT(in), MOCK_ANSWER(out));
 	mock_expect(learn, n - 3);
-	mock_expect_one(.kind = MOCK_EVENTFD, .request = EFD_NONBLOCK, .result = -EMFILE);
+	mock_expect_one(.kind = MOCK_EVENTFD, .request = EFD_CLOEXEC | EFD_NONBLOCK,
+			.result = -EMFILE);
 	assert_fails("pfnbuf_device_bind", pfnbuf_device_bind(f->device, NULL), EMFILE, "eventfd",
 		     DEVICE_NAME, NULL);
 	mock_done();

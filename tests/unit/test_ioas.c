@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include "fixture.h"
 #include "libpfnbuf/private.h"
@@ -958,7 +959,7 @@ static void copy_from_another_context(void **state)
 	uint64_t iova = 0;
 
 	mock_expect_one(.kind = MOCK_EPOLL_CREATE, .result = 110);
-	mock_expect_one(.kind = MOCK_EVENTFD, .request = 04000, .result = 111);
+	mock_expect_one(.kind = MOCK_EVENTFD, .request = EFD_CLOEXEC | EFD_NONBLOCK, .result = 111);
 	mock_expect_one(.kind = MOCK_EPOLL_CTL, .fd = 110, .mode = 1, .target = 111);
 	assert_int_equal(pfnbuf_ctx_new(&ctx, &opts), 0);
 	mock_expect_one(.kind = MOCK_IOCTL, .fd = 21, .request = IOMMU_IOAS_IOVA_RANGES,

@@ -131,6 +131,7 @@ static void failures(void **state)
 static void cloexec(void **state)
 {
 	int fd = k_open(k, "/", O_RDONLY), saved = errno;
+	int made[5];
 
 	(void)state;
 	assert_true(fd >= 0 && is_cloexec(fd));
@@ -139,6 +140,15 @@ static void cloexec(void **state)
 	assert_false(is_cloexec(fd));
 	assert_int_equal(k_set_cloexec(k, fd), 0);
 	assert_true(is_cloexec(fd));
+	made[0] = k_dup(k, fd);
+	made[1] = k_memfd_create(k, "test", 0);
+	made[2] = k_eventfd(k, 0, 0);
+	made[3] = k_timerfd(k);
+	made[4] = k_epoll_create(k);
+	for (size_t i = 0; i < MOCK_ARRAY_SIZE(made); i++) {
+		assert_true(made[i] >= 0 && is_cloexec(made[i]));
+		assert_int_equal(k_close(k, made[i]), 0);
+	}
 	assert_int_equal(k_close(k, fd), 0);
 }
 
