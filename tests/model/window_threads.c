@@ -28,6 +28,7 @@ struct worker {
 };
 
 static atomic_bool stop;
+static unsigned nr_resets;
 
 static uint32_t next_random(uint32_t *seed)
 {
@@ -108,10 +109,10 @@ static void *reset(void *data)
 {
 	struct rig *rig = data;
 
-	for (unsigned i = 0; !stop; i++) {
-		struct pfnbuf_device *device = i & 1 ? rig->other : rig->card;
+	for (; !stop; nr_resets++) {
+		struct pfnbuf_device *device = nr_resets & 1 ? rig->other : rig->card;
 
-		if (i % 4 < 2) {
+		if (nr_resets % 4 < 2) {
 			REQUIRE(pfnbuf_device_reset(device) == 0);
 		} else {
 			REQUIRE(pfnbuf_device_set_memory_decode(device, false) == 0);
@@ -163,10 +164,12 @@ int main(int argc, char **argv)
 	stop = true;
 	for (int i = 0; i < WINDOWS; i++) {
 		pthread_join(workers[i].thread, NULL);
+		REQUIRE(workers[i].done > 0);
 		done += workers[i].done;
 	}
 	pthread_join(dispatcher, NULL);
 	pthread_join(resetter, NULL);
+	REQUIRE(nr_resets > 0);
 	REQUIRE(pfnbuf_device_restore(rig.card) == 0);
 	REQUIRE(pfnbuf_device_restore(rig.other) == 0);
 	for (int i = 0; i < WINDOWS; i++)
@@ -174,6 +177,6 @@ int main(int argc, char **argv)
 	for (int i = 0; i < WINDOWS; i++)
 		pfnbuf_window_free(workers[i].w);
 	rig_close(&rig);
-	printf("%lu changes\n", done);
+	printf("%lu changes, %u resets\n", done, nr_resets);
 	return 0;
 }
