@@ -2185,10 +2185,12 @@ enum {
 	 */
 	PFNBUF_PLACE_WITHDRAW_SLOTS = 1 << 0,
 	/**
-	 * A window of memory that is converted in place: a conversion that fails because somebody
-	 * holds a page returns PFNBUF_PENDING, and pfnbuf_ctx_dispatch() tries it again after 1, 2,
-	 * 4 and so on to 64 ms, ten times in all. Refused with a memfd or addr, and for a BAR:
-	 * no conversion of these fails for that.
+	 * A window of memory that is converted in place: a conversion (pfnbuf_window_convert(),
+	 * pfnbuf_window_convert_batch(), pfnbuf_guest_convert()) that fails because somebody holds
+	 * a page returns PFNBUF_PENDING, and pfnbuf_ctx_dispatch() tries it again after 1, 2, 4 and
+	 * so on to 64 ms, ten times in all. Nothing else waits: see -EAGAIN of
+	 * pfnbuf_window_apply(). Refused with a memfd or addr, and for a BAR: no conversion of
+	 * these fails for that.
 	 */
 	PFNBUF_PLACE_RETRY = 1 << 1,
 };
@@ -2329,7 +2331,9 @@ PFNBUF_API int pfnbuf_window_plan_move(struct pfnbuf_window *window, uint64_t gp
  * needed any more could not be given back: it stays allocated, which the log says, and so does the
  * plan (a PFNBUF_STEP_DISCARD that FAILED).
  *
- * -EAGAIN  in place: somebody whom this context does not know holds a page, which the error names
+ * -EAGAIN  in place: somebody whom this context does not know holds a page, which the error names.
+ *          With PFNBUF_PLACE_RETRY, too, it is not tried again: a plan is run once. Make a new one
+ *          later, or leave what becomes private to pfnbuf_window_convert(), which waits
  * -EBUSY   in place: another window has it mapped for devices; or pfnbuf_bind_lock() has locked the
  *          window's device
  * -ENOTTY  in place: the kernel is not the one of the context's profile
@@ -2343,14 +2347,16 @@ PFNBUF_API int pfnbuf_window_apply(struct pfnbuf_window *window, struct pfnbuf_p
  * Plan and apply in one. While the device's memory is off the areas are entered in the IOAS's
  * ledger only, and pfnbuf_device_restore() maps them. Returns what pfnbuf_window_apply() does.
  *
- * Errnos of pfnbuf_window_plan() and pfnbuf_window_apply()
+ * Errnos of pfnbuf_window_plan() and pfnbuf_window_apply(). On -EAGAIN call it again later: it
+ * never waits, with PFNBUF_PLACE_RETRY neither
  */
 PFNBUF_API int pfnbuf_window_set_layout(struct pfnbuf_window *window,
 					const struct pfnbuf_layout *target);
 
 /**
  * The same for one range, whatever is there: -EINVAL misaligned or empty, -ERANGE it leaves the
- * window.
+ * window. Memory is better converted with pfnbuf_window_convert(), which leaves holes alone, and
+ * waits where it was asked to.
  */
 PFNBUF_API int pfnbuf_window_set_range(struct pfnbuf_window *window, uint64_t offset,
 				       uint64_t length, enum pfnbuf_vis to);

@@ -321,6 +321,34 @@ static void waits_for_a_page(void **state)
 	assert_int_equal(next_event(s, 10, &ev), 0);
 }
 
+/* A layout is asked for once: the caller hears at once what is in its way, and asks again. */
+static void layouts_do_not_wait(void **state)
+{
+	struct scene *s = *state;
+	struct pfnbuf_window *w = s->w = new_window(s, 0, PAGES, PFNBUF_PLACE_RETRY);
+	struct pfnbuf_layout *target = rig_layout("ssppppsspsssssss");
+	struct pfnbuf_plan *plan;
+	struct pfnbuf_event ev;
+	struct fds before;
+
+	set_layout(w, "ssssssssssssssss");
+	hold(s, 3, true);
+	before = fds_now();
+	assert_int_equal(pfnbuf_window_set_layout(w, target), -EAGAIN);
+	assert_int_equal(pfnbuf_window_set_range(w, 3 * PAGE, PAGE, PFNBUF_PRIVATE), -EAGAIN);
+	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
+	assert_int_equal(pfnbuf_window_apply(w, plan), -EAGAIN);
+	assert_int_equal(fds_all_cloexec(before), 0);
+	hold(s, 3, false);
+	assert_int_equal(next_event(s, 20, &ev), 0);
+	memory_is(s, w, "ssssssssssssssss");
+	assert_int_equal(pfnbuf_window_apply(w, plan), -EALREADY);
+	pfnbuf_plan_free(plan);
+	assert_int_equal(pfnbuf_window_set_layout(w, target), 0);
+	memory_is(s, w, "ssppppsspsssssss");
+	pfnbuf_layout_free(target);
+}
+
 /* Events that nobody takes do not keep it from being tried. */
 static void waits_behind_events(void **state)
 {
@@ -491,6 +519,7 @@ int main(void)
 		TEST(areas_of_another_window_stay),
 		TEST(somebody_unknown_is_told_of),
 		TEST(waits_for_a_page),
+		TEST(layouts_do_not_wait),
 		TEST(waits_behind_events),
 		TEST(gives_up),
 		TEST(cannot_wait),
