@@ -73,6 +73,15 @@ static bool is(const struct guest *g, const char *profile)
 	return !strcmp(g->name, profile);
 }
 
+static unsigned count(const char *text, const char *part)
+{
+	unsigned n = 0;
+
+	for (; (text = strstr(text, part)); text++)
+		n++;
+	return n;
+}
+
 /* ---------------------------------------------------------------- the start ----------------- */
 
 static unsigned nr_starts;
@@ -93,12 +102,17 @@ static int start_without_answer(void *data, struct pfnbuf_device *device)
 /* A TDI that runs and is started goes to ERROR: what was started is not started again. */
 static void started_once(struct guest *g)
 {
+	char text[16384];
+
 	for (unsigned i = 0; i < 2; i++) {
 		nr_starts = 0;
 		g->ops.start = i ? start_without_answer : start_op;
 		SUCCEEDS(guest_lock(g));
 		SUCCEEDS(pfnbuf_sim_tdi_inject(g->sim, TDI, PFNBUF_SIM_TDI_REPORT_LATE));
 		REFUSED(pfnbuf_bind_run(g->bind), EAGAIN);
+		/* Nor is that what comes next. */
+		WANT(pfnbuf_bind_print(g->bind, text, sizeof(text)) < sizeof(text));
+		WANT(count(text, "start device") == 1);
 		SUCCEEDS(pfnbuf_bind_run(g->bind));
 		WANT(nr_starts == 1);
 		guest_assert_view(g, AS_REPORTED);
@@ -294,15 +308,6 @@ static void says_what_failed_shows(struct guest *g)
 	WANT(guest_info(g).private_bytes == 18 * PAGE && guest_info(g).shared_bytes == 8 * PAGE);
 }
 ON_EACH(says_what_failed_shows)
-
-static unsigned count(const char *text, const char *part)
-{
-	unsigned n = 0;
-
-	for (; (text = strstr(text, part)); text++)
-		n++;
-	return n;
-}
 
 /* A failed device that was unbound at once is not said to be unbound next. A refusal may pass. */
 static void failed_and_unbound(struct guest *g)
