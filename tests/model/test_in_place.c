@@ -334,10 +334,10 @@ static void layouts_do_not_wait(void **state)
 	set_layout(w, "ssssssssssssssss");
 	hold(s, 3, true);
 	before = fds_now();
-	assert_int_equal(pfnbuf_window_set_layout(w, target), -EAGAIN);
-	assert_int_equal(pfnbuf_window_set_range(w, 3 * PAGE, PAGE, PFNBUF_PRIVATE), -EAGAIN);
+	assert_refused(pfnbuf_window_set_layout(w, target), EAGAIN);
+	assert_refused(pfnbuf_window_set_range(w, 3 * PAGE, PAGE, PFNBUF_PRIVATE), EAGAIN);
 	assert_int_equal(pfnbuf_window_plan(w, target, &plan), 0);
-	assert_int_equal(pfnbuf_window_apply(w, plan), -EAGAIN);
+	assert_refused(pfnbuf_window_apply(w, plan), EAGAIN);
 	assert_int_equal(fds_all_cloexec(before), 0);
 	hold(s, 3, false);
 	assert_int_equal(next_event(s, 20, &ev), 0);
