@@ -129,6 +129,51 @@ void sim_alias_check_private(struct pfnbuf_sim *sim, struct sim_vm *vm, uint64_t
 	}
 }
 
+/* The private runs of a slot in [va, va_end), as far as the slot's memory is there. */
+static void check_addresses(struct pfnbuf_sim *sim, const struct sim_vm *vm,
+			    const struct sim_slot *slot, uint64_t va, uint64_t va_end,
+			    const struct sim_area *area)
+{
+	va = MAX(va, slot->va);
+	va_end = MIN(va_end, slot->va + slot->size);
+	if (va < va_end)
+		check_slot(sim, vm, slot, slot->gpa + (va - slot->va),
+			   slot->gpa + (va_end - slot->va), area);
+}
+
+/* Those in what is mapped there of the area's file, at the area's offsets. */
+static void check_file(struct pfnbuf_sim *sim, const struct sim_vm *vm, const struct sim_slot *slot,
+		       const struct sim_area *area)
+{
+	const struct sim_extern *file = area->pages->file;
+	const uint64_t source = area->pages->base + area->start_byte;
+	const uint64_t source_end = source + (area->last - area->iova + 1);
+	const struct sim_mapping *m = sim_mapping_next(sim, slot->va);
+
+	for (; m && m->addr < slot->va + slot->size;
+	     m = sim_mapping_next(sim, m->addr + m->length)) {
+		const uint64_t from = MAX(source, m->offset);
+		const uint64_t to = MIN(source_end, m->offset + m->length);
+
+		if (m->ino == file->ino && m->dev == file->dev && from < to)
+			check_addresses(sim, vm, slot, m->addr + (from - m->offset),
+					m->addr + (to - m->offset), area);
+	}
+}
+
+/* Of a slot only what may be the area's memory: an area may be one of thousands. */
+static void check_slot_area(struct pfnbuf_sim *sim, const struct sim_vm *vm,
+			    const struct sim_slot *slot, const struct sim_area *area)
+{
+	const uint64_t source = area->pages->base + area->start_byte;
+
+	if (area->pages->kind == SIM_PAGES_USER)
+		check_addresses(sim, vm, slot, source, source + (area->last - area->iova + 1),
+				area);
+	else if (area->pages->kind == SIM_PAGES_FILE)
+		check_file(sim, vm, slot, area);
+}
+
 void sim_alias_check_area(struct pfnbuf_sim *sim, const struct sim_area *area)
 {
 	for (struct sim_vm *vm = sim->vms; vm && !sim->alias; vm = vm->next)
@@ -136,7 +181,7 @@ void sim_alias_check_area(struct pfnbuf_sim *sim, const struct sim_area *area)
 			const struct sim_slot *slot = vm->by_gpa[0].v[i];
 
 			if (has_twin(slot))
-				check_slot(sim, vm, slot, slot->gpa, slot->gpa + slot->size, area);
+				check_slot_area(sim, vm, slot, area);
 		}
 }
 

@@ -1023,6 +1023,72 @@ static void alias_by_address(void **state)
 	assert_int_equal(pfnbuf_sim_alias(sim, NULL), 1);
 }
 
+static void show_file(uint8_t *at, uint64_t length, int fd, uint64_t offset)
+{
+	void *mem;
+
+	assert_int_equal(c->kernel->mmap(c->kernel->data, at, length, PROT_READ | PROT_WRITE,
+					 MAP_SHARED | MAP_FIXED, fd, offset, &mem),
+			 0);
+	assert_ptr_equal(mem, at);
+}
+
+/* A slot over pages 2 and 3 of a file, memory without one, and pages 6 and 7 of the file. */
+static void alias_in_pieces(void **state)
+{
+	static const uint64_t harmless[] = { 0, 2, 4, 6 };
+	struct bench b;
+	int vm = conf_vm(c, KVM_X86_SW_PROTECTED_VM), gmem = conf_gmem(c, vm, 6 * PAGE, 0);
+	uint8_t *mem = conf_memory(c, 6 * PAGE);
+	int ram = conf_memfd(c, 8 * PAGE);
+
+	(void)state;
+	bench_up(&b);
+	show_file(mem, 2 * PAGE, ram, 2 * PAGE);
+	show_file(mem + 4 * PAGE, 2 * PAGE, ram, 6 * PAGE);
+	assert_int_equal(conf_slot2(c, vm, 0, GPA, 6 * PAGE, mem, gmem, 0), 0);
+	assert_int_equal(conf_attributes(c, vm, GPA + PAGE, PAGE, PRIVATE), 0);
+	assert_int_equal(conf_attributes(c, vm, GPA + 5 * PAGE, PAGE, PRIVATE), 0);
+	for (uint64_t i = 0; i < 4; i++)
+		assert_int_equal(conf_map_file(c, b.iommufd, b.ioas, ram, harmless[i] * PAGE, PAGE,
+					       BASE + 2 * i * PAGE),
+				 0);
+	assert_int_equal(conf_map(c, b.iommufd, b.ioas, mem + 2 * PAGE, 2 * PAGE, BASE - 2 * PAGE),
+			 0);
+	assert_int_equal(pfnbuf_sim_alias(sim, NULL), 0);
+	/* Pages 4 to 7: the last one is private. */
+	assert_int_equal(
+		conf_map_file(c, b.iommufd, b.ioas, ram, 4 * PAGE, 4 * PAGE, BASE + 16 * PAGE), 0);
+	assert_int_equal(pfnbuf_sim_alias(sim, NULL), 1);
+}
+
+/* So many that looking at all of them for each would take minutes. */
+static void alias_among_many(void **state)
+{
+	const uint64_t n = 20000;
+	struct bench b;
+	int vm = conf_vm(c, KVM_X86_SW_PROTECTED_VM), gmem = conf_gmem(c, vm, 2 * n * PAGE, 0);
+	int ram = conf_memfd(c, 2 * n * PAGE);
+	void *mem;
+
+	(void)state;
+	bench_up(&b);
+	assert_int_equal(
+		conf_mmap(c, 2 * n * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, ram, 0, &mem), 0);
+	assert_int_equal(conf_slot2(c, vm, 0, 0, 2 * n * PAGE, mem, gmem, 0), 0);
+	for (uint64_t i = 0; i < n; i++)
+		assert_int_equal(conf_attributes(c, vm, (2 * i + 1) * PAGE, PAGE, PRIVATE), 0);
+	for (uint64_t i = 0; i < n; i++)
+		assert_int_equal(conf_map_file(c, b.iommufd, b.ioas, ram, 2 * i * PAGE, PAGE,
+					       BASE + 2 * i * PAGE),
+				 0);
+	assert_int_equal(pfnbuf_sim_alias(sim, NULL), 0);
+	assert_int_equal(conf_map_file(c, b.iommufd, b.ioas, ram, (2 * n - 1) * PAGE, PAGE,
+				       BASE + 2 * n * PAGE),
+			 0);
+	assert_int_equal(pfnbuf_sim_alias(sim, NULL), 1);
+}
+
 /* ---------------------------------------------------------------------------- many */
 
 static void many_areas(void **state)
@@ -1195,6 +1261,8 @@ int main(void)
 		TEST(no_iommufd_no_kvm),
 		TEST(alias_by_file),
 		TEST(alias_by_address),
+		TEST(alias_in_pieces),
+		TEST(alias_among_many),
 		TEST(many_areas),
 		TEST(many_slots),
 		TEST(attributes_like_a_bitmap),
