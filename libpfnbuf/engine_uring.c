@@ -24,15 +24,19 @@
 /*
  * The poll of a watch, whose completions carry its address. It outlives the watch until its last
  * completion, which comes from the thread that armed it: a cancellation does not wait for that
- * (io_uring/poll.c:io_poll_cancel).
+ * (io_uring/poll.c:io_poll_cancel). One whose last completion was given up stays as long as the
+ * engine: should it come after all, it carries the number of another arming.
  */
 struct poll {
 	struct pfnbuf_watch *watch; /* NULL: it ended */
 	struct pfnbuf_link link;
 	struct pfnbuf_link noted; /* what follows is to be dealt with at the next dispatch */
 	bool is_signalled;
-	bool has_ended; /* its last completion came: the kernel knows it no more */
-	uint64_t heard; /* completions since the counter was 0 */
+	bool has_ended;	 /* its last completion came: the kernel knows it no more */
+	bool is_unknown; /* to the kernel, though its last completion has not come */
+	bool was_given_up;
+	unsigned arming; /* goes with the address, in the bits that this leaves free */
+	uint64_t heard;	 /* completions since the counter was 0 */
 };
 
 struct uring {
@@ -43,11 +47,31 @@ struct uring {
 	struct pfnbuf_link
 		round_end; /* among the noted, those of this dispatch are in front of it */
 	unsigned kept;	   /* completions at the head of the ring that were noted: 1 or none */
+	bool was_full;	   /* the ring, when completions were taken in */
+	unsigned dropped;  /* completions, as far as that was dealt with */
 };
+
+/* Nothing is submitted with this. */
+#define NOTHING UINT64_MAX
+
+#define ARMINGS 8
 
 static struct uring *uring_of(struct pfnbuf_engine *engine)
 {
 	return pfnbuf_container_of(engine, struct uring, engine);
+}
+
+static uint64_t data_of(const struct poll *poll)
+{
+	return (uintptr_t)poll + poll->arming;
+}
+
+/* The poll that a completion is of, or NULL. */
+static struct poll *poll_of_data(uint64_t data)
+{
+	struct poll *poll = (struct poll *)(uintptr_t)(data / ARMINGS * ARMINGS);
+
+	return poll && data == data_of(poll) ? poll : NULL;
 }
 
 /* Whether all was submitted. */
@@ -81,11 +105,11 @@ static int arm(struct uring *u, struct poll *poll)
 	if (!sqe)
 		return -EAGAIN;
 	io_uring_prep_poll_multishot(sqe, poll->watch->fd, POLLIN);
-	io_uring_sqe_set_data(sqe, poll);
+	io_uring_sqe_set_data64(sqe, data_of(poll));
 	r = submit(u);
 	if (r < 0) {
 		io_uring_prep_nop(sqe);
-		io_uring_sqe_set_data(sqe, NULL);
+		io_uring_sqe_set_data64(sqe, 0);
 		return r;
 	}
 	poll->has_ended = false;
@@ -97,6 +121,13 @@ static void end_poll(struct poll *poll)
 	pfnbuf_list_del(&poll->link);
 	pfnbuf_list_del(&poll->noted);
 	free(poll);
+}
+
+/* Nobody wants it, and its last completion came. */
+static void let_go(struct poll *poll)
+{
+	if (!poll->was_given_up)
+		end_poll(poll);
 }
 
 static int uring_add(struct pfnbuf_engine *engine, struct pfnbuf_watch *watch)
@@ -121,7 +152,7 @@ static int uring_add(struct pfnbuf_engine *engine, struct pfnbuf_watch *watch)
 
 static void note(struct uring *u, const struct io_uring_cqe *cqe)
 {
-	struct poll *poll = io_uring_cqe_get_data(cqe);
+	struct poll *poll = poll_of_data(io_uring_cqe_get_data64(cqe));
 
 	if (!poll)
 		return;
@@ -134,7 +165,7 @@ static void note(struct uring *u, const struct io_uring_cqe *cqe)
 	if (poll->watch && pfnbuf_list_is_empty(&poll->noted))
 		pfnbuf_list_add_tail(&u->noted, &poll->noted);
 	if (!poll->watch && poll->has_ended)
-		end_poll(poll);
+		let_go(poll);
 }
 
 /* One completion stays, so that the ring's fd stays readable until what was noted is digested. */
@@ -150,6 +181,7 @@ static void take_in_ring(struct uring *u)
 	}
 	if (!n)
 		return;
+	u->was_full |= n == u->ring.cq.ring_entries;
 	io_uring_cq_advance(&u->ring, n - 1);
 	u->kept = 1;
 }
@@ -208,28 +240,88 @@ static void deal_with(struct uring *u, struct poll *poll)
 		poll->watch->ready(poll->watch);
 }
 
+static int cancel(struct uring *u, uint64_t data)
+{
+	struct io_uring_sync_cancel_reg arg = {
+		.addr = data,
+		.fd = -1,
+		.timeout = { .tv_sec = -1, .tv_nsec = -1 },
+	};
+
+	return io_uring_register_sync_cancel(&u->ring, &arg);
+}
+
+/*
+ * How many completions the kernel has dropped, for want of room in the ring and of memory
+ * (io_uring/io_uring.c:io_cqring_add_overflow). It finds the ring full and counts what it drops under
+ * the ring's lock: to have had that lock since is to see the count. EBADR says no more, and only to
+ * who waits for a completion (io_uring/wait.c:io_cqring_wait).
+ */
+static unsigned count_dropped(struct uring *u)
+{
+	if (u->was_full)
+		cancel(u, NOTHING);
+	u->was_full = false;
+	return __atomic_load_n(u->ring.cq.koverflow, __ATOMIC_ACQUIRE);
+}
+
+static struct poll *poll_of(struct pfnbuf_link *link)
+{
+	return pfnbuf_container_of(link, struct poll, link);
+}
+
+/*
+ * Its last completion will not come, but from an older kernel that completes without the ring's lock:
+ * then it may be under way.
+ */
+static void give_up(struct uring *u, struct poll *poll)
+{
+	poll->is_unknown = false;
+	poll->has_ended = true;
+	poll->was_given_up = true;
+	poll->arming = (poll->arming + 1) % ARMINGS;
+	if (poll->watch && pfnbuf_list_is_empty(&poll->noted))
+		pfnbuf_list_add_tail(&u->noted, &poll->noted);
+}
+
+/*
+ * A completion that was dropped is the last of its poll, which nobody would hear again: the kernel
+ * ends a poll whose completions find no room (io_uring/poll.c:io_poll_check_events). Which one it
+ * was is not said. So all are ended: those that the kernel knows complete and are armed again then;
+ * those that it does not know, and whose last completion is not here either, are the ones.
+ */
+static void find_dropped(struct uring *u)
+{
+	const unsigned dropped = count_dropped(u);
+	struct pfnbuf_link *l;
+
+	if (dropped == u->dropped)
+		return;
+	for (l = u->polls.next; l != &u->polls; l = l->next)
+		poll_of(l)->is_unknown =
+			!poll_of(l)->has_ended && cancel(u, data_of(poll_of(l))) == -ENOENT;
+	take_in(u);
+	/* What is still in the kernel may be a last one: then at the next dispatch. */
+	if (io_uring_cq_has_overflow(&u->ring))
+		return;
+	for (l = u->polls.next; l != &u->polls; l = l->next)
+		if (poll_of(l)->is_unknown && !poll_of(l)->has_ended)
+			give_up(u, poll_of(l));
+	u->dropped = dropped;
+}
+
 /* Each that is noted, once: those that cannot be armed are noted again. */
 static int uring_dispatch(struct pfnbuf_engine *engine)
 {
 	struct uring *u = uring_of(engine);
 
 	take_in(u);
+	find_dropped(u);
 	pfnbuf_list_add_tail(&u->noted, &u->round_end);
 	while (u->noted.next != &u->round_end)
 		deal_with(u, pfnbuf_container_of(u->noted.next, struct poll, noted));
 	pfnbuf_list_del(&u->round_end);
 	return 0;
-}
-
-static void cancel(struct uring *u, struct poll *poll)
-{
-	struct io_uring_sync_cancel_reg arg = {
-		.addr = (uintptr_t)poll,
-		.fd = -1,
-		.timeout = { .tv_sec = -1, .tv_nsec = -1 },
-	};
-
-	io_uring_register_sync_cancel(&u->ring, &arg);
 }
 
 /* The last completion is either here, or will be. A watch that is not in any more is left alone. */
@@ -241,13 +333,13 @@ static void uring_del(struct pfnbuf_engine *engine, struct pfnbuf_watch *watch)
 	if (!poll)
 		return;
 	if (!poll->has_ended)
-		cancel(u, poll);
+		cancel(u, data_of(poll));
 	take_in(u);
 	watch->poll = NULL;
 	poll->watch = NULL;
 	pfnbuf_list_del(&poll->noted);
 	if (poll->has_ended)
-		end_poll(poll);
+		let_go(poll);
 }
 
 static void uring_free(struct pfnbuf_engine *engine)
@@ -263,12 +355,7 @@ static void uring_free(struct pfnbuf_engine *engine)
 /* Linux 6.0 has it, and all else that is used here. */
 static int check_sync_cancel(struct uring *u)
 {
-	struct io_uring_sync_cancel_reg nothing = {
-		.addr = (uintptr_t)u,
-		.fd = -1,
-		.timeout = { .tv_sec = -1, .tv_nsec = -1 },
-	};
-	int r = io_uring_register_sync_cancel(&u->ring, &nothing);
+	int r = cancel(u, NOTHING);
 
 	return r == -ENOENT ? 0 : r == -EINVAL ? -EOPNOTSUPP : r;
 }
