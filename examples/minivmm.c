@@ -264,7 +264,7 @@ static void handle_hypercall(struct vmm *vmm)
 		exit.args[i] = vmm->run->hypercall.args[i];
 	must(pfnbuf_exit_explain(vmm->vm, &exit, &advice));
 	if (advice.action == PFNBUF_EXIT_CONVERT && !convert(vmm, &advice.conversion))
-		advice.ret = (uint64_t)-KVM_EINVAL;
+		advice.ret = EINVAL; /* positive, unlike what guests get otherwise */
 	vmm->run->hypercall.ret = advice.ret;
 }
 

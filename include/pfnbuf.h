@@ -2541,8 +2541,10 @@ struct pfnbuf_exit_advice {
 	enum pfnbuf_exit_action action;
 	struct pfnbuf_conversion conversion; /**< CONVERT: in guest physical addresses */
 	/**
-	 * HYPERCALL: what to put into hypercall.ret, which the guest gets: 0 or a negative
-	 * KVM_E*. Where the conversion fails, put -EINVAL there instead
+	 * HYPERCALL: what to put into hypercall.ret: 0 or EINVAL; for NOT_OURS -KVM_ENOSYS. Where
+	 * the conversion fails put EINVAL there instead, or EAGAIN where the guest shall ask again,
+	 * as after PFNBUF_PENDING. Positive: of any other value KVM_RUN fails for TDX and SEV-SNP
+	 * (arch/x86/kvm/x86.h:kvm_is_valid_map_gpa_range_ret)
 	 */
 	uint64_t ret;
 	const char *reason; /**< static, in words */
@@ -2552,7 +2554,8 @@ struct pfnbuf_exit_advice {
  * Say what an exit asks for: a hypercall by which a guest converts memory (KVM_HC_MAP_GPA_RANGE; to
  * get these, enable KVM_CAP_EXIT_HYPERCALL), or an access as private to what is shared, or the
  * reverse. It changes nothing, and the vCPU stays the caller's. Of a fault for which KVM_RUN gives
- * another errno than EFAULT it knows nothing: EHWPOISON is broken memory.
+ * another errno than EFAULT it knows nothing: EHWPOISON is broken memory. A fault that comes again
+ * and again, whatever was done about it, has a cause that it cannot see, as a memfd that was cut.
  *
  * -EINVAL  another kind of exit; a fault whose range is empty or wraps around
  * Source: Documentation/virt/kvm/x86/hypercalls.rst, arch/x86/kvm/x86.c,

@@ -444,7 +444,7 @@ static struct pfnbuf_exit_advice explain_hypercall(struct pfnbuf_vm *vm,
 	if (!read_request(exit->args, &c))
 		return (struct pfnbuf_exit_advice){
 			.action = PFNBUF_EXIT_RESUME,
-			.ret = (uint64_t)-EINVAL,
+			.ret = EINVAL, /* positive: arch/x86/kvm/x86.h:kvm_is_valid_map_gpa_range_ret */
 			.reason = "the guest asks for a range or an attribute that cannot be",
 		};
 	if (!look(vm, &c).differs)

@@ -304,12 +304,12 @@ static void hypercalls_are_explained(void **state)
 	assert_int_equal(hypercall(g, B + 6 * PAGE, 10, 0x10).action, PFNBUF_EXIT_RESUME);
 	assert_int_equal(hypercall(g, BAR, 8, 0x10).action, PFNBUF_EXIT_RESUME);
 	/* What cannot be. */
-	assert_int_equal(hypercall(g, A, 0, 0x10).ret, (uint64_t)-EINVAL);
-	assert_int_equal(hypercall(g, A + 1, 1, 0x10).ret, (uint64_t)-EINVAL);
-	assert_int_equal(hypercall(g, A, 1, 0x20).ret, (uint64_t)-EINVAL);
-	assert_int_equal(hypercall(g, A, UINT64_MAX / 4096, 0x10).ret, (uint64_t)-EINVAL);
+	assert_int_equal(hypercall(g, A, 0, 0x10).ret, EINVAL);
+	assert_int_equal(hypercall(g, A + 1, 1, 0x10).ret, EINVAL);
+	assert_int_equal(hypercall(g, A, 1, 0x20).ret, EINVAL);
+	assert_int_equal(hypercall(g, A, UINT64_MAX / 4096, 0x10).ret, EINVAL);
 	advice = hypercall(g, A, UINT64_C(1) << 52, 0x10);
-	assert_int_equal(advice.ret, (uint64_t)-EINVAL);
+	assert_int_equal(advice.ret, EINVAL);
 	assert_int_equal(advice.action, PFNBUF_EXIT_RESUME);
 	advice = explain(g, &other);
 	assert_int_equal(advice.action, PFNBUF_EXIT_NOT_OURS);
