@@ -276,6 +276,33 @@ static void bar_survives_a_reset(void **state)
 	pfnbuf_window_free(w);
 }
 
+/* Whoever takes an event after its window was freed finds no window in it, and others keep theirs. */
+static void events_outlive_their_window(void **state)
+{
+	const struct pfnbuf_range parts[] = { { 0, 8 * PAGE }, { 8 * PAGE, 8 * PAGE } };
+	struct rig *rig = *state;
+	struct pfnbuf_place place = place_of(rig);
+	struct pfnbuf_window *w[2];
+	struct pfnbuf_event ev;
+
+	for (int i = 0; i < 2; i++) {
+		place.gpa = GPA + (uint64_t)i * 64 * PAGE;
+		place.iova = IOVA + (uint64_t)i * 64 * PAGE;
+		assert_int_equal(
+			pfnbuf_window_new_bar(rig->card, RIG_BAR, &parts[i], &place, &w[i]), 0);
+		set_layout(w[i], "ssssssss");
+	}
+	assert_int_equal(pfnbuf_device_reset(rig->card), 0);
+	assert_int_equal(pfnbuf_window_restore(w[0]), 0);
+	assert_int_equal(pfnbuf_window_restore(w[1]), 0);
+	pfnbuf_window_free(w[0]);
+	pop_until(rig, PFNBUF_EVENT_RESTORED, &ev);
+	assert_null(ev.window);
+	pop_until(rig, PFNBUF_EVENT_RESTORED, &ev);
+	assert_ptr_equal(ev.window, w[1]);
+	pfnbuf_window_free(w[1]);
+}
+
 static struct pfnbuf_device *open_odd(struct rig *rig, const char *bdf, unsigned flags)
 {
 	const struct pfnbuf_sim_device spec = {
@@ -1259,6 +1286,7 @@ int main(void)
 		TEST(bar_is_placed),
 		TEST(bar_moves),
 		TEST(bar_survives_a_reset),
+		TEST(events_outlive_their_window),
 		TEST(a_vf_pulses),
 		TEST(a_failed_reset_revokes),
 		TEST(a_hot_reset_reaches_the_set),
