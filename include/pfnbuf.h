@@ -519,13 +519,15 @@ PFNBUF_API int pfnbuf_device_get_bar_msix(struct pfnbuf_device *device, unsigned
 					  struct pfnbuf_range *ranges, size_t n);
 
 /**
- * Read or write bytes of a BAR through the kernel (not through a mapping). Leave the private pages
- * of a device that is bound to a guest alone: where the kernel does not refuse it the device does,
- * and its TDI may go to ERROR for it.
+ * Read or write bytes of a BAR through the kernel (not through a mapping). Of a device that a bind
+ * has locked only what its report says is not private: where the kernel did not refuse the rest the
+ * device would, and its TDI might go to ERROR for it.
  *
  * -EINVAL  not bound, no such BAR, or the range leaves it; nothing was transferred
  * -EIO     the device's memory is off (decode, or D3hot), or it could not be resumed
- * -EBUSY   the BAR is claimed by another driver, or for the guest that the device is bound to
+ * -EBUSY   the BAR is claimed by another driver, or for the guest that the device is bound to; or
+ *          pfnbuf_bind_lock() has locked the device, and the bytes are private to its guest, or there
+ *          is no report yet that says which are
  * Source: drivers/vfio/pci/vfio_pci_rdwr.c:vfio_pci_bar_rw
  */
 PFNBUF_API int pfnbuf_device_bar_read(struct pfnbuf_device *device, unsigned bar, uint64_t offset,
@@ -2594,7 +2596,9 @@ PFNBUF_API const char *pfnbuf_exit_action_name(enum pfnbuf_exit_action action);
  * device's BARs: its windows, the bind's and others, are not changed and none is made, its BARs are
  * not mapped into the process (pfnbuf_device_bar_map()), and what is mapped of them or was exported
  * goes into no IOAS (pfnbuf_ioas_map_buf(), pfnbuf_ioas_copy()) and no VM (pfnbuf_vm_set_slot()):
- * -EBUSY. What the library is not told of, such as an fd of one of its dma-bufs that is handed to
+ * -EBUSY. Nor are their bytes read or written for an access of the guest's that exits
+ * (pfnbuf_device_bar_read()), but those of which the report says that they are not private: the
+ * device would take it for an attack. pfnbuf_bind_lock() waits for what is under way. What the library is not told of, such as an fd of one of its dma-bufs that is handed to
  * pfnbuf_ioas_map_file(), is the kernel's to refuse.
  *
  * Threads: a bind serialises on its device, with the calls that revoke. Teardown: bind, windows,

@@ -575,8 +575,10 @@ static int run_bind(struct pfnbuf_bind *b)
 	}
 	if (r >= 0)
 		r = pfnbuf_bind_learn_layouts(b, &first);
-	if (r >= 0)
+	if (r >= 0) {
+		pfnbuf_device_set_report(b->device, b->layouts);
 		r = place_windows(b);
+	}
 	if (r < 0)
 		return fall_back(b, not_again(b, r));
 	b->state = PFNBUF_TDI_RUN;
@@ -700,6 +702,7 @@ static void end_bind(struct pfnbuf_bind *b)
 
 	unlock_at_end(b, "pfnbuf_bind_free");
 	pfnbuf_device_clear_bind(b->device, &b->hook);
+	pfnbuf_bind_forget_report(b);
 	/* Nobody unbinds it any more: it stays what it may be. */
 	pfnbuf_device_set_lent(b->device, b->bound ? PFNBUF_LEFT : PFNBUF_HOME);
 	for (size_t i = 0; i < b->nr_windows && b->locked; i++)

@@ -163,7 +163,6 @@ static int check_opts(struct pfnbuf_device *device, const struct pfnbuf_vm *vm,
 
 void pfnbuf_bind_release(struct pfnbuf_bind *b)
 {
-	pfnbuf_bind_forget_report(b);
 	pfnbuf_journal_clear(&b->journal);
 	pfnbuf_vm_free(b->vm);
 	pfnbuf_device_unref(b->device);

@@ -162,6 +162,7 @@ int pfnbuf_bind_learn_layouts(struct pfnbuf_bind *b, const struct bind_report *f
 void pfnbuf_bind_forget_report(struct pfnbuf_bind *b)
 {
 	pfnbuf_bind_forget_runs(b);
+	pfnbuf_device_set_report(b->device, NULL);
 	b->layouts = pfnbuf_tdi_layouts_free(b->layouts);
 	b->generation = 0;
 }

@@ -71,7 +71,9 @@ struct pfnbuf_device {
 	struct pfnbuf_bind_hook *bound_to; /* with the gate held */
 	atomic_bool failed;		   /* an error notice that @bound_to has not heard of */
 	atomic_int lent;		   /* enum pfnbuf_lending */
-	struct pfnbuf_work tell_bind;	   /* of it; holds a reference while it is queued */
+	pthread_rwlock_t access;	   /* to the bytes of its BARs, and what follows */
+	const struct pfnbuf_tdi_layouts *report; /* of its bind, where it has one */
+	struct pfnbuf_work tell_bind;		 /* of it; holds a reference while it is queued */
 
 	pthread_mutex_t lock; /* what follows, and every call that changes the device */
 	bool low_power;
@@ -447,6 +449,7 @@ static struct pfnbuf_device *allocate(struct pfnbuf_ctx *ctx)
 	pfnbuf_list_init(&device->tell_bind.link);
 	device->tell_bind.run = tell_bind;
 	pthread_mutex_init(&device->gate, NULL);
+	pthread_rwlock_init(&device->access, NULL);
 	pthread_mutex_init(&device->lock, NULL);
 	return device;
 }
@@ -464,6 +467,7 @@ struct pfnbuf_device *pfnbuf_device_unref(struct pfnbuf_device *device)
 	for (unsigned bar = 0; bar < NR_BARS; bar++)
 		free(device->bars[bar].sparse);
 	pthread_mutex_destroy(&device->lock);
+	pthread_rwlock_destroy(&device->access);
 	pthread_mutex_destroy(&device->gate);
 	pfnbuf_ctx_unref(device->ctx);
 	free(device);
@@ -1011,7 +1015,16 @@ int pfnbuf_device_bind(struct pfnbuf_device *device, const uint8_t *token)
 
 void pfnbuf_device_set_lent(struct pfnbuf_device *device, enum pfnbuf_lending lent)
 {
+	pthread_rwlock_wrlock(&device->access);
 	atomic_store(&device->lent, (int)lent);
+	pthread_rwlock_unlock(&device->access);
+}
+
+void pfnbuf_device_set_report(struct pfnbuf_device *device, const struct pfnbuf_tdi_layouts *report)
+{
+	pthread_rwlock_wrlock(&device->access);
+	device->report = report;
+	pthread_rwlock_unlock(&device->access);
 }
 
 int pfnbuf_device_check_not_lent(const struct pfnbuf_device *device, const char *call,
@@ -1428,11 +1441,55 @@ static int check_bar_range(const struct pfnbuf_device *device, unsigned bar, con
 	return 0;
 }
 
+static pthread_rwlock_t *hold_access(struct pfnbuf_device *device)
+{
+	pthread_rwlock_rdlock(&device->access);
+	return &device->access;
+}
+
+static bool is_private(const struct pfnbuf_device *device, unsigned bar,
+		       const struct pfnbuf_range *range)
+{
+	const struct pfnbuf_layout *layout = pfnbuf_tdi_layouts_get(device->report, bar);
+	uint64_t pos = range->offset / pfnbuf_page_size() * pfnbuf_page_size();
+	struct pfnbuf_run run;
+
+	while (layout && pos < range->offset + range->length &&
+	       pfnbuf_layout_next(layout, &pos, &run, 1) > 0)
+		if (run.vis == PFNBUF_PRIVATE)
+			return true;
+	return false;
+}
+
+/* A TDI whose private memory is asked for from here takes it for an attack and goes to ERROR. */
+static int check_access(const struct pfnbuf_device *device, unsigned bar, const char *call,
+			const struct pfnbuf_range *range)
+{
+	const int lent = atomic_load(&device->lent);
+	int r = check_bar_range(device, bar, call, range);
+
+	if (r < 0 || lent == PFNBUF_HOME)
+		return r;
+	if (!device->report)
+		return pfnbuf_refused(-EBUSY, call, device->name, range,
+				      lent == PFNBUF_LENT
+					      ? "wait for its report, or call pfnbuf_bind_unlock()"
+					      : "close the device and open it again",
+				      "the device is locked to be a guest's, and what of it is "
+				      "private is not known");
+	if (is_private(device, bar, range))
+		return pfnbuf_refused(-EBUSY, call, device->name, range,
+				      "call pfnbuf_bind_unlock() first",
+				      "it is private memory of a guest's");
+	return 0;
+}
+
 int pfnbuf_device_bar_read(struct pfnbuf_device *device, unsigned bar, uint64_t offset, void *data,
 			   size_t length)
 {
+	cleanup_rwunlock pthread_rwlock_t *access = hold_access(device);
 	const struct pfnbuf_range range = { offset, length };
-	int r = check_bar_range(device, bar, "pread of a BAR", &range);
+	int r = check_access(device, bar, "pread of a BAR", &range);
 	ssize_t n;
 
 	if (r < 0)
@@ -1448,8 +1505,9 @@ int pfnbuf_device_bar_read(struct pfnbuf_device *device, unsigned bar, uint64_t 
 int pfnbuf_device_bar_write(struct pfnbuf_device *device, unsigned bar, uint64_t offset,
 			    const void *data, size_t length)
 {
+	cleanup_rwunlock pthread_rwlock_t *access = hold_access(device);
 	const struct pfnbuf_range range = { offset, length };
-	int r = check_bar_range(device, bar, "pwrite of a BAR", &range);
+	int r = check_access(device, bar, "pwrite of a BAR", &range);
 	ssize_t n;
 
 	if (r < 0)

@@ -3,10 +3,10 @@
  * What the rooms of the library say to each other. Beside kernel.h the only header they share; each
  * noun's struct stays in its own file.
  *
- * Locks, outermost first: a device's gate, topology (ctx), device, window, IOAS, VM, dispatch (ctx),
- * queue (ctx). Several windows are locked in the order of the context's list. A buffer has none:
- * what of it changes is atomic. The log hook may run while an object's lock is held, so it must not
- * call the library on the same object.
+ * Locks, outermost first: a device's gate, access to its BARs, topology (ctx), device, window, IOAS,
+ * VM, dispatch (ctx), queue (ctx). Several windows are locked in the order of the context's list. A
+ * buffer has none: what of it changes is atomic. The log hook may run while an object's lock is held,
+ * so it must not call the library on the same object.
  */
 #ifndef PFNBUF_PRIVATE_H
 #define PFNBUF_PRIVATE_H
@@ -513,7 +513,14 @@ enum pfnbuf_lending {
 	PFNBUF_LEFT, /* its bind was freed, and it may be a guest's: till it is closed */
 };
 
+/* Waits for reads and writes of its BARs that are under way. */
 void pfnbuf_device_set_lent(struct pfnbuf_device *device, enum pfnbuf_lending lent);
+/*
+ * What of its BARs is not private while it is lent may be read and written; without a report nothing.
+ * The bind takes its report back before it frees it.
+ */
+void pfnbuf_device_set_report(struct pfnbuf_device *device,
+			      const struct pfnbuf_tdi_layouts *report);
 /* -EBUSY unless it is at home. */
 int pfnbuf_device_check_not_lent(const struct pfnbuf_device *device, const char *call,
 				 const char *object, const struct pfnbuf_range *range);

@@ -520,6 +520,43 @@ static void compile_options(struct guest *g)
 }
 ON_EACH(compile_options)
 
+static int touch(struct guest *g, unsigned bar, uint64_t offset, size_t length)
+{
+	uint8_t bytes[2 * PAGE];
+	const int r = pfnbuf_device_bar_read(g->device, bar, offset, bytes, length);
+
+	memset(bytes, 0, sizeof(bytes));
+	WANT((r < 0) == (pfnbuf_device_bar_write(g->device, bar, offset, bytes, length) < 0));
+	return r;
+}
+
+/* What the VMM does for accesses of the guest's that exit must not be taken for an attack. */
+static void touched_by_the_host(struct guest *g)
+{
+	enum pfnbuf_tdi_state state = PFNBUF_TDI_ERROR;
+
+	SUCCEEDS(touch(g, 0, 0, 4));
+	SUCCEEDS(guest_lock_and_start(g));
+	/* Nobody knows yet. */
+	REFUSED(touch(g, 0, 0, 4), EBUSY);
+	REFUSED(touch(g, 0, 14 * PAGE, 4), EBUSY);
+	SUCCEEDS(pfnbuf_bind_run(g->bind));
+	REFUSED(touch(g, 0, 0, 4), EBUSY);
+	WANT(strstr(pfnbuf_last_error(), "private memory"));
+	REFUSED(touch(g, 0, 4 * PAGE - 2, 4), EBUSY);
+	REFUSED(touch(g, 0, 9 * PAGE + 0xfff, 2), EBUSY);
+	/* Shared, in a hole, and the MSI-X table. */
+	SUCCEEDS(touch(g, 0, 4 * PAGE, 4));
+	SUCCEEDS(touch(g, 0, 8 * PAGE, 2 * PAGE));
+	SUCCEEDS(touch(g, 0, 14 * PAGE, 4));
+	WANT(pfnbuf_sim_tdi_state(g->sim, TDI, &state, NULL) == 1 && state == PFNBUF_TDI_RUN);
+	guest_assert_view(g, AS_REPORTED);
+	SUCCEEDS(pfnbuf_bind_unlock(g->bind));
+	SUCCEEDS(touch(g, 0, 0, 4));
+	guest_assert_as_before(g);
+}
+ON_EACH(touched_by_the_host)
+
 static void options(struct guest *g)
 {
 	const struct pfnbuf_bind_opts good = {
@@ -1382,6 +1419,7 @@ int main(void)
 		cmocka_unit_test(test_sessions),
 		cmocka_unit_test(test_not_connected),
 		cmocka_unit_test(test_mapped_by_others),
+		cmocka_unit_test(test_touched_by_the_host),
 		cmocka_unit_test(test_compile_options),
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_not_supported),

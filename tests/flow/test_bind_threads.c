@@ -18,6 +18,7 @@
 #define ROUNDS	   150
 #define OTHER_GPA  UINT64_C(0x80000000)
 #define OTHER_IOVA UINT64_C(0x70000000)
+#define OTHER_BYTE (2 * PAGE + 0x123)
 
 static atomic_bool stop;
 static atomic_uint nr_bound, nr_unbound, nr_resets, nr_errors, nr_mapped;
@@ -236,6 +237,14 @@ static int held_ioctl(void *data, int fd, unsigned long request, void *arg)
 	return race.sim->ioctl(data, fd, request, arg);
 }
 
+static ssize_t held_pread(void *data, int fd, void *buf, size_t count, uint64_t offset)
+{
+	/* The one byte that is read here. */
+	if (offset == (UINT64_C(2) << 40 | OTHER_BYTE))
+		hold_up();
+	return race.sim->pread(data, fd, buf, count, offset);
+}
+
 /* A window that is not the bind's, between looking at the device and mapping a page of it. */
 static void *share_page(void *data)
 {
@@ -259,6 +268,16 @@ static void *show_buf(void *data)
 	return NULL;
 }
 
+/* An access of the guest's, carried out here. */
+static void *read_byte(void *data)
+{
+	uint8_t byte;
+
+	SUCCEEDS(pfnbuf_device_bar_read(data, 2, OTHER_BYTE, &byte, 1));
+	WANT(!race.bound);
+	return NULL;
+}
+
 /* He came first: the device is not bound, and nothing of it is private. */
 static void comes_first(struct guest *g, void *(*work)(void *))
 {
@@ -279,6 +298,7 @@ static void test_in_between(void **state)
 	const struct pfnbuf_range slice = { 4 * PAGE, PAGE };
 	struct pfnbuf_place place = { .size = sizeof(place), .iova = OTHER_IOVA };
 	struct pfnbuf_kernel door;
+	pthread_t thread;
 	struct guest g;
 
 	(void)state;
@@ -286,6 +306,7 @@ static void test_in_between(void **state)
 	race.sim = pfnbuf_sim_kernel(g.sim);
 	door = *race.sim;
 	door.ioctl = held_ioctl;
+	door.pread = held_pread;
 	g.door = &door;
 	SUCCEEDS(guest_build(&g));
 	SUCCEEDS(guest_bind_new(&g));
@@ -299,7 +320,14 @@ static void test_in_between(void **state)
 	comes_first(&g, show_buf);
 	SUCCEEDS(pfnbuf_vm_delete_slot(g.vm, race.slot));
 
+	/* What does not stay is waited for. */
+	race.arrived = race.bound = false;
+	assert_int_equal(pthread_create(&thread, NULL, read_byte, g.device), 0);
+	while (!race.arrived)
+		sleep_ms(1);
 	SUCCEEDS(pfnbuf_bind_lock(g.bind));
+	pthread_join(thread, NULL);
+	WANT(race.bound);
 	pfnbuf_buf_unref(race.buf);
 	pfnbuf_window_free(race.window);
 	guest_fini(&g);

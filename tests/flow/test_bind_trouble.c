@@ -133,6 +133,7 @@ static void freed_and_still_bound(struct guest *g)
 {
 	struct pfnbuf_window_info info;
 	struct pfnbuf_window *late;
+	uint8_t byte;
 	struct pfnbuf_place place = { .size = sizeof(place), .ioas = g->ioas, .iova = 0x70000000 };
 	void *addr;
 
@@ -155,6 +156,8 @@ static void freed_and_still_bound(struct guest *g)
 			ENOTRECOVERABLE);
 	}
 	REFUSED(pfnbuf_device_bar_map(g->device, 2, 0, PAGE, &addr), EBUSY);
+	WANT(strstr(pfnbuf_last_error(), "close the device"));
+	REFUSED(pfnbuf_device_bar_read(g->device, 2, 0, &byte, 1), EBUSY);
 	WANT(strstr(pfnbuf_last_error(), "close the device"));
 	REFUSED(pfnbuf_window_new_bar(g->device, 2, NULL, &place, &late), EBUSY);
 	/* Binding it again would be trying again. */
