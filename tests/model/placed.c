@@ -3,10 +3,43 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
 #include "tests/unit/tried.h"
+
+struct logged logged;
+
+static void take_log(void *data, enum pfnbuf_log_level level, const char *message)
+{
+	(void)data;
+	logged.n++;
+	logged.level = level;
+	snprintf(logged.text, sizeof(logged.text), "%s", message);
+}
+
+int setup_rig(void **state, uint64_t vm_type)
+{
+	struct rig *rig = calloc(1, sizeof(*rig));
+
+	logged = (struct logged){ 0 };
+	rig->vm_type = vm_type;
+	rig->hears = take_log;
+	rig_open(rig);
+	*state = rig;
+	return 0;
+}
+
+int teardown_rig(void **state)
+{
+	struct rig *rig = *state;
+
+	rig_check_alias(rig);
+	rig_close(rig);
+	free(rig);
+	return 0;
+}
 
 struct pfnbuf_place place_of(const struct rig *rig)
 {

@@ -15,6 +15,18 @@
 #define SKIPPED	      UINT64_C(4) /* of a memfd */
 #define SKIPPED_GUEST UINT64_C(2) /* of a guest_memfd */
 
+/* A cmocka setup and teardown: *state is a rig, whose VM is of this type. */
+int setup_rig(void **state, uint64_t vm_type);
+int teardown_rig(void **state);
+
+/* What the library logged since the rig was opened: how often, and the last. */
+struct logged {
+	unsigned n;
+	enum pfnbuf_log_level level;
+	char text[512];
+};
+extern struct logged logged;
+
 /* In the rig's VM at GPA, and in its IOAS at IOVA. */
 struct pfnbuf_place place_of(const struct rig *rig);
 

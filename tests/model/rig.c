@@ -108,6 +108,7 @@ void rig_open(struct rig *rig)
 		.size = sizeof(opts),
 		.max_events = 64,
 		.engine = rig->engine_kind,
+		.log = rig->hears,
 	};
 
 	REQUIRE(pfnbuf_sim_new(&rig->sim) == 0);

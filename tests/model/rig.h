@@ -49,6 +49,7 @@ struct rig {
 	uint64_t vm_type;    /* enum pfnbuf_vm_type */
 	const char *profile; /* of the kernel and the context; NULL: none */
 	enum pfnbuf_engine_kind engine_kind;
+	pfnbuf_log_fn *hears; /* what the library logs; NULL: nobody */
 	unsigned bar; /* the card's and the other function's: RIG_BAR, or what a real one has */
 
 	/* Calls since rig_count(), those that can fail; and which of them shall. */

@@ -455,6 +455,9 @@ static void a_discard_fails(void **state)
 	assert_int_equal(pfnbuf_plan_get_step(plan, 3, &s), 0);
 	assert_int_equal(s.state, PFNBUF_STEP_FAILED);
 	assert_int_equal(s.result, -EIO);
+	assert_int_equal(logged.n, 1);
+	assert_int_equal(logged.level, PFNBUF_LOG_WARNING);
+	assert_non_null(strstr(logged.text, "stays allocated"));
 	rig_count(rig, NULL, 0);
 	reaches(rig, w, "PPPPssssssssssss");
 	assert_int_equal(blocks_of(ram.memfd), all);
@@ -774,38 +777,18 @@ static void memory_in_place_is_shared(void **state)
 	rig_check_clean(rig);
 }
 
-static int setup_vm(void **state, uint64_t type)
-{
-	struct rig *rig = calloc(1, sizeof(*rig));
-
-	rig->vm_type = type;
-	rig_open(rig);
-	*state = rig;
-	return 0;
-}
-
 static int setup(void **state)
 {
-	return setup_vm(state, PFNBUF_VM_SW_PROTECTED);
+	return setup_rig(state, PFNBUF_VM_SW_PROTECTED);
 }
 
 static int setup_plain(void **state)
 {
-	return setup_vm(state, PFNBUF_VM_DEFAULT);
+	return setup_rig(state, PFNBUF_VM_DEFAULT);
 }
 
-static int teardown(void **state)
-{
-	struct rig *rig = *state;
-
-	rig_check_alias(rig);
-	rig_close(rig);
-	free(rig);
-	return 0;
-}
-
-#define TEST(name)	 cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define PLAIN_TEST(name) cmocka_unit_test_setup_teardown(name, setup_plain, teardown)
+#define TEST(name)	 cmocka_unit_test_setup_teardown(name, setup, teardown_rig)
+#define PLAIN_TEST(name) cmocka_unit_test_setup_teardown(name, setup_plain, teardown_rig)
 
 int main(void)
 {

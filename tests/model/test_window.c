@@ -1055,6 +1055,33 @@ static void verify_finds_what_is_gone(void **state)
 	pfnbuf_window_free(w);
 }
 
+static void assert_logged(const char *part)
+{
+	assert_int_equal(logged.n, 1);
+	assert_int_equal(logged.level, PFNBUF_LOG_ERROR);
+	assert_non_null(strstr(logged.text, part));
+	logged.n = 0;
+}
+
+/* What no return value can carry: freeing a window, and a device that is revoked. */
+static void failures_go_to_the_log(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_bar(rig, PFNBUF_PLACE_WITHDRAW_SLOTS);
+
+	set_layout(w, ALL_SHARED);
+	pfnbuf_sim_fail_ioctl(rig->sim, KVM_SET_USER_MEMORY_REGION2, 1, EIO);
+	assert_int_equal(pfnbuf_device_set_memory_decode(rig->card, false), 0);
+	assert_logged("KVM_SET_USER_MEMORY_REGION2");
+	assert_int_equal(pfnbuf_device_set_memory_decode(rig->card, true), 0);
+	assert_int_equal(pfnbuf_device_restore(rig->card), 0);
+	reaches(rig, w, RIG_TAG_CARD, ALL_SHARED);
+	assert_int_equal(logged.n, 0);
+	pfnbuf_sim_fail_ioctl(rig->sim, IOMMU_IOAS_UNMAP, 1, EIO);
+	pfnbuf_window_free(w);
+	assert_logged("IOMMU_IOAS_UNMAP");
+}
+
 static void frame_numbers_have_a_lifetime(void **state)
 {
 	struct rig *rig = *state;
@@ -1229,21 +1256,7 @@ static void ram_is_refused(void **state)
 
 static int setup(void **state)
 {
-	struct rig *rig = calloc(1, sizeof(*rig));
-
-	rig_open(rig);
-	*state = rig;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct rig *rig = *state;
-
-	rig_check_alias(rig);
-	rig_close(rig);
-	free(rig);
-	return 0;
+	return setup_rig(state, PFNBUF_VM_DEFAULT);
 }
 
 /* Two windows that show the same memory at the same I/O addresses, each its own pages of it. */
@@ -1271,7 +1284,7 @@ static void a_window_ends_without_its_twin(void **state)
 	pfnbuf_window_free(a);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown_rig)
 
 int main(void)
 {
@@ -1311,6 +1324,7 @@ int main(void)
 		TEST(a_failed_plan_leaves_nothing),
 		TEST(quarantine),
 		TEST(verify_finds_what_is_gone),
+		TEST(failures_go_to_the_log),
 		TEST(frame_numbers_have_a_lifetime),
 		TEST(plans_are_refused),
 		TEST(ram_is_refused),
