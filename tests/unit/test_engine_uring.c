@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+/* Its ring is nobody else's business. NOLINTNEXTLINE(bugprone-suspicious-include) */
 #include "libpfnbuf/engine_uring.c"
 
 struct source {
