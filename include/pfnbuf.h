@@ -526,8 +526,8 @@ PFNBUF_API int pfnbuf_device_get_bar_msix(struct pfnbuf_device *device, unsigned
  * -EINVAL  not bound, no such BAR, or the range leaves it; nothing was transferred
  * -EIO     the device's memory is off (decode, or D3hot), or it could not be resumed
  * -EBUSY   the BAR is claimed by another driver, or for the guest that the device is bound to; or
- *          pfnbuf_bind_lock() has locked the device, and the bytes are private to its guest, or there
- *          is no report yet that says which are
+ *          pfnbuf_bind_lock() has locked the device, and the bytes are private to its guest, or
+ *          there is no report yet that says which are
  * Source: drivers/vfio/pci/vfio_pci_rdwr.c:vfio_pci_bar_rw
  */
 PFNBUF_API int pfnbuf_device_bar_read(struct pfnbuf_device *device, unsigned bar, uint64_t offset,
@@ -886,8 +886,8 @@ PFNBUF_API int pfnbuf_ioas_from_id(struct pfnbuf_ctx *ctx, uint32_t id, struct p
 
 /**
  * End it: detach the context's devices that are attached to it, unmap its areas, destroy the
- * kernel's object if it was made by pfnbuf_ioas_new(). Failures go to the log. Where windows or plans
- * for them are left it ends with the last of these.
+ * kernel's object if it was made by pfnbuf_ioas_new(). Failures go to the log. Where windows or
+ * plans for them are left it ends with the last of these.
  */
 PFNBUF_API struct pfnbuf_ioas *pfnbuf_ioas_free(struct pfnbuf_ioas *ioas);
 
@@ -1082,8 +1082,8 @@ PFNBUF_API int pfnbuf_vm_from_fd(struct pfnbuf_ctx *ctx, int fd, unsigned flags,
 
 /**
  * End it: delete the slots made through this object, drop the devices added, close the fd (unless
- * borrowed). Failures go to the log. Where windows, plans for them or binds are left it ends with the
- * last of these.
+ * borrowed). Failures go to the log. Where windows, plans for them or binds are left it ends with
+ * the last of these.
  */
 PFNBUF_API struct pfnbuf_vm *pfnbuf_vm_free(struct pfnbuf_vm *vm);
 
@@ -2017,8 +2017,8 @@ PFNBUF_API int pfnbuf_tsm_connect(struct pfnbuf_device *device, const char *tsm)
 
 /**
  * End the session. @tsm: which is expected to have it, or NULL: whichever has. The kernel unbinds
- * the device, and the functions it manages, from their guests without asking; here, the binds of all
- * of them in this context are unlocked first.
+ * the device, and the functions it manages, from their guests without asking; here, the binds of
+ * all of them in this context are unlocked first.
  *
  * -EBUSY   one of them is bound to a guest, and unbinding it failed; others may be unlocked
  * -EINVAL  not a name of that form, or another TSM has the session
@@ -2598,7 +2598,8 @@ PFNBUF_API const char *pfnbuf_exit_action_name(enum pfnbuf_exit_action action);
  * goes into no IOAS (pfnbuf_ioas_map_buf(), pfnbuf_ioas_copy()) and no VM (pfnbuf_vm_set_slot()):
  * -EBUSY. Nor are their bytes read or written for an access of the guest's that exits
  * (pfnbuf_device_bar_read()), but those of which the report says that they are not private: the
- * device would take it for an attack. pfnbuf_bind_lock() waits for what is under way. What the library is not told of, such as an fd of one of its dma-bufs that is handed to
+ * device would take it for an attack. pfnbuf_bind_lock() waits for what is under way. What the
+ * library is not told of, such as an fd of one of its dma-bufs that is handed to
  * pfnbuf_ioas_map_file(), is the kernel's to refuse.
  *
  * Threads: a bind serialises on its device, with the calls that revoke. Teardown: bind, windows,
@@ -2753,7 +2754,7 @@ struct pfnbuf_bind_info {
 	uint32_t vdevice_id; /**< in use: the caller's or the library's; 0: none */
 	uint32_t viommu_id;
 	uint64_t generation; /**< of the evidence that the layouts rest on; 0: none */
-	/** of the windows, that the guest sees now as private memory; quarantined: that it may see */
+	/** of the windows, what the guest sees as private memory; quarantined: what it may see */
 	uint64_t private_bytes;
 	uint64_t shared_bytes; /**< the same as shared memory, while it is locked; else 0 */
 };
