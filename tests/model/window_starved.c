@@ -2,7 +2,8 @@
 /*
  * From the moment its window is built, the library gets no memory: a device with ten thousand areas
  * and slots is revoked and restored all the same. And a change of layout that runs out of memory
- * half-way finds its way back without any. The simulated kernel keeps its own memory.
+ * half-way finds its way back without any, as does a conversion. The simulated kernel keeps its own
+ * memory.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -243,10 +244,103 @@ static void ask_without_memory(void)
 	rig_close(&rig);
 }
 
+#define GRANULE	    (16 * PAGE)
+#define CONVERSIONS 3000
+
+static struct pfnbuf_window *open_granules(struct rig *rig)
+{
+	const struct pfnbuf_place place = {
+		.size = sizeof(place),
+		.vm = rig->vm,
+		.gpa = GPA,
+		.ioas = rig->ioas,
+		.iova = IOVA,
+		.granule = GRANULE,
+	};
+	struct pfnbuf_ram ram = { .length = LENGTH };
+	struct pfnbuf_window *w;
+
+	REQUIRE(pfnbuf_buf_new_memfd(rig->ctx, LENGTH, 0, &ram.memfd) == 0);
+	REQUIRE(pfnbuf_buf_new_guest_memfd(rig->vm, LENGTH, 0, &ram.guest_memfd) == 0);
+	REQUIRE(pfnbuf_window_new_ram(rig->ctx, &ram, &place, &w) == 0);
+	REQUIRE(pfnbuf_window_set_range(w, 0, LENGTH, PFNBUF_SHARED) == 0);
+	pfnbuf_buf_unref(ram.memfd);
+	pfnbuf_buf_unref(ram.guest_memfd);
+	return w;
+}
+
+static void layout_is(struct rig *rig, struct pfnbuf_window *w,
+		      const struct pfnbuf_layout *expected, uint64_t offset)
+{
+	const bool shared = pfnbuf_layout_get(expected, offset, NULL) == PFNBUF_SHARED;
+	struct pfnbuf_layout *layout;
+
+	REQUIRE(pfnbuf_window_get_layout(w, &layout) == 0);
+	REQUIRE(pfnbuf_layout_equal(layout, expected));
+	pfnbuf_layout_free(layout);
+	REQUIRE((rig_dma(rig, IOVA + offset) >= 0) == shared);
+	REQUIRE((rig_guest_private(rig, GPA + offset) >= 0) == !shared);
+}
+
+/* Runs out after each number of allocations in turn; returns how often that was too few. */
+static unsigned convert_granule(struct rig *rig, struct pfnbuf_window *w,
+				struct pfnbuf_layout *expected, uint64_t offset)
+{
+	const bool shared = pfnbuf_layout_get(expected, offset, NULL) == PFNBUF_SHARED;
+	const enum pfnbuf_vis to = shared ? PFNBUF_PRIVATE : PFNBUF_SHARED;
+	unsigned refused = 0;
+	int r;
+
+	for (;;) {
+		starve_from(refused);
+		r = pfnbuf_window_convert(w, offset, GRANULE, to);
+		starve_end();
+		if (r >= 0)
+			break;
+		REQUIRE(r == -ENOMEM);
+		layout_is(rig, w, expected, offset);
+		refused++;
+	}
+	REQUIRE(pfnbuf_layout_set(expected, offset, GRANULE, to) == 0);
+	layout_is(rig, w, expected, offset);
+	return refused;
+}
+
+/*
+ * Conversions of a granule do not go by a plan: whatever memory they need they have before the first
+ * call, and what they led to is in the ledger.
+ */
+static void convert_granules(void)
+{
+	static struct rig rig = { .vm_type = PFNBUF_VM_SW_PROTECTED };
+	struct pfnbuf_layout *expected;
+	struct pfnbuf_window *w;
+	uint32_t random = 1;
+	unsigned refused = 0;
+
+	rig_open(&rig);
+	spare_the_kernel(&rig);
+	w = open_granules(&rig);
+	REQUIRE(pfnbuf_layout_new(LENGTH, PAGE, PFNBUF_SHARED, &expected) == 0);
+	for (unsigned i = 0; i < CONVERSIONS; i++) {
+		random = random * 1664525 + 1013904223;
+		refused += convert_granule(&rig, w, expected,
+					   (random >> 8) % (LENGTH / GRANULE) * GRANULE);
+	}
+	REQUIRE(refused > CONVERSIONS / 100);
+	REQUIRE(pfnbuf_window_verify(w, NULL) == 1);
+	printf("%u conversions of a granule, refused %u times for want of memory\n", CONVERSIONS,
+	       refused);
+	pfnbuf_layout_free(expected);
+	pfnbuf_window_free(w);
+	rig_close(&rig);
+}
+
 int main(void)
 {
 	restore_without_memory();
 	ask_without_memory();
+	convert_granules();
 	for (size_t i = 0; i < sizeof(changes) / sizeof(*changes); i++) {
 		size_t n = 0;
 
