@@ -79,19 +79,24 @@ static struct pfnbuf_device *open_card(struct rig *rig)
 	return device;
 }
 
-static struct pfnbuf_window *make(struct rig *rig, struct pfnbuf_device *device)
+static struct pfnbuf_place place_of(const struct rig *rig)
 {
-	const struct pfnbuf_place place = {
-		.size = sizeof(place),
+	return (struct pfnbuf_place){
+		.size = sizeof(struct pfnbuf_place),
 		.vm = rig->vm,
 		.gpa = GPA,
 		.ioas = rig->ioas,
 		.iova = IOVA,
-		.flags = PFNBUF_PLACE_WITHDRAW_SLOTS,
 	};
+}
+
+static struct pfnbuf_window *make(struct rig *rig, struct pfnbuf_device *device)
+{
+	struct pfnbuf_place place = place_of(rig);
 	struct pfnbuf_layout *layout;
 	struct pfnbuf_window *w;
 
+	place.flags = PFNBUF_PLACE_WITHDRAW_SLOTS;
 	REQUIRE(pfnbuf_layout_new(LENGTH, PAGE, PFNBUF_HOLE, &layout) == 0);
 	for (uint64_t i = 0; i < AREAS; i++)
 		REQUIRE(pfnbuf_layout_set(layout, 2 * i * PAGE, PAGE, PFNBUF_SHARED) == 0);
@@ -182,18 +187,17 @@ static const struct change changes[] = {
 static int change_with(const struct change *change, size_t allocations)
 {
 	struct rig rig = { .vm_type = PFNBUF_VM_SW_PROTECTED };
-	struct pfnbuf_place place = { .size = sizeof(place), .gpa = GPA, .iova = IOVA };
 	struct pfnbuf_layout *before = rig_layout(change->before);
 	struct pfnbuf_layout *after = rig_layout(change->after);
 	struct pfnbuf_window_info info;
+	struct pfnbuf_place place;
 	struct pfnbuf_window *w;
 	char *was, *is;
 	int r;
 
 	rig_open(&rig);
 	spare_the_kernel(&rig);
-	place.vm = rig.vm;
-	place.ioas = rig.ioas;
+	place = place_of(&rig);
 	change->open(&rig, &place, &w);
 	REQUIRE(pfnbuf_window_set_layout(w, before) == 0);
 	was = rig_dump(&rig);
@@ -249,17 +253,11 @@ static void ask_without_memory(void)
 
 static struct pfnbuf_window *open_granules(struct rig *rig)
 {
-	const struct pfnbuf_place place = {
-		.size = sizeof(place),
-		.vm = rig->vm,
-		.gpa = GPA,
-		.ioas = rig->ioas,
-		.iova = IOVA,
-		.granule = GRANULE,
-	};
+	struct pfnbuf_place place = place_of(rig);
 	struct pfnbuf_ram ram = { .length = LENGTH };
 	struct pfnbuf_window *w;
 
+	place.granule = GRANULE;
 	REQUIRE(pfnbuf_buf_new_memfd(rig->ctx, LENGTH, 0, &ram.memfd) == 0);
 	REQUIRE(pfnbuf_buf_new_guest_memfd(rig->vm, LENGTH, 0, &ram.guest_memfd) == 0);
 	REQUIRE(pfnbuf_window_new_ram(rig->ctx, &ram, &place, &w) == 0);
