@@ -239,10 +239,16 @@ static int held_ioctl(void *data, int fd, unsigned long request, void *arg)
 
 static ssize_t held_pread(void *data, int fd, void *buf, size_t count, uint64_t offset)
 {
+	ssize_t n;
+
 	/* The one byte that is read here. */
-	if (offset == (UINT64_C(2) << 40 | OTHER_BYTE))
-		hold_up();
-	return race.sim->pread(data, fd, buf, count, offset);
+	if (offset != (UINT64_C(2) << 40 | OTHER_BYTE))
+		return race.sim->pread(data, fd, buf, count, offset);
+	hold_up();
+	n = race.sim->pread(data, fd, buf, count, offset);
+	/* As soon as it has returned the device may be. */
+	WANT(!race.bound);
+	return n;
 }
 
 /* A window that is not the bind's, between looking at the device and mapping a page of it. */
@@ -274,7 +280,6 @@ static void *read_byte(void *data)
 	uint8_t byte;
 
 	SUCCEEDS(pfnbuf_device_bar_read(data, 2, OTHER_BYTE, &byte, 1));
-	WANT(!race.bound);
 	return NULL;
 }
 
