@@ -249,7 +249,7 @@ static void ask_without_memory(void)
 }
 
 #define GRANULE	    (16 * PAGE)
-#define CONVERSIONS 3000
+#define CONVERSIONS 3000U
 
 static struct pfnbuf_window *open_granules(struct rig *rig)
 {
