@@ -82,7 +82,7 @@ static void place_again(struct pfnbuf_bind *b)
 	for (size_t i = 0; i < b->nr_windows; i++) {
 		int r = b->taken[i] ? -EAGAIN : 0;
 
-		for (int n = 0; r < 0 && n < TRIES; n++)
+		for (int n = 0; r < 0 && n < PFNBUF_UNDO_TRIES; n++)
 			r = pfnbuf_window_place(b->windows[i], &b->journal);
 		b->taken[i] = false;
 		if (r < 0)
@@ -142,7 +142,7 @@ static int restore_windows(struct pfnbuf_bind *b, const char *call)
 
 	for (size_t i = 0; r >= 0 && i < b->nr_windows; i++) {
 		r = -EAGAIN;
-		for (int n = 0; r < 0 && n < TRIES; n++)
+		for (int n = 0; r < 0 && n < PFNBUF_UNDO_TRIES; n++)
 			r = restore_window(b, b->windows[i]);
 	}
 	if (r < 0)
@@ -344,7 +344,8 @@ static int withdraw_for_good(struct pfnbuf_bind *b)
 		struct pfnbuf_window *window = b->windows[i];
 		int r = -EAGAIN;
 
-		for (int n = 0; r < 0 && n < TRIES && !pfnbuf_window_is_quarantined(window); n++)
+		for (int n = 0;
+		     r < 0 && n < PFNBUF_UNDO_TRIES && !pfnbuf_window_is_quarantined(window); n++)
 			r = pfnbuf_window_withdraw(window, &b->journal);
 		if (r < 0 && !first) {
 			first = r;
@@ -360,7 +361,7 @@ static int close_for_good(struct pfnbuf_bind *b)
 {
 	int r = -EAGAIN;
 
-	for (int n = 0; r < 0 && n < TRIES; n++)
+	for (int n = 0; r < 0 && n < PFNBUF_UNDO_TRIES; n++)
 		r = close_windows(b);
 	return r;
 }
@@ -370,7 +371,7 @@ static int take_mappings_for_good(struct pfnbuf_bind *b, const char *call)
 {
 	int r = -EAGAIN;
 
-	for (int n = 0; r < 0 && n < TRIES; n++)
+	for (int n = 0; r < 0 && n < PFNBUF_UNDO_TRIES; n++)
 		r = pfnbuf_bind_take_private(b);
 	if (r == PFNBUF_TSM_UNKNOWN)
 		return quarantine(b, call, "private pages may be validated or not");
@@ -386,7 +387,7 @@ static int unbind_for_good(struct pfnbuf_bind *b, const char *call)
 {
 	int r = b->bound ? -EAGAIN : 0;
 
-	for (int n = 0; r < 0 && n < TRIES; n++)
+	for (int n = 0; r < 0 && n < PFNBUF_UNDO_TRIES; n++)
 		r = pfnbuf_bind_unbind_tdi(b);
 	if (r == 0)
 		return 0;
@@ -643,7 +644,7 @@ static int drop_private(struct pfnbuf_bind *b)
 
 	for (size_t i = 0; r >= 0 && i < b->nr_windows; i++) {
 		r = -EAGAIN;
-		for (int n = 0; r < 0 && n < TRIES; n++)
+		for (int n = 0; r < 0 && n < PFNBUF_UNDO_TRIES; n++)
 			r = pfnbuf_window_drop_private(b->windows[i], &b->journal);
 	}
 	return r;

@@ -9,9 +9,6 @@
 
 #include "private.h"
 
-/* What must be undone and is refused may well succeed in a moment. */
-#define TRIES 3
-
 /* A run of private pages that a guest sees. */
 struct private_run {
 	unsigned bar;

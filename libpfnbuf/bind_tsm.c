@@ -185,7 +185,7 @@ static void destroy(struct pfnbuf_bind *b, struct object *object, const char *wh
 	if (object->ours && object->id) {
 		step = pfnbuf_bind_begin_step(b, PFNBUF_STEP_DESTROY, what, NULL,
 					      "the device is not bound");
-		for (int i = 0; r < 0 && i < TRIES; i++)
+		for (int i = 0; r < 0 && i < PFNBUF_UNDO_TRIES; i++)
 			r = destroy_id(b, object->id);
 		if (pfnbuf_journal_end(&b->journal, step, r) < 0)
 			pfnbuf_ctx_log(b->ctx, PFNBUF_LOG_WARNING,

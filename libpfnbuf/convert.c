@@ -21,6 +21,7 @@ struct part {
 struct parts {
 	struct part *list;
 	size_t nr;
+	struct part few[4]; /* the list, where no more can take part */
 };
 
 static void end_parts(struct parts *parts)
@@ -29,7 +30,8 @@ static void end_parts(struct parts *parts)
 		pfnbuf_plan_free(parts->list[i].plan);
 		pthread_mutex_unlock(parts->list[i].lock);
 	}
-	free(parts->list);
+	if (parts->list != parts->few)
+		free(parts->list);
 }
 
 #define cleanup_parts __attribute__((cleanup(end_parts)))
@@ -57,8 +59,11 @@ static int gather(struct pfnbuf_vm *vm, const struct pfnbuf_conversion *list, si
 		  struct parts *parts)
 {
 	const struct pfnbuf_link *windows = pfnbuf_ctx_list(pfnbuf_vm_ctx(vm), PFNBUF_LIST_WINDOWS);
+	const size_t most = count_windows(windows);
 
-	parts->list = calloc(count_windows(windows) + 1, sizeof(*parts->list));
+	parts->list = most <= sizeof(parts->few) / sizeof(*parts->few)
+			      ? parts->few
+			      : calloc(most, sizeof(*parts->list));
 	if (!parts->list)
 		return pfnbuf_failed(-ENOMEM, "pfnbuf_guest_convert", pfnbuf_vm_name(vm), NULL);
 	for (const struct pfnbuf_link *l = windows->next; l != windows; l = l->next) {
@@ -111,56 +116,35 @@ struct request {
 
 static int gather_one(struct pfnbuf_window *w, struct parts *parts)
 {
-	parts->list = pfnbuf_zalloc(sizeof(*parts->list));
-	if (!parts->list)
-		return pfnbuf_failed(-ENOMEM, "pfnbuf_window_convert", "window", NULL);
+	parts->list = parts->few;
 	parts->list[parts->nr++] = (struct part){ w, pfnbuf_window_lock(w), NULL };
 	return 0;
 }
 
-static int convert_by_plan(const struct request *q, struct pfnbuf_window **culprit)
+static int plan_and_run(const struct request *q, const struct parts *parts,
+			struct pfnbuf_window **culprit)
 {
-	cleanup_parts struct parts parts = { 0 };
-	int r = q->vm ? gather(q->vm, q->list, q->n, &parts) : gather_one(q->w, &parts);
+	int r = 0;
 
-	for (size_t i = 0; r >= 0 && i < parts.nr; i++)
-		r = pfnbuf_window_plan_conversions(parts.list[i].w, q->vm, q->list, q->n,
-						   &parts.list[i].plan);
+	for (size_t i = 0; r >= 0 && i < parts->nr; i++)
+		r = pfnbuf_window_plan_conversions(parts->list[i].w, q->vm, q->list, q->n,
+						   &parts->list[i].plan);
 	if (r >= 0)
-		r = run(&parts, culprit);
-	return r < 0 ? r : settle(&parts);
-}
-
-/* The one window that takes part, or NULL. */
-static struct pfnbuf_window *find_only(const struct request *q)
-{
-	const struct pfnbuf_link *windows;
-	struct pfnbuf_window *only = NULL;
-
-	if (!q->vm)
-		return q->w;
-	windows = pfnbuf_ctx_list(pfnbuf_vm_ctx(q->vm), PFNBUF_LIST_WINDOWS);
-	for (const struct pfnbuf_link *l = windows->next; l != windows; l = l->next) {
-		struct pfnbuf_window *w = pfnbuf_window_of_link(l);
-
-		if (!meets(w, q->vm, q->list, q->n))
-			continue;
-		if (only)
-			return NULL;
-		only = w;
-	}
-	return only;
+		r = run(parts, culprit);
+	return r < 0 ? r : settle(parts);
 }
 
 static int convert(const struct request *q, struct pfnbuf_window **culprit)
 {
-	struct pfnbuf_window *only = q->n == 1 ? find_only(q) : NULL;
-	int r;
+	cleanup_parts struct parts parts = { 0 };
+	int r = q->vm ? gather(q->vm, q->list, q->n, &parts) : gather_one(q->w, &parts);
 
-	if (!only || !pfnbuf_window_turn_granule(only, q->vm, q->list, &r))
-		return convert_by_plan(q, culprit);
-	*culprit = only;
-	return r;
+	if (r < 0)
+		return r;
+	if (q->n == 1 && parts.nr == 1 &&
+	    pfnbuf_window_turn_granule(parts.list->w, q->vm, q->list, &r))
+		return r;
+	return plan_and_run(q, &parts, culprit);
 }
 
 /* ---------------------------------------------------------------- waiting ------------------- */

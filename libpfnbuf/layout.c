@@ -1000,19 +1000,29 @@ static int set_in_leaf(struct pfnbuf_layout *l, slot_t *slot, uint64_t first, ui
 	return 0;
 }
 
+/* The slot of the chunk that holds @frame; NULL where a node above it is not this layout's alone. */
+static slot_t *own_slot(struct pfnbuf_layout *l, uint64_t frame)
+{
+	slot_t *slot = &l->root;
+
+	for (unsigned level = l->levels; level; level--) {
+		if (is_uniform(*slot) || !is_sole(*slot))
+			return NULL;
+		slot = node_slot(*slot, level - 1, frame);
+	}
+	return slot;
+}
+
 /*
  * Set a range that begins and ends inside one chunk, so that nothing outside the chunk has a part
  * in it.
  */
 static int set_inside(struct pfnbuf_layout *l, uint64_t first, uint64_t end, enum pfnbuf_vis vis)
 {
-	slot_t *slot = &l->root;
+	slot_t *slot = own_slot(l, first);
 
-	for (unsigned level = l->levels; level; level--) {
-		if (is_uniform(*slot) || !is_sole(*slot))
-			return set_across(l, first, end, vis);
-		slot = node_slot(*slot, level - 1, first);
-	}
+	if (!slot)
+		return set_across(l, first, end, vis);
 	prefetch_leaf(slot, 4);
 	if (is_uniform(*slot)) {
 		int ret = *slot == slot_uniform(vis) ? 0 : uniform_to_sparse(slot);
@@ -1142,28 +1152,15 @@ int pfnbuf_layout_set(struct pfnbuf_layout *layout, uint64_t offset, uint64_t le
 	return set_across(layout, first, end, vis);
 }
 
-/* The slot of the leaf that holds @frame, if the leaf and all above it are this layout's alone. */
-static slot_t *own_leaf(struct pfnbuf_layout *l, uint64_t frame)
-{
-	slot_t *slot = &l->root;
-
-	for (unsigned level = l->levels; level; level--) {
-		if (is_uniform(*slot) || !is_sole(*slot))
-			return NULL;
-		slot = node_slot(*slot, level - 1, frame);
-	}
-	return is_uniform(*slot) || !is_sole(*slot) ? NULL : slot;
-}
-
 /* Find the usual case of a turn: in one run of a sparse leaf, and no edge of the chunk touched. */
 static int ready_in_leaf(struct pfnbuf_layout *l, struct pfnbuf_layout_turn *turn)
 {
 	const unsigned first = chunk_offset(turn->first);
 	const bool inside = first && turn->first >> CHUNK_SHIFT == turn->end >> CHUNK_SHIFT;
-	slot_t *slot = inside ? own_leaf(l, turn->first) : NULL;
+	slot_t *slot = inside ? own_slot(l, turn->first) : NULL;
 	int ret;
 
-	if (!slot || is_dense(*slot))
+	if (!slot || is_uniform(*slot) || is_dense(*slot) || !is_sole(*slot))
 		return 0;
 	turn->run = sparse_find(slot_sparse(*slot), first);
 	if (run_vis(slot_sparse(*slot)->runs[turn->run]) != turn->from ||

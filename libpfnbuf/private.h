@@ -812,9 +812,8 @@ void pfnbuf_window_take_back(struct pfnbuf_window *window, struct pfnbuf_plan *p
 int pfnbuf_window_settle(struct pfnbuf_window *window, struct pfnbuf_plan *plan);
 
 /*
- * The same at once for a conversion of one granule, the most frequent of all. False where it is none;
- * else *result is that of pfnbuf_window_apply(). With the lock of the topology held, and not the
- * window's.
+ * The same at once, and with the same locks, for a conversion of one granule, the most frequent of
+ * all. False where it is none; else *result is that of pfnbuf_window_apply().
  */
 bool pfnbuf_window_turn_granule(struct pfnbuf_window *window, bool of_guest,
 				const struct pfnbuf_conversion *conversion, int *result);

@@ -201,29 +201,28 @@ static int map_granule(const struct pfnbuf_window *w, const struct pfnbuf_range 
 				      w->map_flags, iova);
 }
 
-static void quarantine_granule(struct pfnbuf_window *w, struct pfnbuf_step *stuck)
+/* Undo the first step: the area is unmapped, or the attribute shared. */
+static void undo_granule(struct pfnbuf_window *w, enum pfnbuf_step_kind kind,
+			 const struct pfnbuf_range *at, struct pfnbuf_node **kept)
 {
-	stuck->object = stuck->kind == PFNBUF_STEP_AREA_UNMAP ? pfnbuf_ioas_name(w->ioas)
-							      : pfnbuf_vm_name(w->vm);
-	pfnbuf_window_quarantine_at(w, stuck, 3, 0);
-}
-
-static void put_area_back(struct pfnbuf_window *w, const struct pfnbuf_range *at,
-			  struct pfnbuf_node **kept)
-{
+	const bool is_area = kind == PFNBUF_STEP_AREA_UNMAP;
 	struct pfnbuf_step stuck = {
-		.kind = PFNBUF_STEP_AREA_UNMAP,
-		.range = { w->iova + at->offset, at->length },
+		.kind = kind,
+		.object = is_area ? pfnbuf_ioas_name(w->ioas) : pfnbuf_vm_name(w->vm),
+		.range = { (is_area ? w->iova : w->gpa) + at->offset, at->length },
 		.result = -EAGAIN,
 	};
 	struct pfnbuf_saved_error error;
 
 	pfnbuf_error_save(&error);
 	for (int i = 0; i < PFNBUF_UNDO_TRIES && pfnbuf_may_pass(stuck.result); i++)
-		stuck.result = pfnbuf_ioas_put_back(w->ioas, kept);
+		stuck.result = is_area ? pfnbuf_ioas_put_back(w->ioas, kept)
+				       : pfnbuf_vm_put_back_attributes(w->vm, stuck.range.offset,
+								       at->length,
+								       PFNBUF_ATTRIBUTE_PRIVATE);
 	pfnbuf_error_restore(&error);
 	if (stuck.result < 0)
-		quarantine_granule(w, &stuck);
+		pfnbuf_window_quarantine_at(w, &stuck, 3, 0);
 }
 
 static int make_private(struct pfnbuf_window *w, const struct pfnbuf_range *at)
@@ -234,28 +233,10 @@ static int make_private(struct pfnbuf_window *w, const struct pfnbuf_range *at)
 	if (r >= 0)
 		r = pfnbuf_vm_set_attributes(w->vm, w->gpa + at->offset, at->length,
 					     PFNBUF_ATTRIBUTE_PRIVATE);
-	if (r < 0)
-		put_area_back(w, at, &kept);
+	if (r < 0 && w->ioas)
+		undo_granule(w, PFNBUF_STEP_AREA_UNMAP, at, &kept);
 	pfnbuf_ioas_drop(&kept);
 	return r;
-}
-
-static void put_attribute_back(struct pfnbuf_window *w, const struct pfnbuf_range *at)
-{
-	struct pfnbuf_step stuck = {
-		.kind = PFNBUF_STEP_ATTRIBUTE_SET,
-		.range = { w->gpa + at->offset, at->length },
-		.result = -EAGAIN,
-	};
-	struct pfnbuf_saved_error error;
-
-	pfnbuf_error_save(&error);
-	for (int i = 0; i < PFNBUF_UNDO_TRIES && pfnbuf_may_pass(stuck.result); i++)
-		stuck.result = pfnbuf_vm_put_back_attributes(w->vm, stuck.range.offset, at->length,
-							     PFNBUF_ATTRIBUTE_PRIVATE);
-	pfnbuf_error_restore(&error);
-	if (stuck.result < 0)
-		quarantine_granule(w, &stuck);
 }
 
 static int check_area(struct pfnbuf_window *w, const struct pfnbuf_range *at)
@@ -279,7 +260,7 @@ static int make_shared(struct pfnbuf_window *w, const struct pfnbuf_range *at)
 		return r;
 	r = map_granule(w, at);
 	if (r < 0)
-		put_attribute_back(w, at);
+		undo_granule(w, PFNBUF_STEP_ATTRIBUTE_SET, at, NULL);
 	return r;
 }
 
@@ -326,7 +307,6 @@ static bool is_of_granule(const struct pfnbuf_window *w, const struct pfnbuf_con
 bool pfnbuf_window_turn_granule(struct pfnbuf_window *w, bool of_guest,
 				const struct pfnbuf_conversion *conversion, int *result)
 {
-	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
 	struct pfnbuf_conversion c = *conversion;
 	struct pfnbuf_layout_turn t;
 	enum pfnbuf_vis was;
