@@ -710,7 +710,6 @@ struct pfnbuf_plan_goal {
 	unsigned slot_flags;
 	struct pfnbuf_layout *layout; /* the plan frees it */
 	struct pfnbuf_range changed;  /* outside of it the owner's layout is the same */
-	bool wants_twin;	      /* it is a conversion, and more of them are to come */
 	uint64_t gpa;
 	uint64_t iova;
 	bool suspended;

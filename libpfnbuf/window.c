@@ -453,7 +453,6 @@ static void end(struct pfnbuf_window *w)
 	end_attributes(w);
 	release_slots(w);
 	w->layout = pfnbuf_layout_free(w->layout);
-	w->twin = pfnbuf_layout_free(w->twin);
 	w->ended = true;
 }
 
@@ -626,27 +625,6 @@ int pfnbuf_window_restore(struct pfnbuf_window *w)
 
 /* ---------------------------------------------------------------- applying ------------------ */
 
-/* Make of what was the window's layout its twin. Where that fails, there is none. */
-static void make_twin(struct pfnbuf_window *w, struct pfnbuf_plan_goal *goal)
-{
-	struct pfnbuf_change changes[PFNBUF_MAX_TWIN_CHANGES];
-	uint64_t pos = goal->changed.offset;
-	int n, r = 0;
-
-	w->twin = pfnbuf_layout_free(w->twin);
-	if (!goal->wants_twin)
-		return;
-	n = pfnbuf_layout_diff_to(goal->layout, w->layout, &pos, end_of(&goal->changed), changes,
-				  PFNBUF_MAX_TWIN_CHANGES);
-	for (int i = 0; r >= 0 && i < n; i++)
-		r = pfnbuf_layout_set(goal->layout, changes[i].offset, changes[i].length,
-				      changes[i].to);
-	if (r < 0 || n == PFNBUF_MAX_TWIN_CHANGES)
-		return;
-	w->twin = goal->layout;
-	goal->layout = NULL;
-}
-
 static void commit(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 {
 	struct pfnbuf_plan_goal *goal = pfnbuf_plan_goal(plan);
@@ -664,7 +642,6 @@ static void commit(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 	}
 	w->layout = goal->layout;
 	goal->layout = old;
-	make_twin(w, goal);
 	w->gpa = goal->gpa;
 	w->iova = goal->iova;
 	w->other_gpa = goal->gpa;

@@ -50,8 +50,6 @@ struct pfnbuf_window {
 
 	pthread_mutex_t lock; /* what follows */
 	struct pfnbuf_layout *layout;
-	/* NULL, or the same again: conversions change it in place and become the layout. */
-	struct pfnbuf_layout *twin;
 	_Atomic uint64_t gpa; /* also read without the lock */
 	uint64_t iova;
 	uint64_t other_gpa; /* where a move that could not be undone may have left something */
@@ -160,9 +158,6 @@ static inline void cleanup_window_free(struct pfnbuf_window **w)
 }
 
 #define cleanup_window __attribute__((cleanup(cleanup_window_free)))
-
-/* More changes than that are not worth being made twice. */
-#define PFNBUF_MAX_TWIN_CHANGES 8
 
 /* window.c */
 int pfnbuf_window_check_address(const char *object, const char *what, uint64_t address,

@@ -87,19 +87,17 @@ static bool is_changed(const struct pfnbuf_window *w, const struct pfnbuf_layout
 static int convert_layout(struct pfnbuf_window *w, const struct pfnbuf_conversion *list, size_t n,
 			  struct pfnbuf_plan_goal *goal)
 {
-	cleanup_layout struct pfnbuf_layout *layout = w->twin;
-	int r = layout ? 0 : pfnbuf_layout_copy(w->layout, &layout);
+	cleanup_layout struct pfnbuf_layout *layout = NULL;
+	int r = pfnbuf_layout_copy(w->layout, &layout);
 
-	w->twin = NULL;
 	for (size_t i = 0; r >= 0 && i < n; i++)
 		r = convert_range(layout, &list[i]);
 	if (r < 0)
 		return pfnbuf_window_no_memory(w, "pfnbuf_window_convert");
-	if (is_changed(w, layout, &goal->changed))
+	if (is_changed(w, layout, &goal->changed)) {
 		goal->layout = layout;
-	else
-		w->twin = layout;
-	layout = NULL;
+		layout = NULL;
+	}
 	return 0;
 }
 
@@ -154,7 +152,6 @@ static int aim(struct pfnbuf_window *w, struct pfnbuf_plan_goal *goal,
 	int r;
 
 	goal->changed = range_of(list, n);
-	goal->wants_twin = n < PFNBUF_MAX_TWIN_CHANGES && !w->device;
 	r = convert_layout(w, list, n, goal);
 	return r < 0 || !goal->layout ? r : pfnbuf_window_check_layout(w, goal->layout);
 }
@@ -291,7 +288,6 @@ static int turn(struct pfnbuf_window *w, const struct pfnbuf_conversion *c,
 		return r;
 	r = discard_granule(w, c);
 	pfnbuf_layout_turn(w->layout, turn);
-	w->twin = pfnbuf_layout_free(w->twin);
 	w->version++;
 	return r;
 }
