@@ -337,8 +337,7 @@ static int take_mappings(struct pfnbuf_bind *b, const char *call)
 /* A window that does not go at first may go in a moment; the others go in any case. */
 static int withdraw_for_good(struct pfnbuf_bind *b)
 {
-	struct pfnbuf_saved_error error;
-	int first = 0;
+	struct pfnbuf_first_error first = { .code = 0 };
 
 	for (size_t i = b->nr_windows; i--;) {
 		struct pfnbuf_window *window = b->windows[i];
@@ -347,14 +346,9 @@ static int withdraw_for_good(struct pfnbuf_bind *b)
 		for (int n = 0;
 		     r < 0 && n < PFNBUF_UNDO_TRIES && !pfnbuf_window_is_quarantined(window); n++)
 			r = pfnbuf_window_withdraw(window, &b->journal);
-		if (r < 0 && !first) {
-			first = r;
-			pfnbuf_error_save(&error);
-		}
+		pfnbuf_first_note(&first, r);
 	}
-	if (first)
-		pfnbuf_error_restore(&error);
-	return first;
+	return pfnbuf_first_end(&first);
 }
 
 static int close_for_good(struct pfnbuf_bind *b)

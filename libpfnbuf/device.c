@@ -2083,20 +2083,12 @@ static int refuse_restore(const struct pfnbuf_device *device)
 static int restore_areas(const struct pfnbuf_device *device)
 {
 	const struct pfnbuf_link *ioases = pfnbuf_ctx_list(device->ctx, PFNBUF_LIST_IOASES);
-	struct pfnbuf_saved_error error;
-	int first = 0;
+	struct pfnbuf_first_error first = { .code = 0 };
 
-	for (const struct pfnbuf_link *l = ioases->next; l != ioases; l = l->next) {
-		int r = pfnbuf_ioas_restore(pfnbuf_ioas_of_link(l), device, 0, UINT64_MAX);
-
-		if (r < 0 && !first) {
-			first = r;
-			pfnbuf_error_save(&error);
-		}
-	}
-	if (first)
-		pfnbuf_error_restore(&error);
-	return first;
+	for (const struct pfnbuf_link *l = ioases->next; l != ioases; l = l->next)
+		pfnbuf_first_note(
+			&first, pfnbuf_ioas_restore(pfnbuf_ioas_of_link(l), device, 0, UINT64_MAX));
+	return pfnbuf_first_end(&first);
 }
 
 /* Holds the device's lock, so that no revocation begins half-way. */
@@ -2104,22 +2096,14 @@ int pfnbuf_device_restore(struct pfnbuf_device *device)
 {
 	cleanup_rwunlock pthread_rwlock_t *topology = pfnbuf_ctx_hold(device->ctx);
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&device->lock);
-	struct pfnbuf_saved_error error;
-	int first;
+	struct pfnbuf_first_error first = { .code = 0 };
+	bool complete;
 
 	if (pfnbuf_device_revocation(device).state != PFNBUF_LIVE)
 		return refuse_restore(device);
-	first = restore_areas(device);
-	pfnbuf_error_save(&error);
-	for (struct pfnbuf_link *l = device->hooks.next; l != &device->hooks; l = l->next) {
-		int r = hook_of(l)->restore(hook_of(l), first >= 0);
-
-		if (r < 0 && !first) {
-			first = r;
-			pfnbuf_error_save(&error);
-		}
-	}
-	if (first)
-		pfnbuf_error_restore(&error);
-	return first;
+	pfnbuf_first_note(&first, restore_areas(device));
+	complete = !first.code;
+	for (struct pfnbuf_link *l = device->hooks.next; l != &device->hooks; l = l->next)
+		pfnbuf_first_note(&first, hook_of(l)->restore(hook_of(l), complete));
+	return pfnbuf_first_end(&first);
 }

@@ -154,6 +154,30 @@ struct pfnbuf_saved_error {
 void pfnbuf_error_save(struct pfnbuf_saved_error *saved);
 void pfnbuf_error_restore(const struct pfnbuf_saved_error *saved);
 
+/* The first of several failures, where the rest is done all the same. */
+struct pfnbuf_first_error {
+	int code; /* 0: none so far */
+	struct pfnbuf_saved_error saved;
+};
+
+/* Returns whether @r is the first. */
+static inline bool pfnbuf_first_note(struct pfnbuf_first_error *first, int r)
+{
+	if (r >= 0 || first->code)
+		return false;
+	first->code = r;
+	pfnbuf_error_save(&first->saved);
+	return true;
+}
+
+/* The result of all: the first failure, of which the last error speaks then, or 0. */
+static inline int pfnbuf_first_end(const struct pfnbuf_first_error *first)
+{
+	if (first->code)
+		pfnbuf_error_restore(&first->saved);
+	return first->code;
+}
+
 /* ---------------------------------------------------------------- layout.c ------------------ */
 
 /* A range, all of one visibility, that is about to get another. Its fields are layout.c's. */

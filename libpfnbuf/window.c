@@ -523,25 +523,19 @@ static void suspend_hook(struct pfnbuf_revoke_hook *hook)
 /* Where some cannot be set the rest is all the same; *missing is the first. */
 static int put_back_slots(struct pfnbuf_window *w, struct pfnbuf_range *missing)
 {
-	struct pfnbuf_saved_error error;
+	struct pfnbuf_first_error first = { .code = 0 };
 	struct pfnbuf_window_slot *s;
-	int first = 0;
 
 	if (!w->withdrawn)
 		return 0;
 	for (s = slot_from(w, 0); s; s = slot_after(w, s)) {
 		int r = s->held ? pfnbuf_vm_put_back_slot(w->vm, s->id) : 0;
 
-		if (r < 0 && !first) {
-			first = r;
+		if (pfnbuf_first_note(&first, r))
 			*missing = slot_range(s);
-			pfnbuf_error_save(&error);
-		}
 	}
-	w->withdrawn = first < 0;
-	if (first)
-		pfnbuf_error_restore(&error);
-	return first;
+	w->withdrawn = first.code < 0;
+	return pfnbuf_first_end(&first);
 }
 
 static bool has_dead_area(const struct pfnbuf_window *w, struct pfnbuf_range *where)
