@@ -1181,8 +1181,8 @@ enum {
  * needed. Mappings of the other kind are gone from the guest on return. The kernel cannot be asked
  * for them: pfnbuf_vm_get_attributes() tells what was set through this object.
  *
- * -EINVAL  range empty, misaligned or wraps; attribute that this VM does not have (only VMs with
- *          private memory have any)
+ * -EINVAL  range empty, misaligned or wraps; attribute that is none of these, or that this VM does
+ *          not have (only VMs with private memory have any)
  * -ENOTTY  this kernel has no memory attributes
  * Source: virt/kvm/kvm_main.c:kvm_vm_ioctl_set_mem_attributes
  */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A KVM VM: the memory slots that the library may use, the attributes it has set, and the devices
- * it has told KVM of. KVM can be asked for none of them, so the ledger of all three is here.
+ * it has told KVM of. KVM can be asked for none of them, so the ledger of all three is here; the
+ * attributes' one is attributes.c.
  *
  * References that leave the ledger are dropped after the lock is: the last one may end an object.
  */
@@ -9,8 +10,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "attributes.h"
 #include "private.h"
-#include "tree.h"
 #include "uapi/kvm.h"
 
 /* Slots come in chunks of as many as a word has bits, each allocated when its first id is used. */
@@ -25,27 +26,14 @@ struct chunk {
 	struct pfnbuf_slot slots[CHUNK];
 };
 
-/* A run of guest memory whose attributes are not 0. */
-struct run {
-	struct pfnbuf_node node; /* by guest physical address */
-	uint64_t length;
-	uint64_t attributes;
-};
-
 /* A device that KVM has been told of. */
 struct member {
 	struct pfnbuf_link link;
 	struct pfnbuf_device *device;
 };
 
-/*
- * Runs that are kept in reserve. Setting attributes takes two at most, and leaves as many as setting
- * them back may take; what leaves the ledger joins the reserve. So setting back allocates nothing.
- */
-#define RUNS_TO_SET	 4
-#define RUNS_TO_SET_BACK 2
-
 struct pfnbuf_vm {
+	pthread_mutex_t lock;
 	atomic_uint refs; /* the caller's, and one of each window and bind in it */
 	struct pfnbuf_ctx *ctx;
 	const struct pfnbuf_kernel *kernel;
@@ -53,58 +41,19 @@ struct pfnbuf_vm {
 	int fd;
 	bool borrowed;
 	bool has_region2; /* KVM_SET_USER_MEMORY_REGION2 */
-	pthread_mutex_t lock;
-	uint32_t first; /* the library's slot ids are [first, first + nr) */
+	uint32_t first;	  /* the library's slot ids are [first, first + nr) */
 	uint32_t nr;
 	uint32_t nr_used;
 	uint32_t lowest; /* no chunk in front of this one has a free id */
 	uint32_t nr_chunks;
 	struct chunk **chunks;
-	struct pfnbuf_tree runs;
-	struct run *spare_runs; /* linked by node.right */
-	size_t nr_spare_runs;
+	struct pfnbuf_attributes attributes;
 	int vfio_fd; /* the kvm-vfio device; -1: not made yet */
 	struct pfnbuf_link members;
 	char name[24];
 	uint64_t id; /* these two: struct pfnbuf_vm_identity */
 	bool is_new;
 };
-
-static struct run *run_of(struct pfnbuf_node *node)
-{
-	return node ? pfnbuf_container_of(node, struct run, node) : NULL;
-}
-
-/* ---------------------------------------------------------------- the reserve --------------- */
-
-static void give_run(struct pfnbuf_vm *vm, struct run *run)
-{
-	run->node.right = vm->spare_runs ? &vm->spare_runs->node : NULL;
-	vm->spare_runs = run;
-	vm->nr_spare_runs++;
-}
-
-/* There is one. */
-static struct run *take_run(struct pfnbuf_vm *vm)
-{
-	struct run *run = vm->spare_runs;
-
-	vm->spare_runs = run_of(run->node.right);
-	vm->nr_spare_runs--;
-	return run;
-}
-
-static bool stock_runs(struct pfnbuf_vm *vm, size_t n)
-{
-	while (vm->nr_spare_runs < n) {
-		struct run *run = malloc(sizeof(*run));
-
-		if (!run)
-			return false;
-		give_run(vm, run);
-	}
-	return true;
-}
 
 /* ---------------------------------------------------------------- its life ------------------ */
 
@@ -113,24 +62,12 @@ static int check_extension(const struct pfnbuf_kernel *k, int fd, unsigned cap)
 	return k_ioctl(k, fd, KVM_CHECK_EXTENSION, (void *)(uintptr_t)cap);
 }
 
-static void free_runs(struct pfnbuf_vm *vm)
-{
-	while (vm->runs.root) {
-		struct pfnbuf_node *node = vm->runs.root;
-
-		pfnbuf_tree_remove(&vm->runs, node);
-		free(run_of(node));
-	}
-	while (vm->spare_runs)
-		free(take_run(vm));
-}
-
 static void free_vm(struct pfnbuf_vm *vm)
 {
 	for (uint32_t i = 0; i < vm->nr_chunks; i++)
 		free(vm->chunks[i]);
 	free(vm->chunks);
-	free_runs(vm);
+	pfnbuf_attributes_end(&vm->attributes);
 	pthread_mutex_destroy(&vm->lock);
 	pfnbuf_ctx_unref(vm->ctx);
 	free(vm);
@@ -181,6 +118,7 @@ static struct pfnbuf_vm *new_vm(struct pfnbuf_ctx *ctx)
 	vm->ctx = pfnbuf_ctx_ref(ctx);
 	vm->kernel = pfnbuf_ctx_get_kernel(ctx);
 	vm->vfio_fd = -1;
+	pfnbuf_attributes_init(&vm->attributes, pfnbuf_page_size());
 	pthread_mutex_init(&vm->lock, NULL);
 	pfnbuf_list_init(&vm->link);
 	pfnbuf_list_init(&vm->members);
@@ -930,154 +868,102 @@ void pfnbuf_vm_drop_slots_over(struct pfnbuf_vm *vm, const void *addr, uint64_t 
 
 /* ---------------------------------------------------------------- attributes ---------------- */
 
-static uint64_t run_last(const struct run *run)
+static const char set_attributes_call[] = "KVM_SET_MEMORY_ATTRIBUTES";
+
+static int attributes_failed(const struct pfnbuf_vm *vm, int err,
+			     const struct kvm_memory_attributes *arg)
 {
-	return run->node.key + run->length - 1;
+	const struct pfnbuf_range range = { arg->address, arg->size };
+
+	return pfnbuf_failed(err, set_attributes_call, vm->name, &range);
 }
 
-static struct run *run_after(const struct run *run)
+static int ask_for_attributes(const struct pfnbuf_vm *vm, struct kvm_memory_attributes *arg)
 {
-	return run_of(pfnbuf_tree_next(&run->node));
+	return k_ioctl(vm->kernel, vm->fd, KVM_SET_MEMORY_ATTRIBUTES, arg);
 }
 
-static struct run *run_up_to(const struct pfnbuf_vm *vm, uint64_t gpa)
+/* Under the lock. What the ledger could not tell of must not be set, whatever the kernel takes. */
+static int set_any_range(struct pfnbuf_vm *vm, struct kvm_memory_attributes *arg, size_t spans)
 {
-	return run_of(pfnbuf_tree_floor(&vm->runs, gpa));
+	const struct pfnbuf_range range = { arg->address, arg->size };
+	const uint64_t last = arg->address + arg->size - 1;
+	int r;
+
+	if (!arg->size || last < arg->address)
+		return pfnbuf_refused(-EINVAL, set_attributes_call, vm->name, &range, "",
+				      "the range is empty or wraps around");
+	if (arg->attributes & ~(uint64_t)PFNBUF_ATTRIBUTE_PRIVATE)
+		return pfnbuf_refused(-EINVAL, set_attributes_call, vm->name, &range,
+				      "pass 0 or PFNBUF_ATTRIBUTE_PRIVATE",
+				      "0x%" PRIx64 " has unknown attributes", arg->attributes);
+	if (!pfnbuf_attributes_reserve(&vm->attributes, arg->address, last, spans))
+		return attributes_failed(vm, -ENOMEM, arg);
+	r = ask_for_attributes(vm, arg);
+	if (r < 0)
+		return attributes_failed(vm, r, arg);
+	pfnbuf_attributes_set(&vm->attributes, arg->address, last, arg->attributes);
+	return 0;
 }
 
-/* The run behind @below; where that is NULL, the first. */
-static struct run *run_behind(const struct pfnbuf_vm *vm, const struct run *below)
+static int set_range(struct pfnbuf_vm *vm, struct kvm_memory_attributes *arg, size_t spans)
 {
-	return below ? run_after(below) : run_of(pfnbuf_tree_ceil(&vm->runs, 0));
-}
-
-/* The first run that ends above @gpa. */
-static struct run *run_from(const struct pfnbuf_vm *vm, uint64_t gpa)
-{
-	struct run *run = run_up_to(vm, gpa);
-
-	return run && run_last(run) >= gpa ? run : run_behind(vm, run);
-}
-
-static void enter_run(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t last, uint64_t attributes)
-{
-	struct run *run = take_run(vm);
-
-	run->node.key = gpa;
-	run->length = last - gpa + 1;
-	run->attributes = attributes;
-	pfnbuf_tree_insert(&vm->runs, &run->node);
-}
-
-static void remove_run(struct pfnbuf_vm *vm, struct run *run)
-{
-	pfnbuf_tree_remove(&vm->runs, &run->node);
-	give_run(vm, run);
-}
-
-/* Move where a run begins. No other run is between there and here, so the order stays. */
-static void begin_run_at(struct run *run, uint64_t gpa)
-{
-	run->length += run->node.key - gpa;
-	run->node.key = gpa;
-}
-
-/* Cut off what a run, which begins below @gpa, has of [gpa, last]; what is above becomes another. */
-static void cut_run(struct pfnbuf_vm *vm, struct run *run, uint64_t gpa, uint64_t last)
-{
-	const uint64_t end = run_last(run);
-
-	if (end < gpa)
-		return;
-	run->length = gpa - run->node.key;
-	if (end > last)
-		enter_run(vm, last + 1, end, run->attributes);
-}
-
-/* Clear [gpa, last] of runs. Returns the one in front of it, or NULL. */
-static struct run *clear_runs(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t last)
-{
-	struct run *below = gpa ? run_up_to(vm, gpa - 1) : NULL, *run, *next;
-
-	if (below)
-		cut_run(vm, below, gpa, last);
-	for (run = run_behind(vm, below); run && run->node.key <= last; run = next) {
-		next = run_after(run);
-		if (run_last(run) > last)
-			begin_run_at(run, last + 1);
-		else
-			remove_run(vm, run);
-	}
-	return below;
-}
-
-/* Of neighbours with the same attributes one run is made. */
-static void remember(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t last, uint64_t attributes)
-{
-	struct run *below = clear_runs(vm, gpa, last), *above;
-
-	if (!attributes)
-		return;
-	above = run_behind(vm, below);
-	if (above && (above->node.key - 1 != last || above->attributes != attributes))
-		above = NULL;
-	if (below && run_last(below) == gpa - 1 && below->attributes == attributes) {
-		below->length = (above ? run_last(above) : last) - below->node.key + 1;
-		if (above)
-			remove_run(vm, above);
-	} else if (above) {
-		begin_run_at(above, gpa);
-	} else {
-		enter_run(vm, gpa, last, attributes);
-	}
-}
-
-static int set_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t length, uint64_t attributes,
-			  size_t reserve)
-{
-	static const char call[] = "KVM_SET_MEMORY_ATTRIBUTES";
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&vm->lock);
-	const struct pfnbuf_range range = { gpa, length };
+
+	return set_any_range(vm, arg, spans);
+}
+
+/* What guests ask for most: where it is at hand, no range is to be checked and nothing reserved. */
+static inline int set_page(struct pfnbuf_vm *vm, struct kvm_memory_attributes *arg, size_t spans)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&vm->lock);
+	uint64_t offset;
+	int r;
+
+	if (!pfnbuf_attributes_is_at_hand(&vm->attributes, arg->address, &offset))
+		return set_any_range(vm, arg, spans);
+	r = ask_for_attributes(vm, arg);
+	if (r < 0)
+		return attributes_failed(vm, r, arg);
+	pfnbuf_attributes_set_page(&vm->attributes, offset, arg->attributes);
+	return 0;
+}
+
+static inline int set_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t length,
+				 uint64_t attributes, size_t spans)
+{
 	struct kvm_memory_attributes arg = {
 		.address = gpa,
 		.size = length,
 		.attributes = attributes,
 	};
-	int r;
 
-	if (!stock_runs(vm, reserve))
-		return pfnbuf_failed(-ENOMEM, call, vm->name, &range);
-	if (!length || length - 1 > UINT64_MAX - gpa)
-		return pfnbuf_refused(-EINVAL, call, vm->name, &range, "",
-				      "the range is empty or wraps around");
-	r = k_ioctl(vm->kernel, vm->fd, KVM_SET_MEMORY_ATTRIBUTES, &arg);
-	if (r < 0)
-		return pfnbuf_failed(r, call, vm->name, &range);
-	remember(vm, gpa, gpa + length - 1, attributes);
-	return 0;
+	if (length == vm->attributes.page_size &&
+	    !(attributes & ~(uint64_t)PFNBUF_ATTRIBUTE_PRIVATE))
+		return set_page(vm, &arg, spans);
+	return set_range(vm, &arg, spans);
 }
 
 int pfnbuf_vm_set_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t length,
 			     uint64_t attributes)
 {
-	return set_attributes(vm, gpa, length, attributes, RUNS_TO_SET);
+	return set_attributes(vm, gpa, length, attributes, PFNBUF_SPANS_TO_SET);
 }
 
 int pfnbuf_vm_put_back_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t length,
 				  uint64_t attributes)
 {
-	return set_attributes(vm, gpa, length, attributes, RUNS_TO_SET_BACK);
+	return set_attributes(vm, gpa, length, attributes, PFNBUF_SPANS_TO_SET_BACK);
 }
 
 void pfnbuf_vm_get_attributes(struct pfnbuf_vm *vm, uint64_t gpa, uint64_t *attributes,
 			      uint64_t *length)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&vm->lock);
-	const struct run *run = run_from(vm, gpa);
-	bool in = run && run->node.key <= gpa;
-	uint64_t last = in ? run_last(run) : run ? run->node.key - 1 : UINT64_MAX;
+	uint64_t last;
 
-	*attributes = in ? run->attributes : 0;
+	*attributes =
+		pfnbuf_attributes_get(&vm->attributes, gpa, &last) ? PFNBUF_ATTRIBUTE_PRIVATE : 0;
 	if (length)
 		*length = last - gpa == UINT64_MAX ? UINT64_MAX : last - gpa + 1;
 }

@@ -168,7 +168,8 @@ static void vm_records(void **state)
 
 	assert_starves(0, "pfnbuf_vm_set_slot", pfnbuf_vm_set_slot(f->vm, &slot, &id),
 		       "KVM_SET_USER_MEMORY_REGION2", "vm 40", NULL);
-	for (size_t n = 0; n < 2; n++)
+	/* A span of attributes that is allocated stays: each time there is one more. */
+	for (size_t n = 0; n < 3; n++)
 		assert_starves(
 			n, "pfnbuf_vm_set_attributes",
 			pfnbuf_vm_set_attributes(f->vm, 0x1000, 0x1000, PFNBUF_ATTRIBUTE_PRIVATE),
@@ -177,6 +178,53 @@ static void vm_records(void **state)
 		       "KVM_DEV_VFIO_FILE_ADD", DEVICE_NAME, NULL);
 	assert_int_equal(id, 77);
 	assert_int_equal(pfnbuf_vm_get_free_slots(f->vm), 64);
+}
+
+static void expect_attributes(struct kvm_memory_attributes *in, uint64_t gpa, uint64_t length,
+			      uint64_t attributes)
+{
+	*in = (struct kvm_memory_attributes){
+		.address = gpa,
+		.size = length,
+		.attributes = attributes,
+	};
+	mock_expect_one(.kind = MOCK_IOCTL, .fd = VM_FD, .request = KVM_SET_MEMORY_ATTRIBUTES,
+			MOCK_STRUCT(*in));
+}
+
+/* Chunks cut in the midst and joined again: what was set is set back without memory. */
+static void setting_back(void **state)
+{
+	static const struct pfnbuf_range steps[] = {
+		{ 0x20000000, 0x40000000 }, { 0x27fff000, 0x1000 },    { 0x2ffff000, 0x20002000 },
+		{ 0x10001000, 0x1000 },	    { 0x17fff000, 0x8001000 }, { 0x27fff000, 0x1000 },
+	};
+	static const uint64_t to[] = { 8, 0, 0, 8, 8, 8 };
+	const size_t n = sizeof(to) / sizeof(to[0]);
+	struct fixture *f = *state;
+	struct kvm_memory_attributes in;
+	uint64_t attributes, length;
+
+	for (size_t i = 0; i < n; i++) {
+		expect_attributes(&in, steps[i].offset, steps[i].length, to[i]);
+		assert_int_equal(
+			pfnbuf_vm_set_attributes(f->vm, steps[i].offset, steps[i].length, to[i]),
+			0);
+	}
+	starve_from(0);
+	for (size_t i = n; i > 0; i--) {
+		const struct pfnbuf_range *step = &steps[i - 1];
+
+		expect_attributes(&in, step->offset, step->length, to[i - 1] ^ 8);
+		assert_int_equal(pfnbuf_vm_put_back_attributes(f->vm, step->offset, step->length,
+							       to[i - 1] ^ 8),
+				 0);
+	}
+	starve_end();
+	pfnbuf_vm_get_attributes(f->vm, 0, &attributes, &length);
+	assert_int_equal(attributes, 0);
+	assert_int_equal(length, UINT64_MAX);
+	mock_done();
 }
 
 static void bar_mapping(void **state)
@@ -309,6 +357,7 @@ int main(void)
 		TEST(mapping),
 		TEST(making),
 		TEST(vm_records),
+		TEST(setting_back),
 		TEST(bar_mapping),
 		TEST(export),
 		TEST(revoking_and_restoring),

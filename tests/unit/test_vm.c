@@ -760,6 +760,16 @@ static void attributes(void **state)
 	set_attributes(f->vm, -UINT64_C(0x2000), 0x2000, 0);
 	set_attributes(f->vm, 0, 0x100000, 0);
 	check_attributes(f->vm, 0, 0, UINT64_MAX);
+
+	/* Across chunks of the ledger. */
+	set_attributes(f->vm, 0x7fff000, 0x10002000, PRIVATE);
+	set_attributes(f->vm, 0x8000000, 0x1000, 0);
+	check_attributes(f->vm, 0x7fff000, PRIVATE, 0x1000);
+	check_attributes(f->vm, 0x8000000, 0, 0x1000);
+	check_attributes(f->vm, 0x8001000, PRIVATE, 0x10000000);
+	check_attributes(f->vm, 0x18001000, 0, -UINT64_C(0x18001000));
+	set_attributes(f->vm, 0, -UINT64_C(0x1000), PRIVATE);
+	check_attributes(f->vm, 0, PRIVATE, -UINT64_C(0x1000));
 }
 
 /* Random changes against one byte per page. */
@@ -816,14 +826,30 @@ static void attributes_errnos(void **state)
 		.codes = { EINVAL, ENOTTY, ENOMEM, EIO },
 	};
 	const struct pfnbuf_range empty = { 0x1000, 0 }, wraps = { 0x1000, UINT64_MAX };
+	const struct pfnbuf_range page = { 0x1000, 0x1000 };
 
 	mock_try_errnos(&wrapper, f->vm);
 	check_attributes(f->vm, 0, 0, UINT64_MAX);
+	/* The page beside one that is set goes another way than the first. */
+	set_attributes(f->vm, 0x20000, 0x1000, PRIVATE);
+	mock_try_errnos(&wrapper, f->vm);
+	check_attributes(f->vm, 0, 0, 0x20000);
+	set_attributes(f->vm, 0x10000, 0x1000, PRIVATE);
+	check_attributes(f->vm, 0x10000, PRIVATE, 0x1000);
+	check_attributes(f->vm, 0x11000, 0, 0xf000);
+	assert_fails("pfnbuf_vm_set_attributes",
+		     pfnbuf_vm_set_attributes(f->vm, 0x1000, 0x1000, PRIVATE | 1), EINVAL,
+		     "KVM_SET_MEMORY_ATTRIBUTES", OBJECT, &page);
+	assert_non_null(strstr(pfnbuf_last_error(), "0x9 has unknown attributes"));
 	assert_fails("pfnbuf_vm_set_attributes", pfnbuf_vm_set_attributes(f->vm, 0x1000, 0, 0),
 		     EINVAL, "KVM_SET_MEMORY_ATTRIBUTES", OBJECT, &empty);
 	assert_fails("pfnbuf_vm_set_attributes",
 		     pfnbuf_vm_set_attributes(f->vm, 0x1000, UINT64_MAX, 0), EINVAL,
 		     "KVM_SET_MEMORY_ATTRIBUTES", OBJECT, &wraps);
+	assert_fails("pfnbuf_vm_set_attributes",
+		     pfnbuf_vm_set_attributes(f->vm, 0x1000, UINT64_MAX, PRIVATE | 1), EINVAL,
+		     "KVM_SET_MEMORY_ATTRIBUTES", OBJECT, &wraps);
+	assert_non_null(strstr(pfnbuf_last_error(), "empty or wraps around"));
 	mock_done();
 }
 
