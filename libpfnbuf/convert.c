@@ -341,7 +341,10 @@ int pfnbuf_window_convert(struct pfnbuf_window *w, uint64_t offset, uint64_t len
 			  enum pfnbuf_vis to)
 {
 	const struct pfnbuf_conversion conversion = { offset, length, to };
+	int r;
 
+	if (pfnbuf_window_try_turn(w, &conversion, &r))
+		return r;
 	return pfnbuf_window_convert_batch(w, &conversion, 1);
 }
 

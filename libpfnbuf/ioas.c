@@ -1,49 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An iommufd I/O address space, and the ledger of its areas.
+ * An iommufd I/O address space. What it maps is in a ledger, areas.h.
  *
  * The ledger exists because iommufd cannot be asked what it maps, refuses to split an area, and
  * says nothing when a dma-buf is revoked. An area is recorded before anybody can ask for it: its
  * record is allocated before the kernel maps. Records that leave the ledger are released after the
  * lock is, because the last reference to a buffer may go with them.
  */
-#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "private.h"
-#include "tree.h"
+#include "areas.h"
 #include "uapi/iommufd.h"
 
 /* How often the kernel has to say that an area of the ledger is not there. */
 #define UNMAP_TRIES 3
 
 #define ALL_MAP_FLAGS (PFNBUF_MAP_READ | PFNBUF_MAP_WRITE | PFNBUF_MAP_FIXED)
-
-/*
- * What one map call made. Outside the ledger records form a list through node.right.
- *
- * @generation is 0, which no buffer has, where the buffer was not LIVE when it was imported: a
- * revocation was under way, and the import may have come before it or after.
- */
-struct area {
-	struct pfnbuf_node node; /* by IOVA */
-	uint64_t length;
-	struct pfnbuf_buf *buf;
-	uint64_t offset;
-	uint64_t generation;
-};
-
-/* node.bits of an area */
-#define MAP_FLAGS (PFNBUF_MAP_READ | PFNBUF_MAP_WRITE)
-#define IS_VA	  (1U << 8) /* memory of this process, and @offset its address */
-/* Not in the kernel: a restore unmapped it and could not map it again. */
-#define IS_ABSENT (1U << 9)
-
-static_assert(!(MAP_FLAGS & (IS_VA | IS_ABSENT)), "bits of an area collide");
-
-/* With malloc's own word an area takes no more than 96 bytes. */
-static_assert(sizeof(struct area) <= 88, "an area has grown");
 
 struct pfnbuf_ioas {
 	atomic_uint refs; /* the caller's, and one of each window in it */
@@ -54,9 +27,10 @@ struct pfnbuf_ioas {
 	uint32_t id;
 	bool owned; /* made here: destroyed here, and everything in it is ours to unmap */
 	pthread_mutex_t lock;
-	struct pfnbuf_tree areas;
-	size_t nr_absent;
-	atomic_bool space_known; /* what follows is what the kernel would say now */
+	struct areas areas;
+	/* Counts what may have changed it. What follows is as the kernel had it at @known_version. */
+	_Atomic uint64_t space_version;
+	uint64_t known_version;
 	uint64_t alignment;
 	struct iommu_iova_range *space;
 	uint32_t nr_space;
@@ -75,113 +49,15 @@ struct map_call {
 
 /* ---------------------------------------------------------------- ledger -------------------- */
 
-static struct area *area_of(struct pfnbuf_node *node)
+static struct area *area_from(const struct pfnbuf_ioas *ioas, uint64_t iova, struct area_walk *walk)
 {
-	return node ? pfnbuf_container_of(node, struct area, node) : NULL;
+	return pfnbuf_areas_from(&ioas->areas, iova, walk);
 }
 
-static unsigned flags_of(const struct area *a)
+static struct area *area_after(const struct pfnbuf_ioas *ioas, const struct area *a,
+			       struct area_walk *walk)
 {
-	return a->node.bits & MAP_FLAGS;
-}
-
-static bool is_va(const struct area *a)
-{
-	return a->node.bits & IS_VA;
-}
-
-static bool is_absent(const struct area *a)
-{
-	return a->node.bits & IS_ABSENT;
-}
-
-static uint64_t last_of(const struct area *a)
-{
-	return a->node.key + a->length - 1;
-}
-
-static struct area *area_after(const struct area *a)
-{
-	return area_of(pfnbuf_tree_next(&a->node));
-}
-
-/* The first area that ends above @iova. */
-static struct area *area_from(const struct pfnbuf_ioas *ioas, uint64_t iova)
-{
-	struct area *a = area_of(pfnbuf_tree_floor(&ioas->areas, iova));
-
-	if (!a)
-		return area_of(pfnbuf_tree_ceil(&ioas->areas, iova));
-	return last_of(a) >= iova ? a : area_after(a);
-}
-
-/* The same, inside a range that ends with the byte @last. */
-static struct area *up_to(struct area *a, uint64_t last)
-{
-	return a && a->node.key <= last ? a : NULL;
-}
-
-static struct area *new_area(struct pfnbuf_buf *buf, uint64_t offset, uint64_t length,
-			     unsigned flags, uint64_t generation)
-{
-	struct area *a = pfnbuf_zalloc(sizeof(*a));
-
-	if (!a)
-		return NULL;
-	a->length = length;
-	a->offset = offset;
-	a->generation = generation;
-	a->node.bits = flags & MAP_FLAGS;
-	if (buf)
-		a->buf = pfnbuf_buf_ref(buf);
-	return a;
-}
-
-static void push(struct area **list, struct area *a)
-{
-	a->node.right = *list ? &(*list)->node : NULL;
-	*list = a;
-}
-
-static struct area *pop(struct area **list)
-{
-	struct area *a = *list;
-
-	*list = area_of(a->node.right);
-	return a;
-}
-
-static void release_areas(struct area **list)
-{
-	while (*list) {
-		struct area *a = pop(list);
-
-		pfnbuf_buf_unref(a->buf);
-		free(a);
-	}
-}
-
-#define cleanup_areas __attribute__((cleanup(release_areas)))
-
-static void enter(struct pfnbuf_ioas *ioas, struct area *a, uint64_t iova)
-{
-	a->node.key = iova;
-	pfnbuf_tree_insert(&ioas->areas, &a->node);
-}
-
-static void leave(struct pfnbuf_ioas *ioas, struct area *a, struct area **gone)
-{
-	pfnbuf_tree_remove(&ioas->areas, &a->node);
-	ioas->nr_absent -= is_absent(a);
-	push(gone, a);
-}
-
-static void set_absent(struct pfnbuf_ioas *ioas, struct area *a, bool absent)
-{
-	if (is_absent(a) == absent)
-		return;
-	a->node.bits ^= IS_ABSENT;
-	ioas->nr_absent = absent ? ioas->nr_absent + 1 : ioas->nr_absent - 1;
+	return pfnbuf_areas_after(&ioas->areas, a, walk);
 }
 
 static bool is_dead(const struct area *a)
@@ -211,11 +87,13 @@ static struct pfnbuf_ioas *new_ioas(struct pfnbuf_ctx *ctx, int iommufd)
 	if (!ioas)
 		return NULL;
 	ioas->refs = 1;
+	ioas->space_version = 1;
 	ioas->ctx = pfnbuf_ctx_ref(ctx);
 	ioas->kernel = pfnbuf_ctx_get_kernel(ctx);
 	ioas->iommufd = iommufd;
 	pthread_mutex_init(&ioas->lock, NULL);
 	pfnbuf_list_init(&ioas->link);
+	pfnbuf_areas_init(&ioas->areas);
 	return ioas;
 }
 
@@ -337,9 +215,10 @@ static void log_end(const struct pfnbuf_ioas *ioas, int code, const char *call,
 /* Unmapped one by one: in an IOAS of somebody else's only our own areas are ours to unmap. */
 static void end_areas(struct pfnbuf_ioas *ioas)
 {
+	struct area_walk walk;
 	uint64_t bytes;
 
-	for (struct area *a = area_from(ioas, 0); a; a = area_after(a)) {
+	for (struct area *a = area_from(ioas, 0, &walk); a; a = area_after(ioas, a, &walk)) {
 		struct pfnbuf_range range = { a->node.key, a->length };
 		int r = unmap_area(ioas, a, &bytes);
 
@@ -352,10 +231,11 @@ static void end_areas(struct pfnbuf_ioas *ioas)
 static void end_owned(struct pfnbuf_ioas *ioas)
 {
 	struct iommu_destroy destroy = { .size = sizeof(destroy), .id = ioas->id };
+	struct area_walk walk;
 	uint64_t bytes;
 	int r = 0;
 
-	if (ioas->areas.root)
+	if (area_from(ioas, 0, &walk))
 		r = unmap_call(ioas, 0, UINT64_MAX, &bytes);
 	if (r < 0)
 		log_end(ioas, r, "IOMMU_IOAS_UNMAP", NULL);
@@ -373,8 +253,6 @@ struct pfnbuf_ioas *pfnbuf_ioas_ref(struct pfnbuf_ioas *ioas)
 
 struct pfnbuf_ioas *pfnbuf_ioas_free(struct pfnbuf_ioas *ioas)
 {
-	struct area *gone = NULL;
-
 	if (!ioas || atomic_fetch_sub(&ioas->refs, 1) != 1)
 		return NULL;
 	detach_devices(ioas);
@@ -383,9 +261,7 @@ struct pfnbuf_ioas *pfnbuf_ioas_free(struct pfnbuf_ioas *ioas)
 		end_owned(ioas);
 	else
 		end_areas(ioas);
-	while (ioas->areas.root)
-		leave(ioas, area_of(ioas->areas.root), &gone);
-	release_areas(&gone);
+	pfnbuf_areas_free(&ioas->areas);
 	free_ioas(ioas);
 	return NULL;
 }
@@ -475,26 +351,26 @@ int pfnbuf_ioas_get_iova_ranges(struct pfnbuf_ioas *ioas, struct pfnbuf_range *r
 
 void pfnbuf_ioas_forget_space(struct pfnbuf_ioas *ioas)
 {
-	atomic_store(&ioas->space_known, false);
+	atomic_fetch_add(&ioas->space_version, 1);
 }
 
 static int learn_space(struct pfnbuf_ioas *ioas)
 {
-	/* Before the question: what changes after it is forgotten again. */
-	atomic_store(&ioas->space_known, true);
+	/* Before the question: what changes after it is asked for again. */
+	const uint64_t version = atomic_load(&ioas->space_version);
+
 	for (;;) {
 		struct iommu_iova_range *space;
 		int n = query_ranges(ioas, ioas->space, ioas->nr_space, &ioas->alignment);
 
 		if (n < 0 || (uint32_t)n <= ioas->nr_space) {
 			ioas->nr_space = n < 0 ? 0 : (uint32_t)n;
-			if (n < 0)
-				pfnbuf_ioas_forget_space(ioas);
+			ioas->known_version = n < 0 ? 0 : version;
 			return n < 0 ? n : 0;
 		}
 		space = realloc(ioas->space, (size_t)n * sizeof(*space));
 		if (!space) {
-			pfnbuf_ioas_forget_space(ioas);
+			ioas->known_version = 0;
 			return pfnbuf_failed(-ENOMEM, "IOMMU_IOAS_IOVA_RANGES", ioas->name, NULL);
 		}
 		ioas->space = space;
@@ -515,7 +391,7 @@ int pfnbuf_ioas_check_space(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t le
 	static const char call[] = "IOMMU_IOAS_MAP_FILE";
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
 	const struct pfnbuf_range range = { iova, length };
-	int r = atomic_load(&ioas->space_known) ? 0 : learn_space(ioas);
+	int r = ioas->known_version == atomic_load(&ioas->space_version) ? 0 : learn_space(ioas);
 
 	if (r < 0)
 		return r;
@@ -641,9 +517,10 @@ static int keep_off_absent(const struct pfnbuf_ioas *ioas, const struct map_call
 {
 	struct pfnbuf_range range = { *call->iova, call->length };
 	uint64_t last = range.offset + range.length - 1;
+	struct area_walk walk;
 	struct area *a;
 
-	if (!ioas->nr_absent)
+	if (!ioas->areas.nr_absent)
 		return 0;
 	if (!(call->flags & PFNBUF_MAP_FIXED))
 		return pfnbuf_refused(-EBUSY, call->name, ioas->name, NULL,
@@ -651,8 +528,9 @@ static int keep_off_absent(const struct pfnbuf_ioas *ioas, const struct map_call
 				      "or map at a fixed address",
 				      "%zu areas wait for their restore, and the kernel could give "
 				      "their addresses away",
-				      ioas->nr_absent);
-	for (a = up_to(area_from(ioas, range.offset), last); a; a = up_to(area_after(a), last))
+				      ioas->areas.nr_absent);
+	for (a = up_to(area_from(ioas, range.offset, &walk), last); a;
+	     a = up_to(area_after(ioas, a, &walk), last))
 		if (is_absent(a))
 			return pfnbuf_refused(-EEXIST, call->name, ioas->name, &range,
 					      "finish the restore, or unmap that area",
@@ -665,16 +543,28 @@ static int keep_off_absent(const struct pfnbuf_ioas *ioas, const struct map_call
 static int map_failed(const struct pfnbuf_ioas *ioas, const struct map_call *call, int code)
 {
 	struct pfnbuf_range range = { *call->iova, call->length };
+	struct area_walk walk;
 	const struct area *a;
 
 	if (!(call->flags & PFNBUF_MAP_FIXED))
 		return pfnbuf_failed(code, call->name, ioas->name, NULL);
-	a = up_to(area_from(ioas, range.offset), range.offset + range.length - 1);
+	a = up_to(area_from(ioas, range.offset, &walk), range.offset + range.length - 1);
 	if (code != -EEXIST || !a)
 		return pfnbuf_failed(code, call->name, ioas->name, &range);
 	return pfnbuf_refused(
 		code, call->name, ioas->name, &range, "unmap it first, or let the kernel choose",
 		"the area at 0x%" PRIx64 "+0x%" PRIx64 " is there", a->node.key, a->length);
+}
+
+/* Where the kernel had room, somebody else has unmapped what the ledger still has there. */
+static void leave_stale(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length,
+			struct area_leaving *leaving)
+{
+	struct area_walk walk;
+	struct area *stale;
+
+	while ((stale = up_to(area_from(ioas, iova, &walk), iova + length - 1)))
+		pfnbuf_areas_leave(&ioas->areas, stale, leaving);
 }
 
 /*
@@ -684,8 +574,8 @@ static int map_failed(const struct pfnbuf_ioas *ioas, const struct map_call *cal
 static int place(struct pfnbuf_ioas *ioas, const struct map_call *call, struct area **list,
 		 uint64_t *iova)
 {
-	struct area *made, *stale;
-	uint64_t last;
+	struct area_leaving leaving = { 0 };
+	struct area *made;
 	int r;
 
 	r = keep_off_absent(ioas, call);
@@ -695,15 +585,12 @@ static int place(struct pfnbuf_ioas *ioas, const struct map_call *call, struct a
 	if (r < 0)
 		return map_failed(ioas, call, r);
 	made = *list;
-	*list = NULL;
-	last = *call->iova + call->length - 1;
-	/* Where the kernel had room, somebody else has unmapped what the ledger still has there. */
-	while ((stale = up_to(area_from(ioas, *call->iova), last)))
-		leave(ioas, stale, list);
+	leave_stale(ioas, *call->iova, call->length, &leaving);
+	*list = leaving.gone;
 	while (made) {
-		struct area *a = pop(&made);
+		struct area *a = pop_area(&made);
 
-		enter(ioas, a, *call->iova + a->node.key);
+		pfnbuf_areas_enter(&ioas->areas, a, *call->iova + a->node.key, list);
 	}
 	*iova = *call->iova;
 	return 0;
@@ -740,19 +627,30 @@ static int map(struct pfnbuf_ioas *ioas, const struct map_call *call, struct are
 	return place(ioas, call, &list, iova);
 }
 
+static struct iommu_ioas_map map_arg(const struct pfnbuf_ioas *ioas, uint64_t addr, uint64_t length,
+				     unsigned flags)
+{
+	return (struct iommu_ioas_map){
+		.size = sizeof(struct iommu_ioas_map),
+		.flags = kernel_flags(flags),
+		.ioas_id = ioas->id,
+		.user_va = addr,
+		.length = length,
+	};
+}
+
+static struct map_call map_call(struct iommu_ioas_map *arg, unsigned flags)
+{
+	return (struct map_call){
+		"IOMMU_IOAS_MAP", IOMMU_IOAS_MAP, arg, &arg->iova, arg->length, flags,
+	};
+}
+
 int pfnbuf_ioas_map_va(struct pfnbuf_ioas *ioas, void *addr, uint64_t length, unsigned flags,
 		       uint64_t *iova)
 {
-	struct iommu_ioas_map arg = {
-		.size = sizeof(arg),
-		.flags = kernel_flags(flags),
-		.ioas_id = ioas->id,
-		.user_va = (uintptr_t)addr,
-		.length = length,
-	};
-	const struct map_call call = {
-		"IOMMU_IOAS_MAP", IOMMU_IOAS_MAP, &arg, &arg.iova, length, flags,
-	};
+	struct iommu_ioas_map arg = map_arg(ioas, (uintptr_t)addr, length, flags);
+	const struct map_call call = map_call(&arg, flags);
 	int r = check_arguments(ioas, call.name, addr, length, flags, iova);
 	struct area *area;
 
@@ -760,9 +658,7 @@ int pfnbuf_ioas_map_va(struct pfnbuf_ioas *ioas, void *addr, uint64_t length, un
 		return r;
 	if (flags & PFNBUF_MAP_FIXED)
 		arg.iova = *iova;
-	area = new_area(NULL, (uintptr_t)addr, length, flags, 0);
-	if (area)
-		area->node.bits |= IS_VA;
+	area = pfnbuf_area_new(NULL, (uintptr_t)addr, length, (flags & MAP_FLAGS) | IS_VA, 0);
 	return map(ioas, &call, area, iova);
 }
 
@@ -779,20 +675,25 @@ static struct iommu_ioas_map_file map_file_arg(const struct pfnbuf_ioas *ioas, i
 	};
 }
 
+static struct map_call map_file_call(struct iommu_ioas_map_file *arg, unsigned flags)
+{
+	return (struct map_call){
+		"IOMMU_IOAS_MAP_FILE", IOMMU_IOAS_MAP_FILE, arg, &arg->iova, arg->length, flags,
+	};
+}
+
 int pfnbuf_ioas_map_file(struct pfnbuf_ioas *ioas, int fd, uint64_t offset, uint64_t length,
 			 unsigned flags, uint64_t *iova)
 {
 	struct iommu_ioas_map_file arg = map_file_arg(ioas, fd, offset, length, flags);
-	const struct map_call call = {
-		"IOMMU_IOAS_MAP_FILE", IOMMU_IOAS_MAP_FILE, &arg, &arg.iova, length, flags,
-	};
+	const struct map_call call = map_file_call(&arg, flags);
 	int r = check_arguments(ioas, call.name, &arg, length, flags, iova);
 
 	if (r < 0)
 		return r;
 	if (flags & PFNBUF_MAP_FIXED)
 		arg.iova = *iova;
-	return map(ioas, &call, new_area(NULL, offset, length, flags, 0), iova);
+	return map(ioas, &call, pfnbuf_area_new(NULL, offset, length, flags & MAP_FLAGS, 0), iova);
 }
 
 static int check_buf(const struct pfnbuf_buf *buf, const struct pfnbuf_range *range)
@@ -851,9 +752,7 @@ int pfnbuf_ioas_map_buf(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, uint64
 			uint64_t length, unsigned flags, uint64_t *iova)
 {
 	struct iommu_ioas_map_file arg = map_file_arg(ioas, -1, offset, length, flags);
-	const struct map_call call = {
-		"IOMMU_IOAS_MAP_FILE", IOMMU_IOAS_MAP_FILE, &arg, &arg.iova, length, flags,
-	};
+	const struct map_call call = map_file_call(&arg, flags);
 	struct pfnbuf_range range = { offset, length };
 	int r;
 
@@ -866,7 +765,7 @@ int pfnbuf_ioas_map_buf(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, uint64
 	arg.fd = pfnbuf_buf_get_fd(buf);
 	if (flags & PFNBUF_MAP_FIXED)
 		arg.iova = *iova;
-	r = map(ioas, &call, new_area(buf, offset, length, flags, 0), iova);
+	r = map(ioas, &call, pfnbuf_area_new(buf, offset, length, flags & MAP_FLAGS, 0), iova);
 	return r < 0 ? import_failed(buf, &range, r) : r;
 }
 
@@ -875,14 +774,16 @@ static int await_restore(struct pfnbuf_ioas *ioas, const struct map_call *call, 
 {
 	const struct pfnbuf_range range = { *call->iova, call->length };
 	const uint64_t last = range.offset + range.length - 1;
+	struct area *area = *list;
+	struct area_walk walk;
 
 	if (last < range.offset)
 		return pfnbuf_failed(-EOVERFLOW, call->name, ioas->name, &range);
-	if (up_to(area_from(ioas, range.offset), last))
+	if (up_to(area_from(ioas, range.offset, &walk), last))
 		return map_failed(ioas, call, -EEXIST);
-	enter(ioas, *list, range.offset);
-	set_absent(ioas, *list, true);
 	*list = NULL;
+	area->node.bits |= IS_ABSENT;
+	pfnbuf_areas_enter(&ioas->areas, area, range.offset, list);
 	return 1;
 }
 
@@ -914,17 +815,14 @@ int pfnbuf_ioas_expect_buf(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, uin
 {
 	struct iommu_ioas_map_file arg = map_file_arg(ioas, pfnbuf_buf_get_fd(buf), offset, length,
 						      flags | PFNBUF_MAP_FIXED);
-	const struct map_call call = {
-		"IOMMU_IOAS_MAP_FILE",	  IOMMU_IOAS_MAP_FILE, &arg, &arg.iova, length,
-		flags | PFNBUF_MAP_FIXED,
-	};
+	const struct map_call call = map_file_call(&arg, flags | PFNBUF_MAP_FIXED);
 	const struct pfnbuf_range range = { offset, length };
 	cleanup_areas struct area *list = NULL;
 	int r = check_buf(buf, &range);
 
 	if (r < 0)
 		return r;
-	list = new_area(buf, offset, length, flags, 0);
+	list = pfnbuf_area_new(buf, offset, length, flags & MAP_FLAGS, 0);
 	if (!list)
 		return pfnbuf_failed(-ENOMEM, call.name, ioas->name, NULL);
 	arg.iova = iova;
@@ -936,35 +834,21 @@ static int put_back_va(struct pfnbuf_ioas *ioas, struct area **list, uint64_t io
 {
 	const struct area *a = *list;
 	const unsigned flags = flags_of(a) | PFNBUF_MAP_FIXED;
-	struct iommu_ioas_map arg = {
-		.size = sizeof(arg),
-		.flags = kernel_flags(flags),
-		.ioas_id = ioas->id,
-		.user_va = a->offset,
-		.length = a->length,
-		.iova = iova,
-	};
-	const struct map_call call = {
-		"IOMMU_IOAS_MAP", IOMMU_IOAS_MAP, &arg, &arg.iova, a->length, flags,
-	};
+	struct iommu_ioas_map arg = map_arg(ioas, a->offset, a->length, flags);
+	const struct map_call call = map_call(&arg, flags);
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
 
+	arg.iova = iova;
 	return place(ioas, &call, list, &iova);
 }
 
 static int put_back(struct pfnbuf_ioas *ioas, struct area **list, uint64_t iova)
 {
 	struct area *a = *list;
-	struct iommu_ioas_map_file arg = map_file_arg(ioas, pfnbuf_buf_get_fd(a->buf), a->offset,
-						      a->length, flags_of(a) | PFNBUF_MAP_FIXED);
-	const struct map_call call = {
-		.name = "IOMMU_IOAS_MAP_FILE",
-		.request = IOMMU_IOAS_MAP_FILE,
-		.arg = &arg,
-		.iova = &arg.iova,
-		.length = a->length,
-		.flags = flags_of(a) | PFNBUF_MAP_FIXED,
-	};
+	const unsigned flags = flags_of(a) | PFNBUF_MAP_FIXED;
+	struct iommu_ioas_map_file arg =
+		map_file_arg(ioas, pfnbuf_buf_get_fd(a->buf), a->offset, a->length, flags);
+	const struct map_call call = map_file_call(&arg, flags);
 
 	arg.iova = iova;
 	a->node.bits &= ~IS_ABSENT;
@@ -994,7 +878,7 @@ int pfnbuf_ioas_put_back(struct pfnbuf_ioas *ioas, struct pfnbuf_node **kept)
 			*kept = &list->node;
 			return r;
 		}
-		release_areas(&list);
+		pfnbuf_area_release(&list);
 	}
 	return 0;
 }
@@ -1003,7 +887,7 @@ void pfnbuf_ioas_drop(struct pfnbuf_node **kept)
 {
 	struct area *list = area_of(*kept);
 
-	release_areas(&list);
+	pfnbuf_area_release(&list);
 	*kept = NULL;
 }
 
@@ -1014,31 +898,33 @@ void pfnbuf_ioas_drop(struct pfnbuf_node **kept)
 static int copy_areas(const struct pfnbuf_ioas *src, uint64_t iova, uint64_t length, unsigned flags,
 		      struct area **list)
 {
+	struct area_walk walk;
 	uint64_t done, n;
 
 	for (done = 0; done < length; done += n) {
 		uint64_t at = iova + done;
-		const struct area *a = up_to(area_from(src, at), iova + length - 1);
+		const struct area *a = up_to(area_from(src, at, &walk), iova + length - 1);
 		struct area *copy;
 
 		n = length - done;
 		if (!a) {
-			copy = new_area(NULL, 0, n, flags, 0);
+			copy = pfnbuf_area_new(NULL, 0, n, flags & MAP_FLAGS, 0);
 		} else if (a->node.key > at) {
 			n = a->node.key - at;
-			copy = new_area(NULL, 0, n, flags, 0);
+			copy = pfnbuf_area_new(NULL, 0, n, flags & MAP_FLAGS, 0);
 		} else {
 			uint64_t in = at - a->node.key;
 
 			n = n < a->length - in ? n : a->length - in;
-			copy = new_area(a->buf, a->offset + in, n, flags, a->generation);
+			copy = pfnbuf_area_new(a->buf, a->offset + in, n, flags & MAP_FLAGS,
+					       a->generation);
 		}
 		if (!copy)
 			return -ENOMEM;
 		if (a && a->node.key <= at && is_va(a))
 			copy->node.bits |= IS_VA;
 		copy->node.key = done;
-		push(list, copy);
+		push_area(list, copy);
 	}
 	return 0;
 }
@@ -1143,11 +1029,12 @@ static int refuse_cut(const struct pfnbuf_ioas *ioas, const struct pfnbuf_range 
 {
 	uint64_t last = range->offset + range->length - 1;
 	const struct area *cut = first;
+	struct area_walk walk;
 
 	if (cut && cut->node.key >= range->offset) {
 		if (last_of(cut) < last)
-			cut = area_of(pfnbuf_tree_floor(&ioas->areas, last));
-		if (last_of(cut) <= last)
+			cut = up_to(area_from(ioas, last, &walk), last);
+		if (cut && last_of(cut) == last)
 			cut = NULL;
 	}
 	if (!cut)
@@ -1158,15 +1045,15 @@ static int refuse_cut(const struct pfnbuf_ioas *ioas, const struct pfnbuf_range 
 }
 
 /* How many areas are in a range that cuts none, and how many of them are in the kernel. */
-static size_t count_areas(const struct pfnbuf_range *range, const struct area *first,
-			  size_t *present)
+static size_t count_areas(const struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range,
+			  const struct area *first, size_t *present)
 {
 	uint64_t last = range->offset + range->length - 1;
+	struct area_walk walk;
 	size_t n = 0;
 
 	*present = 0;
-	for (const struct area *a = first; a;
-	     a = last_of(a) < last ? up_to(area_after(a), last) : NULL) {
+	for (const struct area *a = first; a; a = up_to(area_after(ioas, a, &walk), last)) {
 		n++;
 		*present += !is_absent(a);
 	}
@@ -1174,32 +1061,36 @@ static size_t count_areas(const struct pfnbuf_range *range, const struct area *f
 }
 
 static void forget(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range, struct area *first,
-		   struct area **gone)
+		   struct area_leaving *leaving)
 {
 	uint64_t last = range->offset + range->length - 1;
-	struct area *next;
+	struct area_walk walk;
+	struct area *a = first;
 
-	for (struct area *a = first; a; a = next) {
-		next = last_of(a) < last ? up_to(area_after(a), last) : NULL;
-		leave(ioas, a, gone);
+	while (a) {
+		uint64_t own = last_of(a);
+
+		pfnbuf_areas_leave(&ioas->areas, a, leaving);
+		a = own < last ? up_to(area_from(ioas, own + 1, &walk), last) : NULL;
 	}
 }
 
 /* Unmap the areas of a range one by one; an area that the kernel does not have is gone as well. */
 static int unmap_each(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range,
-		      struct area **gone, uint64_t *unmapped)
+		      struct area_leaving *leaving, uint64_t *unmapped)
 {
 	uint64_t last = range->offset + range->length - 1;
+	struct area_walk walk;
 	struct area *a;
 
-	while ((a = up_to(area_from(ioas, range->offset), last))) {
+	while ((a = up_to(area_from(ioas, range->offset, &walk), last))) {
 		struct pfnbuf_range own = { a->node.key, a->length };
 		uint64_t bytes;
 		int r = unmap_area(ioas, a, &bytes);
 
 		if (r < 0)
 			return pfnbuf_failed(r, "IOMMU_IOAS_UNMAP", ioas->name, &own);
-		leave(ioas, a, gone);
+		pfnbuf_areas_leave(&ioas->areas, a, leaving);
 		*unmapped += bytes;
 	}
 	return 0;
@@ -1211,19 +1102,19 @@ static int unmap_each(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range
  * tells.
  */
 static int unmap_whole(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range,
-		       struct area *first, struct area **gone, uint64_t *unmapped)
+		       struct area *first, struct area_leaving *leaving, uint64_t *unmapped)
 {
-	size_t present, n = count_areas(range, first, &present);
+	size_t present, n = count_areas(ioas, range, first, &present);
 	int r = 0, each;
 
 	if (!n || present)
 		r = unmap_call(ioas, range->offset, range->length, unmapped);
 	if (r >= 0) {
-		forget(ioas, range, first, gone);
+		forget(ioas, range, first, leaving);
 		return 0;
 	}
 	if (n > 1 || (n && r == -ENOENT)) {
-		each = unmap_each(ioas, range, gone, unmapped);
+		each = unmap_each(ioas, range, leaving, unmapped);
 		if (each < 0 || *unmapped)
 			return each;
 	}
@@ -1231,44 +1122,49 @@ static int unmap_whole(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *rang
 }
 
 static int unmap_owned(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range,
-		       struct area *first, struct area **gone, uint64_t *unmapped)
+		       struct area *first, struct area_leaving *leaving, uint64_t *unmapped)
 {
-	int r = unmap_whole(ioas, range, first, gone, unmapped);
+	int r = unmap_whole(ioas, range, first, leaving, unmapped);
 
 	/* The kernel reads 0 and UINT64_MAX as "all", which succeeds where there is nothing. */
-	if (!r && !*gone && !*unmapped)
+	if (!r && !first && !*unmapped)
 		return pfnbuf_failed(-ENOENT, "IOMMU_IOAS_UNMAP", ioas->name, range);
 	return r;
 }
 
 static int unmap_shared(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range,
-			const struct area *first, struct area **gone, uint64_t *unmapped)
+			const struct area *first, struct area_leaving *leaving, uint64_t *unmapped)
 {
 	if (!first)
 		return pfnbuf_failed(-ENOENT, "IOMMU_IOAS_UNMAP", ioas->name, range);
-	return unmap_each(ioas, range, gone, unmapped);
+	return unmap_each(ioas, range, leaving, unmapped);
 }
 
-static int unmap(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length, struct area **gone,
-		 uint64_t *unmapped)
+/* @keeps: what leaves the ledger is wanted. */
+static int unmap(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length, bool keeps,
+		 struct area_leaving *leaving, uint64_t *unmapped)
 {
 	static const char call[] = "IOMMU_IOAS_UNMAP";
 	const struct pfnbuf_range range = { iova, length };
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+	const uint64_t last = iova + length - 1;
+	struct area_walk walk;
 	struct area *first;
 	uint64_t bytes = 0;
 	int r;
 
 	if (!length)
 		return pfnbuf_failed(-EINVAL, call, ioas->name, &range);
-	if (length - 1 > UINT64_MAX - iova)
+	if (last < iova)
 		return pfnbuf_failed(-EOVERFLOW, call, ioas->name, &range);
-	first = up_to(area_from(ioas, iova), iova + length - 1);
+	first = up_to(area_from(ioas, iova, &walk), last);
 	r = refuse_cut(ioas, &range, first);
 	if (r < 0)
 		return r;
-	r = ioas->owned ? unmap_owned(ioas, &range, first, gone, &bytes)
-			: unmap_shared(ioas, &range, first, gone, &bytes);
+	if (keeps && pfnbuf_areas_reserve(&ioas->areas, first, last, leaving) < 0)
+		return pfnbuf_failed(-ENOMEM, call, ioas->name, &range);
+	r = ioas->owned ? unmap_owned(ioas, &range, first, leaving, &bytes)
+			: unmap_shared(ioas, &range, first, leaving, &bytes);
 	if (r < 0)
 		return r;
 	if (unmapped)
@@ -1276,38 +1172,195 @@ static int unmap(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length, struc
 	return 0;
 }
 
+static inline void end_leaving(struct area_leaving *leaving)
+{
+	if (leaving->gone)
+		pfnbuf_area_release(&leaving->gone);
+	if (leaving->reserve)
+		pfnbuf_area_release(&leaving->reserve);
+}
+
+#define cleanup_leaving __attribute__((cleanup(end_leaving)))
+
 int pfnbuf_ioas_unmap(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length, uint64_t *unmapped)
 {
-	cleanup_areas struct area *gone = NULL;
+	cleanup_leaving struct area_leaving leaving = { 0 };
 
-	return unmap(ioas, iova, length, &gone, unmapped);
+	return unmap(ioas, iova, length, false, &leaving, unmapped);
 }
 
 int pfnbuf_ioas_take(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length,
 		     struct pfnbuf_node **kept)
 {
-	struct area *gone = NULL;
-	int r = unmap(ioas, iova, length, &gone, NULL);
+	cleanup_leaving struct area_leaving leaving = { 0 };
+	int r = unmap(ioas, iova, length, true, &leaving, NULL);
 
-	*kept = gone ? &gone->node : NULL;
+	*kept = leaving.gone ? &leaving.gone->node : NULL;
+	leaving.gone = NULL;
 	return r;
 }
 
 int pfnbuf_ioas_unmap_all(struct pfnbuf_ioas *ioas, uint64_t *unmapped)
 {
 	const struct pfnbuf_range all = { 0, UINT64_MAX };
-	cleanup_areas struct area *gone = NULL;
+	cleanup_leaving struct area_leaving leaving = { 0 };
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+	struct area_walk walk;
 	uint64_t bytes = 0;
 	int r;
 
-	r = ioas->owned ? unmap_whole(ioas, &all, area_from(ioas, 0), &gone, &bytes)
-			: unmap_each(ioas, &all, &gone, &bytes);
+	r = ioas->owned ? unmap_whole(ioas, &all, area_from(ioas, 0, &walk), &leaving, &bytes)
+			: unmap_each(ioas, &all, &leaving, &bytes);
 	if (r < 0)
 		return r;
 	if (unmapped)
 		*unmapped = bytes;
 	return 0;
+}
+
+/* ---------------------------------------------------------------- granules ------------------ */
+
+int pfnbuf_ioas_add_granules(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, uint64_t offset,
+			     uint64_t length, uint64_t size, unsigned flags, uint64_t iova,
+			     struct pfnbuf_granules **granules)
+{
+	const struct area model = {
+		.node = { .key = iova, .bits = (flags & MAP_FLAGS) | (buf ? 0 : IS_VA) },
+		.length = length,
+		.buf = buf,
+		.offset = offset,
+		.generation = buf ? import_generation(buf) : 0,
+	};
+	const struct pfnbuf_range range = { iova, length };
+	cleanup_areas struct area *list = NULL;
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+	struct pfnbuf_granules *g = pfnbuf_granules_new(&ioas->areas, &model, size, &list);
+
+	if (!g)
+		return pfnbuf_failed(-ENOMEM, "IOMMU_IOAS_MAP_FILE", ioas->name, &range);
+	*granules = g;
+	return 0;
+}
+
+static bool take_off(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+
+	if (!pfnbuf_granules_dissolve(&ioas->areas, g))
+		return false;
+	pfnbuf_granules_unlink(g);
+	return true;
+}
+
+void pfnbuf_ioas_end_granules(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g)
+{
+	/* What stays on the ledger goes with it. */
+	if (g && take_off(ioas, g))
+		pfnbuf_granules_free(g);
+}
+
+int pfnbuf_ioas_check_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i)
+{
+	const uint64_t version = atomic_load(&ioas->space_version);
+	int r;
+
+	if (g->allowed_at == version)
+		return 0;
+	r = pfnbuf_ioas_check_space(ioas, g->iova, g->n * g->size);
+	if (r < 0)
+		return pfnbuf_ioas_check_space(ioas, g->iova + i * g->size, g->size);
+	g->allowed_at = version;
+	return 0;
+}
+
+/* The kernel has failed to unmap a granule. It is asked again where it says that there is none. */
+static int unmap_again(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i, int code)
+{
+	const struct pfnbuf_range range = { g->iova + i * g->size, g->size };
+	struct area_leaving none = { 0 };
+	uint64_t bytes = 0;
+	int r = code == -ENOENT ? unmap_each(ioas, &range, &none, &bytes) : 0;
+
+	if (r < 0 || bytes)
+		return r;
+	return pfnbuf_failed(code, "IOMMU_IOAS_UNMAP", ioas->name, &range);
+}
+
+static int unmap_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+	uint64_t bytes;
+	int r;
+
+	if (!ioas->owned || !pfnbuf_bitmap_test(g->mapped, i))
+		return 1;
+	r = unmap_call(ioas, g->iova + i * g->size, g->size, &bytes);
+	if (r < 0)
+		return unmap_again(ioas, g, i, r);
+	put_granule(g, i, false);
+	return 0;
+}
+
+int pfnbuf_ioas_unmap_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i)
+{
+	const int r = unmap_granule(ioas, g, i);
+
+	return r > 0 ? pfnbuf_ioas_unmap(ioas, g->iova + i * g->size, g->size, NULL) : r;
+}
+
+/* What was in its place has been unmapped by somebody else. */
+static void enter_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i,
+			  struct area_leaving *leaving)
+{
+	if (g->nr_records || g->shares_range || pfnbuf_bitmap_test(g->mapped, i))
+		leave_stale(ioas, g->iova + i * g->size, g->size, leaving);
+	put_granule(g, i, true);
+}
+
+/* As place() does it; @call is fixed, and of the granule. */
+static int place_granule(struct pfnbuf_ioas *ioas, const struct map_call *call,
+			 struct pfnbuf_granules *g, uint64_t i)
+{
+	cleanup_leaving struct area_leaving leaving = { 0 };
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+	int r = keep_off_absent(ioas, call);
+
+	if (r < 0)
+		return r;
+	r = k_ioctl(ioas->kernel, ioas->iommufd, call->request, call->arg);
+	if (r < 0)
+		return map_failed(ioas, call, r);
+	enter_granule(ioas, g, i, &leaving);
+	return 0;
+}
+
+static int map_va_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i)
+{
+	const unsigned flags = (g->bits & MAP_FLAGS) | PFNBUF_MAP_FIXED;
+	struct iommu_ioas_map arg = map_arg(ioas, g->offset + i * g->size, g->size, flags);
+	const struct map_call call = map_call(&arg, flags);
+
+	arg.iova = g->iova + i * g->size;
+	return place_granule(ioas, &call, g, i);
+}
+
+static int map_file_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i)
+{
+	const struct pfnbuf_range range = { g->offset + i * g->size, g->size };
+	const unsigned flags = g->bits | PFNBUF_MAP_FIXED;
+	struct iommu_ioas_map_file arg =
+		map_file_arg(ioas, pfnbuf_buf_get_fd(g->buf), range.offset, range.length, flags);
+	const struct map_call call = map_file_call(&arg, flags);
+	int r;
+
+	arg.iova = g->iova + i * g->size;
+	r = place_granule(ioas, &call, g, i);
+	return r < 0 ? import_failed(g->buf, &range, r) : 0;
+}
+
+int pfnbuf_ioas_map_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i)
+{
+	return g->buf ? map_file_granule(ioas, g, i) : map_va_granule(ioas, g, i);
 }
 
 /* ---------------------------------------------------------------- revocation ---------------- */
@@ -1323,29 +1376,30 @@ static bool is_restorable(const struct area *a, const struct pfnbuf_device *devi
 	return now.state == PFNBUF_LIVE && (is_absent(a) || now.generation != a->generation);
 }
 
-static struct area *next_restorable(struct area *a, uint64_t last,
-				    const struct pfnbuf_device *device)
+static struct area *next_restorable(const struct pfnbuf_ioas *ioas, struct area *a, uint64_t last,
+				    const struct pfnbuf_device *device, struct area_walk *walk)
 {
 	a = up_to(a, last);
 	while (a && !is_restorable(a, device))
-		a = up_to(area_after(a), last);
+		a = up_to(area_after(ioas, a, walk), last);
 	return a;
 }
 
-/* Restorable areas that follow each other. */
+/* Restorable areas that follow each other; granules are none. */
 struct dead_run {
 	struct area *first;
 	struct area *end; /* the last of them */
 	size_t present;	  /* those that the kernel still has, dead */
 };
 
-static struct dead_run dead_run(struct area *first, uint64_t last,
+static struct dead_run dead_run(const struct pfnbuf_ioas *ioas, struct area *first, uint64_t last,
 				const struct pfnbuf_device *device)
 {
+	struct area_walk walk;
 	struct dead_run run = { .first = first, .end = first, .present = !is_absent(first) };
 
-	for (struct area *a = up_to(area_after(first), last); a && is_restorable(a, device);
-	     a = up_to(area_after(a), last)) {
+	for (struct area *a = up_to(area_after(ioas, first, &walk), last);
+	     a && is_restorable(a, device); a = up_to(area_after(ioas, a, &walk), last)) {
 		run.end = a;
 		run.present += !is_absent(a);
 	}
@@ -1393,7 +1447,7 @@ static int import_area(struct pfnbuf_ioas *ioas, struct area *a)
 
 	arg.iova = a->node.key;
 	r = k_ioctl(ioas->kernel, ioas->iommufd, IOMMU_IOAS_MAP_FILE, &arg);
-	set_absent(ioas, a, r < 0);
+	pfnbuf_areas_set_absent(&ioas->areas, a, r < 0);
 	if (r < 0)
 		return import_again_failed(ioas, a, r);
 	a->generation = generation;
@@ -1408,16 +1462,17 @@ static int restore_run(struct pfnbuf_ioas *ioas, const struct dead_run *run)
 {
 	const bool cleared = clear_at_once(ioas, run);
 	struct area *a = run->first;
+	struct area_walk walk;
 	int r = 0;
 
-	for (; a && r >= 0; a = up_to(area_after(a), run->end->node.key)) {
+	for (; a && r >= 0; a = up_to(area_after(ioas, a, &walk), run->end->node.key)) {
 		if (!cleared)
 			r = clear_area(ioas, a);
 		if (r >= 0)
 			r = import_area(ioas, a);
 	}
-	for (; a && cleared; a = up_to(area_after(a), run->end->node.key))
-		set_absent(ioas, a, true);
+	for (; a && cleared; a = up_to(area_after(ioas, a, &walk), run->end->node.key))
+		pfnbuf_areas_set_absent(&ioas->areas, a, true);
 	return r;
 }
 
@@ -1425,15 +1480,16 @@ int pfnbuf_ioas_restore(struct pfnbuf_ioas *ioas, const struct pfnbuf_device *de
 			uint64_t first, uint64_t last)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
-	struct area *a = area_of(pfnbuf_tree_ceil(&ioas->areas, first));
+	struct area_walk walk;
+	struct area *a = pfnbuf_areas_ceil(&ioas->areas, first, &walk);
 
-	while ((a = next_restorable(a, last, device))) {
-		const struct dead_run run = dead_run(a, last, device);
+	while ((a = next_restorable(ioas, a, last, device, &walk))) {
+		const struct dead_run run = dead_run(ioas, a, last, device);
 		int r = restore_run(ioas, &run);
 
 		if (r < 0)
 			return r;
-		a = area_after(run.end);
+		a = area_after(ioas, run.end, &walk);
 	}
 	return 0;
 }
@@ -1443,10 +1499,12 @@ void pfnbuf_ioas_count(struct pfnbuf_ioas *ioas, uint64_t first, uint64_t last, 
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
 
+	struct area_walk walk;
+
 	*areas = 0;
 	*dead = 0;
-	for (struct area *a = up_to(area_of(pfnbuf_tree_ceil(&ioas->areas, first)), last); a;
-	     a = up_to(area_after(a), last)) {
+	for (struct area *a = up_to(pfnbuf_areas_ceil(&ioas->areas, first, &walk), last); a;
+	     a = up_to(area_after(ioas, a, &walk), last)) {
 		++*areas;
 		*dead += is_dead(a);
 	}
@@ -1463,8 +1521,9 @@ bool pfnbuf_ioas_maps_buf(struct pfnbuf_ioas *ioas, const struct pfnbuf_buf *buf
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
 	struct pfnbuf_identity wanted = pfnbuf_buf_get_identity(buf);
+	struct area_walk walk;
 
-	for (const struct area *a = area_from(ioas, 0); a; a = area_after(a)) {
+	for (const struct area *a = area_from(ioas, 0, &walk); a; a = area_after(ioas, a, &walk)) {
 		struct pfnbuf_identity id;
 
 		if (!a->buf || is_absent(a) || !overlap(a->offset, a->length, offset, length))
@@ -1480,8 +1539,9 @@ int pfnbuf_ioas_find_device(struct pfnbuf_ioas *ioas, const struct pfnbuf_device
 			    struct pfnbuf_range *range)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+	struct area_walk walk;
 
-	for (const struct area *a = area_from(ioas, 0); a; a = area_after(a))
+	for (const struct area *a = area_from(ioas, 0, &walk); a; a = area_after(ioas, a, &walk))
 		if (a->buf && pfnbuf_buf_exporter(a->buf) == device) {
 			*range = (struct pfnbuf_range){ a->node.key, a->length };
 			return 1;
@@ -1506,8 +1566,9 @@ static struct pfnbuf_area show(const struct area *a)
 int pfnbuf_ioas_find_va(struct pfnbuf_ioas *ioas, const void *addr, struct pfnbuf_area *area)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+	struct area_walk walk;
 
-	for (const struct area *a = area_from(ioas, 0); a; a = area_after(a))
+	for (const struct area *a = area_from(ioas, 0, &walk); a; a = area_after(ioas, a, &walk))
 		if (is_va(a) && (uintptr_t)addr - a->offset < a->length) {
 			*area = show(a);
 			return 1;
@@ -1518,7 +1579,8 @@ int pfnbuf_ioas_find_va(struct pfnbuf_ioas *ioas, const void *addr, struct pfnbu
 int pfnbuf_ioas_next_area(struct pfnbuf_ioas *ioas, uint64_t iova, struct pfnbuf_area *area)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
-	const struct area *a = area_from(ioas, iova);
+	struct area_walk walk;
+	const struct area *a = area_from(ioas, iova, &walk);
 
 	if (!a)
 		return 0;

@@ -599,6 +599,8 @@ int pfnbuf_buf_set_attributes(struct pfnbuf_buf *buf, unsigned long request, uin
 
 /* ---------------------------------------------------------------- ioas.c -------------------- */
 
+struct pfnbuf_granules;
+
 struct pfnbuf_ioas *pfnbuf_ioas_of_link(const struct pfnbuf_link *link);
 /* A reference, which pfnbuf_ioas_free() gives back. NULL of NULL. */
 struct pfnbuf_ioas *pfnbuf_ioas_ref(struct pfnbuf_ioas *ioas);
@@ -620,6 +622,20 @@ int pfnbuf_ioas_take(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length,
 		     struct pfnbuf_node **kept);
 int pfnbuf_ioas_put_back(struct pfnbuf_ioas *ioas, struct pfnbuf_node **kept);
 void pfnbuf_ioas_drop(struct pfnbuf_node **kept);
+/*
+ * Have the areas of memory that is mapped and unmapped in granules of @size as a bit each: of
+ * [offset, offset + length) of a buffer that has no device, or of this process's memory where @buf is
+ * NULL, at @iova. What is mapped of it becomes part of that. -ENOMEM
+ */
+int pfnbuf_ioas_add_granules(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, uint64_t offset,
+			     uint64_t length, uint64_t size, unsigned flags, uint64_t iova,
+			     struct pfnbuf_granules **granules);
+/* What is mapped of it stays mapped, and on the ledger. NULL: nothing to do. */
+void pfnbuf_ioas_end_granules(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *granules);
+/* pfnbuf_ioas_check_space(), pfnbuf_ioas_map_buf() or _map_va(), pfnbuf_ioas_unmap() of granule @i. */
+int pfnbuf_ioas_check_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i);
+int pfnbuf_ioas_map_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i);
+int pfnbuf_ioas_unmap_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i);
 /*
  * Import again the dead areas of @device's buffers that begin in [first, last]. Calls no allocator.
  */
@@ -840,6 +856,9 @@ int pfnbuf_window_settle(struct pfnbuf_window *window, struct pfnbuf_plan *plan)
  */
 bool pfnbuf_window_turn_granule(struct pfnbuf_window *window, bool of_guest,
 				const struct pfnbuf_conversion *conversion, int *result);
+/* The same of a range of the window, with no lock held: no other object has a part in it. */
+bool pfnbuf_window_try_turn(struct pfnbuf_window *window,
+			    const struct pfnbuf_conversion *conversion, int *result);
 
 /* What waits for a window, and ends with it: end() frees it, and is called without a lock. */
 struct pfnbuf_waiter {

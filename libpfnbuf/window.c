@@ -361,6 +361,13 @@ static void unmap_areas(const struct pfnbuf_window *w, uint64_t iova)
 	}
 }
 
+/* The areas of other addresses are not these. */
+static void end_granules(struct pfnbuf_window *w)
+{
+	pfnbuf_ioas_end_granules(w->ioas, w->granules);
+	w->granules = NULL;
+}
+
 void pfnbuf_window_release_stretch(const struct pfnbuf_window *w, struct stretch *s)
 {
 	int r = 0;
@@ -448,6 +455,7 @@ static void end(struct pfnbuf_window *w)
 		unmap_areas(w, w->iova);
 	if (w->ioas && w->other_iova != w->iova)
 		unmap_areas(w, w->other_iova);
+	end_granules(w);
 	if (w->vm)
 		delete_slots(w);
 	end_attributes(w);
@@ -637,6 +645,8 @@ static void commit(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 	w->layout = goal->layout;
 	goal->layout = old;
 	w->gpa = goal->gpa;
+	if (w->iova != goal->iova)
+		end_granules(w);
 	w->iova = goal->iova;
 	w->other_gpa = goal->gpa;
 	w->other_iova = goal->iova;

@@ -50,6 +50,7 @@ struct pfnbuf_window {
 
 	pthread_mutex_t lock; /* what follows */
 	struct pfnbuf_layout *layout;
+	struct pfnbuf_granules *granules; /* of the IOAS, where there are any; NULL: not yet */
 	_Atomic uint64_t gpa; /* also read without the lock */
 	uint64_t iova;
 	uint64_t other_gpa; /* where a move that could not be undone may have left something */

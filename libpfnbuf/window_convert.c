@@ -186,78 +186,84 @@ int pfnbuf_window_plan_conversions(struct pfnbuf_window *w, bool of_guest,
  * no plan is made. The calls, their order and what becomes of a failure are those of a plan.
  */
 
-static int map_granule(const struct pfnbuf_window *w, const struct pfnbuf_range *at)
+/* From the first of them on, the ledger of the IOAS has the window's granules as a bit each. */
+static int have_granules(struct pfnbuf_window *w)
 {
 	const struct stretch *s = &w->stretches[0];
-	uint64_t iova = w->iova + at->offset;
 
-	if (!s->buf)
-		return pfnbuf_ioas_map_va(w->ioas, (char *)s->addr + at->offset, at->length,
-					  w->map_flags | PFNBUF_MAP_FIXED, &iova);
-	return pfnbuf_ioas_expect_buf(w->ioas, s->buf, s->buf_offset + at->offset, at->length,
-				      w->map_flags, iova);
+	if (w->granules || !w->ioas)
+		return 0;
+	return pfnbuf_ioas_add_granules(w->ioas, s->buf,
+					s->buf ? s->buf_offset : (uintptr_t)s->addr, w->length,
+					w->granule, w->map_flags, w->iova, &w->granules);
 }
 
 /* Undo the first step: the area is unmapped, or the attribute shared. */
-static void undo_granule(struct pfnbuf_window *w, enum pfnbuf_step_kind kind,
-			 const struct pfnbuf_range *at, struct pfnbuf_node **kept)
+static void undo_granule(struct pfnbuf_window *w, enum pfnbuf_step_kind kind, uint64_t i)
 {
 	const bool is_area = kind == PFNBUF_STEP_AREA_UNMAP;
 	struct pfnbuf_step stuck = {
 		.kind = kind,
 		.object = is_area ? pfnbuf_ioas_name(w->ioas) : pfnbuf_vm_name(w->vm),
-		.range = { (is_area ? w->iova : w->gpa) + at->offset, at->length },
+		.range = { (is_area ? w->iova : w->gpa) + i * w->granule, w->granule },
 		.result = -EAGAIN,
 	};
 	struct pfnbuf_saved_error error;
 
 	pfnbuf_error_save(&error);
-	for (int i = 0; i < PFNBUF_UNDO_TRIES && pfnbuf_may_pass(stuck.result); i++)
-		stuck.result = is_area ? pfnbuf_ioas_put_back(w->ioas, kept)
+	for (int n = 0; n < PFNBUF_UNDO_TRIES && pfnbuf_may_pass(stuck.result); n++)
+		stuck.result = is_area ? pfnbuf_ioas_map_granule(w->ioas, w->granules, i)
 				       : pfnbuf_vm_put_back_attributes(w->vm, stuck.range.offset,
-								       at->length,
+								       stuck.range.length,
 								       PFNBUF_ATTRIBUTE_PRIVATE);
 	pfnbuf_error_restore(&error);
 	if (stuck.result < 0)
 		pfnbuf_window_quarantine_at(w, &stuck, 3, 0);
 }
 
-static int make_private(struct pfnbuf_window *w, const struct pfnbuf_range *at)
+static int make_private(struct pfnbuf_window *w, uint64_t i)
 {
-	struct pfnbuf_node *kept = NULL;
-	int r = w->ioas ? pfnbuf_ioas_take(w->ioas, w->iova + at->offset, at->length, &kept) : 0;
+	int r = w->ioas ? pfnbuf_ioas_unmap_granule(w->ioas, w->granules, i) : 0;
 
-	if (r >= 0)
-		r = pfnbuf_vm_set_attributes(w->vm, w->gpa + at->offset, at->length,
-					     PFNBUF_ATTRIBUTE_PRIVATE);
+	if (r < 0)
+		return r;
+	r = pfnbuf_vm_set_attributes(w->vm, w->gpa + i * w->granule, w->granule,
+				     PFNBUF_ATTRIBUTE_PRIVATE);
 	if (r < 0 && w->ioas)
-		undo_granule(w, PFNBUF_STEP_AREA_UNMAP, at, &kept);
-	pfnbuf_ioas_drop(&kept);
+		undo_granule(w, PFNBUF_STEP_AREA_UNMAP, i);
 	return r;
 }
 
-static int check_area(struct pfnbuf_window *w, const struct pfnbuf_range *at)
+/* Where even all of the window may be pinned, there is nothing to count. */
+static int check_memlock(struct pfnbuf_window *w)
 {
 	struct pfnbuf_layout_count count;
-	int r;
 
+	if (w->length <= w->memlock)
+		return 0;
 	pfnbuf_layout_count(w->layout, &count);
-	r = pfnbuf_window_check_memlock(
-		w, count.frames[PFNBUF_SHARED] + at->length / pfnbuf_page_size(), true);
-	return r < 0 ? r : pfnbuf_ioas_check_space(w->ioas, w->iova + at->offset, at->length);
+	return pfnbuf_window_check_memlock(
+		w, count.frames[PFNBUF_SHARED] + w->granule / pfnbuf_page_size(), true);
 }
 
-static int make_shared(struct pfnbuf_window *w, const struct pfnbuf_range *at)
+static int check_area(struct pfnbuf_window *w, uint64_t i)
 {
-	int r = w->ioas ? check_area(w, at) : 0;
+	int r = check_memlock(w);
+
+	return r < 0 ? r : pfnbuf_ioas_check_granule(w->ioas, w->granules, i);
+}
+
+static int make_shared(struct pfnbuf_window *w, uint64_t i)
+{
+	int r = w->ioas ? check_area(w, i) : 0;
 
 	if (r >= 0)
-		r = pfnbuf_vm_set_attributes(w->vm, w->gpa + at->offset, at->length, 0);
+		r = pfnbuf_vm_set_attributes(w->vm, w->gpa + i * w->granule, w->granule, 0);
 	if (r < 0 || !w->ioas)
 		return r;
-	r = map_granule(w, at);
+	r = pfnbuf_ioas_map_granule(w->ioas, w->granules, i);
 	if (r < 0)
-		undo_granule(w, PFNBUF_STEP_ATTRIBUTE_SET, at, NULL);
+		undo_granule(w, PFNBUF_STEP_ATTRIBUTE_SET, i);
 	return r;
 }
 
@@ -281,8 +287,8 @@ static int discard_granule(struct pfnbuf_window *w, const struct pfnbuf_conversi
 static int turn(struct pfnbuf_window *w, const struct pfnbuf_conversion *c,
 		const struct pfnbuf_layout_turn *turn)
 {
-	const struct pfnbuf_range at = { c->offset, c->length };
-	int r = c->to == PFNBUF_PRIVATE ? make_private(w, &at) : make_shared(w, &at);
+	const uint64_t i = c->offset / w->granule;
+	int r = c->to == PFNBUF_PRIVATE ? make_private(w, i) : make_shared(w, i);
 
 	if (r < 0)
 		return r;
@@ -316,9 +322,19 @@ bool pfnbuf_window_turn_granule(struct pfnbuf_window *w, bool of_guest,
 	r = pfnbuf_layout_prepare_turn(w->layout, c.offset, c.length, was, c.to, &t);
 	if (r == -ENOMEM)
 		*result = pfnbuf_window_no_memory(w, "pfnbuf_window_convert");
-	else if (r > 0)
-		*result = turn(w, &c, &t);
-	return r == -ENOMEM || r > 0;
+	if (r <= 0)
+		return r == -ENOMEM;
+	r = have_granules(w);
+	*result = r < 0 ? r : turn(w, &c, &t);
+	return true;
+}
+
+bool pfnbuf_window_try_turn(struct pfnbuf_window *w, const struct pfnbuf_conversion *conversion,
+			    int *result)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+
+	return pfnbuf_window_turn_granule(w, false, conversion, result);
 }
 
 /* ---------------------------------------------------------------- looking ------------------- */
