@@ -166,8 +166,8 @@ static inline struct pfnbuf_granules *granules_of_link(const struct pfnbuf_link 
 }
 
 /*
- * Granules like @model, the area of all of them; its records become bits and join the list. NULL: no
- * memory, and nothing has changed.
+ * Granules like @model, the area of all of them, of which there is room for one at least; its
+ * records become bits and join the list. NULL: no memory, and nothing has changed.
  */
 struct pfnbuf_granules *pfnbuf_granules_new(struct areas *areas, const struct area *model,
 					    uint64_t size, struct area **list);
