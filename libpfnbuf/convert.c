@@ -141,8 +141,7 @@ static int convert(const struct request *q, struct pfnbuf_window **culprit)
 
 	if (r < 0)
 		return r;
-	if (q->n == 1 && parts.nr == 1 &&
-	    pfnbuf_window_turn_granule(parts.list->w, q->vm, q->list, &r))
+	if (parts.nr == 1 && pfnbuf_window_turn_granules(parts.list->w, q->vm, q->list, q->n, &r))
 		return r;
 	return plan_and_run(q, &parts, culprit);
 }
@@ -328,8 +327,7 @@ static int convert_or_wait(const struct request *q)
 	return r == -EAGAIN && culprit && pfnbuf_window_retries(culprit) ? wait_for(q, culprit) : r;
 }
 
-int pfnbuf_window_convert_batch(struct pfnbuf_window *w, const struct pfnbuf_conversion *list,
-				size_t n)
+static int convert_window(struct pfnbuf_window *w, const struct pfnbuf_conversion *list, size_t n)
 {
 	cleanup_rwunlock pthread_rwlock_t *held = pfnbuf_ctx_hold(pfnbuf_window_ctx(w));
 	const struct request q = { NULL, w, list, n };
@@ -337,14 +335,19 @@ int pfnbuf_window_convert_batch(struct pfnbuf_window *w, const struct pfnbuf_con
 	return convert_or_wait(&q);
 }
 
+int pfnbuf_window_convert_batch(struct pfnbuf_window *w, const struct pfnbuf_conversion *list,
+				size_t n)
+{
+	int r;
+
+	return pfnbuf_window_try_turn(w, list, n, &r) ? r : convert_window(w, list, n);
+}
+
 int pfnbuf_window_convert(struct pfnbuf_window *w, uint64_t offset, uint64_t length,
 			  enum pfnbuf_vis to)
 {
 	const struct pfnbuf_conversion conversion = { offset, length, to };
-	int r;
 
-	if (pfnbuf_window_try_turn(w, &conversion, &r))
-		return r;
 	return pfnbuf_window_convert_batch(w, &conversion, 1);
 }
 

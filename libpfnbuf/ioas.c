@@ -1334,6 +1334,35 @@ static int place_granule(struct pfnbuf_ioas *ioas, const struct map_call *call,
 	return 0;
 }
 
+/*
+ * Whether two of the bits in @which, or the first of them and one in front of the word where that is
+ * @open, have none of the other bits in @mapped between them. Then *open is whether the last is so.
+ */
+static bool word_joins(uint64_t mapped, uint64_t which, bool *open)
+{
+	for (; which; which &= which - 1) {
+		const uint64_t bit = which & -which;
+
+		if (*open && !(mapped & (bit - 1)))
+			return true;
+		mapped &= ~(bit | (bit - 1));
+		*open = true;
+	}
+	*open = *open && !mapped;
+	return false;
+}
+
+bool pfnbuf_ioas_joins_granules(struct pfnbuf_ioas *ioas, const struct pfnbuf_granules *g,
+				const uint64_t *which, uint64_t first, uint64_t end)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
+	bool open = false, joins = false;
+
+	for (uint64_t i = first / 64; i < (end + 63) / 64 && !joins; i++)
+		joins = word_joins(g->mapped[i], g->mapped[i] & which[i], &open);
+	return joins;
+}
+
 static int map_va_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i)
 {
 	const unsigned flags = (g->bits & MAP_FLAGS) | PFNBUF_MAP_FIXED;

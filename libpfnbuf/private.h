@@ -637,6 +637,12 @@ int pfnbuf_ioas_check_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *
 int pfnbuf_ioas_map_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i);
 int pfnbuf_ioas_unmap_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i);
 /*
+ * Whether one call could unmap two of the granules whose bits are set in @which, because nothing that
+ * stays is between them. No bit is set outside of [first, end).
+ */
+bool pfnbuf_ioas_joins_granules(struct pfnbuf_ioas *ioas, const struct pfnbuf_granules *g,
+				const uint64_t *which, uint64_t first, uint64_t end);
+/*
  * Import again the dead areas of @device's buffers that begin in [first, last]. Calls no allocator.
  */
 int pfnbuf_ioas_restore(struct pfnbuf_ioas *ioas, const struct pfnbuf_device *device,
@@ -851,14 +857,14 @@ void pfnbuf_window_take_back(struct pfnbuf_window *window, struct pfnbuf_plan *p
 int pfnbuf_window_settle(struct pfnbuf_window *window, struct pfnbuf_plan *plan);
 
 /*
- * The same at once, and with the same locks, for a conversion of one granule, the most frequent of
- * all. False where it is none; else *result is that of pfnbuf_window_apply().
+ * The same at once, and with the same locks, where all that is asked for is single granules that
+ * turn. False where it is not; else *result is that of pfnbuf_window_apply().
  */
-bool pfnbuf_window_turn_granule(struct pfnbuf_window *window, bool of_guest,
-				const struct pfnbuf_conversion *conversion, int *result);
-/* The same of a range of the window, with no lock held: no other object has a part in it. */
-bool pfnbuf_window_try_turn(struct pfnbuf_window *window,
-			    const struct pfnbuf_conversion *conversion, int *result);
+bool pfnbuf_window_turn_granules(struct pfnbuf_window *window, bool of_guest,
+				 const struct pfnbuf_conversion *list, size_t n, int *result);
+/* The same of ranges of the window, with no lock held: no other object has a part in it. */
+bool pfnbuf_window_try_turn(struct pfnbuf_window *window, const struct pfnbuf_conversion *list,
+			    size_t n, int *result);
 
 /* What waits for a window, and ends with it: end() frees it, and is called without a lock. */
 struct pfnbuf_waiter {

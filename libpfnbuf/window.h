@@ -2,7 +2,7 @@
 /*
  * What the rooms of a window share: window.c is its life and state, window_make.c how it comes to be,
  * window_plan.c the way from one state to another, window_convert.c what a guest asks of it,
- * window_bind.c its stay with a bind. Nobody else looks into it.
+ * window_granules.c the shortest way to that, window_bind.c its stay with a bind. Nobody else looks into it.
  */
 #ifndef PFNBUF_WINDOW_H
 #define PFNBUF_WINDOW_H
@@ -50,8 +50,8 @@ struct pfnbuf_window {
 
 	pthread_mutex_t lock; /* what follows */
 	struct pfnbuf_layout *layout;
-	struct pfnbuf_granules *granules; /* of the IOAS, where there are any; NULL: not yet */
-	_Atomic uint64_t gpa; /* also read without the lock */
+	struct pfnbuf_granules *granules; /* of the IOAS; NULL: none, or not yet */
+	_Atomic uint64_t gpa;		  /* also read without the lock */
 	uint64_t iova;
 	uint64_t other_gpa; /* where a move that could not be undone may have left something */
 	uint64_t other_iova;
@@ -189,6 +189,10 @@ int pfnbuf_window_make_plan(struct pfnbuf_window *w, struct pfnbuf_plan_goal *go
 			    const struct pfnbuf_layout *layout, struct pfnbuf_plan **planp);
 int pfnbuf_window_plan_towards(struct pfnbuf_window *w, struct pfnbuf_plan_goal *goal,
 			       struct pfnbuf_plan **planp);
+
+/* window_convert.c: the part of a conversion of guest memory that is here, by its offset. */
+bool pfnbuf_window_clip(const struct pfnbuf_window *w, const struct pfnbuf_conversion *c,
+			struct pfnbuf_conversion *part);
 
 /* window_make.c */
 int pfnbuf_window_export_together(const struct pfnbuf_window *w, struct stretch *stretches,

@@ -113,9 +113,8 @@ bool pfnbuf_window_meets(struct pfnbuf_window *w, const struct pfnbuf_vm *vm, ui
 	return w->vm == vm && !w->device && overlap(w->gpa, w->length, gpa, length);
 }
 
-/* The part of a conversion of guest memory that is in the window, by its offset there. */
-static bool clip_conversion(const struct pfnbuf_window *w, const struct pfnbuf_conversion *c,
-			    struct pfnbuf_conversion *part)
+bool pfnbuf_window_clip(const struct pfnbuf_window *w, const struct pfnbuf_conversion *c,
+			struct pfnbuf_conversion *part)
 {
 	const uint64_t gpa = w->gpa, last = c->offset + c->length - 1;
 	const uint64_t from = c->offset > gpa ? c->offset : gpa;
@@ -140,7 +139,7 @@ static int find_parts(const struct pfnbuf_window *w, bool of_guest,
 		if (r < 0)
 			return r;
 		parts[nr] = list[i];
-		nr += !of_guest || clip_conversion(w, &list[i], &parts[nr]);
+		nr += !of_guest || pfnbuf_window_clip(w, &list[i], &parts[nr]);
 	}
 	return (int)nr;
 }
@@ -178,165 +177,6 @@ int pfnbuf_window_plan_conversions(struct pfnbuf_window *w, bool of_guest,
 	return goal.layout ? pfnbuf_window_plan_towards(w, &goal, planp) : 0;
 }
 
-/* ---------------------------------------------------------------- one granule --------------- */
-
-/*
- * A granule that turns from shared to private, or back, is what guests ask for most. An area is no
- * larger, so what is beside it stays as it is, and three calls that are known beforehand do it: so
- * no plan is made. The calls, their order and what becomes of a failure are those of a plan.
- */
-
-/* From the first of them on, the ledger of the IOAS has the window's granules as a bit each. */
-static int have_granules(struct pfnbuf_window *w)
-{
-	const struct stretch *s = &w->stretches[0];
-
-	if (w->granules || !w->ioas)
-		return 0;
-	return pfnbuf_ioas_add_granules(w->ioas, s->buf,
-					s->buf ? s->buf_offset : (uintptr_t)s->addr, w->length,
-					w->granule, w->map_flags, w->iova, &w->granules);
-}
-
-/* Undo the first step: the area is unmapped, or the attribute shared. */
-static void undo_granule(struct pfnbuf_window *w, enum pfnbuf_step_kind kind, uint64_t i)
-{
-	const bool is_area = kind == PFNBUF_STEP_AREA_UNMAP;
-	struct pfnbuf_step stuck = {
-		.kind = kind,
-		.object = is_area ? pfnbuf_ioas_name(w->ioas) : pfnbuf_vm_name(w->vm),
-		.range = { (is_area ? w->iova : w->gpa) + i * w->granule, w->granule },
-		.result = -EAGAIN,
-	};
-	struct pfnbuf_saved_error error;
-
-	pfnbuf_error_save(&error);
-	for (int n = 0; n < PFNBUF_UNDO_TRIES && pfnbuf_may_pass(stuck.result); n++)
-		stuck.result = is_area ? pfnbuf_ioas_map_granule(w->ioas, w->granules, i)
-				       : pfnbuf_vm_put_back_attributes(w->vm, stuck.range.offset,
-								       stuck.range.length,
-								       PFNBUF_ATTRIBUTE_PRIVATE);
-	pfnbuf_error_restore(&error);
-	if (stuck.result < 0)
-		pfnbuf_window_quarantine_at(w, &stuck, 3, 0);
-}
-
-static int make_private(struct pfnbuf_window *w, uint64_t i)
-{
-	int r = w->ioas ? pfnbuf_ioas_unmap_granule(w->ioas, w->granules, i) : 0;
-
-	if (r < 0)
-		return r;
-	r = pfnbuf_vm_set_attributes(w->vm, w->gpa + i * w->granule, w->granule,
-				     PFNBUF_ATTRIBUTE_PRIVATE);
-	if (r < 0 && w->ioas)
-		undo_granule(w, PFNBUF_STEP_AREA_UNMAP, i);
-	return r;
-}
-
-/* Where even all of the window may be pinned, there is nothing to count. */
-static int check_memlock(struct pfnbuf_window *w)
-{
-	struct pfnbuf_layout_count count;
-
-	if (w->length <= w->memlock)
-		return 0;
-	pfnbuf_layout_count(w->layout, &count);
-	return pfnbuf_window_check_memlock(
-		w, count.frames[PFNBUF_SHARED] + w->granule / pfnbuf_page_size(), true);
-}
-
-static int check_area(struct pfnbuf_window *w, uint64_t i)
-{
-	int r = check_memlock(w);
-
-	return r < 0 ? r : pfnbuf_ioas_check_granule(w->ioas, w->granules, i);
-}
-
-static int make_shared(struct pfnbuf_window *w, uint64_t i)
-{
-	int r = w->ioas ? check_area(w, i) : 0;
-
-	if (r >= 0)
-		r = pfnbuf_vm_set_attributes(w->vm, w->gpa + i * w->granule, w->granule, 0);
-	if (r < 0 || !w->ioas)
-		return r;
-	r = pfnbuf_ioas_map_granule(w->ioas, w->granules, i);
-	if (r < 0)
-		undo_granule(w, PFNBUF_STEP_ATTRIBUTE_SET, i);
-	return r;
-}
-
-/* What it was before is not needed any more. Returns 1 where that stays allocated. */
-static int discard_granule(struct pfnbuf_window *w, const struct pfnbuf_conversion *c)
-{
-	const struct pfnbuf_kernel *k = pfnbuf_ctx_get_kernel(w->ctx);
-	const struct stretch *s = &w->stretches[0];
-	const uint64_t shared = s->buf ? s->buf_offset : (uintptr_t)s->addr;
-	int r = c->to == PFNBUF_PRIVATE
-			? pfnbuf_discard(k, s->buf, shared + c->offset, c->length)
-			: pfnbuf_discard(k, s->guest_memfd, s->guest_memfd_offset + c->offset,
-					 c->length);
-
-	if (r >= 0)
-		return 0;
-	pfnbuf_window_warn_kept(w);
-	return 1;
-}
-
-static int turn(struct pfnbuf_window *w, const struct pfnbuf_conversion *c,
-		const struct pfnbuf_layout_turn *turn)
-{
-	const uint64_t i = c->offset / w->granule;
-	int r = c->to == PFNBUF_PRIVATE ? make_private(w, i) : make_shared(w, i);
-
-	if (r < 0)
-		return r;
-	r = discard_granule(w, c);
-	pfnbuf_layout_turn(w->layout, turn);
-	w->version++;
-	return r;
-}
-
-/* Whether a conversion is of one granule of RAM in two places. */
-static bool is_of_granule(const struct pfnbuf_window *w, const struct pfnbuf_conversion *c)
-{
-	return w->granule && c->length == w->granule && c->offset % c->length == 0 &&
-	       w->has_private && !w->in_place && !w->device && !w->suspended && !w->ended &&
-	       !w->quarantined && (c->to == PFNBUF_SHARED || c->to == PFNBUF_PRIVATE);
-}
-
-bool pfnbuf_window_turn_granule(struct pfnbuf_window *w, bool of_guest,
-				const struct pfnbuf_conversion *conversion, int *result)
-{
-	struct pfnbuf_conversion c = *conversion;
-	struct pfnbuf_layout_turn t;
-	enum pfnbuf_vis was;
-	int r;
-
-	if (of_guest && !clip_conversion(w, conversion, &c))
-		return false;
-	if (!is_of_granule(w, &c))
-		return false;
-	was = c.to == PFNBUF_PRIVATE ? PFNBUF_SHARED : PFNBUF_PRIVATE;
-	r = pfnbuf_layout_prepare_turn(w->layout, c.offset, c.length, was, c.to, &t);
-	if (r == -ENOMEM)
-		*result = pfnbuf_window_no_memory(w, "pfnbuf_window_convert");
-	if (r <= 0)
-		return r == -ENOMEM;
-	r = have_granules(w);
-	*result = r < 0 ? r : turn(w, &c, &t);
-	return true;
-}
-
-bool pfnbuf_window_try_turn(struct pfnbuf_window *w, const struct pfnbuf_conversion *conversion,
-			    int *result)
-{
-	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
-
-	return pfnbuf_window_turn_granule(w, false, conversion, result);
-}
-
 /* ---------------------------------------------------------------- looking ------------------- */
 
 void pfnbuf_window_tell_converted(struct pfnbuf_window *w, bool of_guest,
@@ -352,7 +192,7 @@ void pfnbuf_window_tell_converted(struct pfnbuf_window *w, bool of_guest,
 
 	for (size_t i = 0; i < n; i++) {
 		part = list[i];
-		if (of_guest && !clip_conversion(w, &list[i], &part))
+		if (of_guest && !pfnbuf_window_clip(w, &list[i], &part))
 			continue;
 		first = min_u64(first, part.offset);
 		end = part.offset + part.length > end ? part.offset + part.length : end;
@@ -370,7 +210,7 @@ void pfnbuf_window_look(struct pfnbuf_window *w, const struct pfnbuf_conversion 
 	struct pfnbuf_run run;
 	uint64_t pos;
 
-	if (w->ended || !clip_conversion(w, c, &part))
+	if (w->ended || !pfnbuf_window_clip(w, c, &part))
 		return;
 	view->is_suspended |= w->suspended;
 	pos = part.offset;
