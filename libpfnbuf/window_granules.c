@@ -256,10 +256,10 @@ static void end_gathering(struct gathering *g)
 
 #define cleanup_gathering __attribute__((cleanup(end_gathering)))
 
-/* False where a neighbour turns, too: then calls of both can be joined. */
+/* False where it turns already, or a neighbour does: then calls of both can be joined. */
 static bool mark(struct gathering *g, uint64_t i, uint64_t n)
 {
-	if ((i && pfnbuf_bitmap_test(g->which, i - 1)) ||
+	if (pfnbuf_bitmap_test(g->which, i) || (i && pfnbuf_bitmap_test(g->which, i - 1)) ||
 	    (i + 1 < n && pfnbuf_bitmap_test(g->which, i + 1)))
 		return false;
 	pfnbuf_bitmap_put(g->which, i, true);

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "libpfnbuf/uapi/iommufd.h"
 #include "libpfnbuf/uapi/kvm.h"
 #include "placed.h"
 
@@ -409,6 +410,135 @@ static void vcpus_convert_at_once(void **state)
 	memory_is(g, A, "ssssssppppssss..");
 }
 
+/* ---------------------------------------------------------------- granules ------------------ */
+
+/* A window of granules of a page, and what each page of it is: a character as in a picture. */
+#define GRANULES 160
+#define AWAY	 (GPA + 64 * PAGE)
+
+struct granules {
+	struct pfnbuf_window *w;
+	char pages[GRANULES + 1];
+};
+
+static void open_granules(struct guest *g, struct granules *in)
+{
+	struct pfnbuf_place place = place_of(&g->rig);
+	struct pfnbuf_ram ram = {
+		.memfd = rig_memfd(&g->rig, GRANULES),
+		.length = GRANULES * PAGE,
+	};
+
+	place.gpa = AWAY;
+	place.iova += AWAY - GPA;
+	place.granule = PAGE;
+	assert_int_equal(pfnbuf_buf_new_guest_memfd(g->rig.vm, ram.length, 0, &ram.guest_memfd), 0);
+	assert_int_equal(pfnbuf_window_new_ram(g->rig.ctx, &ram, &place, &in->w), 0);
+	pfnbuf_buf_unref(ram.memfd);
+	pfnbuf_buf_unref(ram.guest_memfd);
+	memset(in->pages, 's', GRANULES);
+	memset(in->pages + 100, '.', 3);
+	set_layout(in->w, in->pages);
+}
+
+/* What goes with one unmapping, until something that stays is in between; maps; and runs that change. */
+static uint64_t fewest_calls(const char *from, const char *to)
+{
+	bool open = false;
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < GRANULES; i++) {
+		const bool turns = from[i] != to[i];
+
+		if (from[i] == 's') {
+			n += turns && !open;
+			open = turns;
+		}
+		n += turns && to[i] == 's';
+		if (turns && !(i && from[i - 1] == from[i] && from[i - 1] != to[i - 1]))
+			n += 2;
+	}
+	return n;
+}
+
+static uint64_t conversion_calls(const struct rig *rig)
+{
+	uint64_t n = 0;
+
+	assert_true(rig->calls <= rig->log_room);
+	for (uint64_t i = 0; i < rig->calls; i++)
+		n += rig->log[i].request == IOMMU_IOAS_UNMAP ||
+		     rig->log[i].request == IOMMU_IOAS_MAP_FILE ||
+		     rig->log[i].request == KVM_SET_MEMORY_ATTRIBUTES ||
+		     (rig->log[i].name && !strcmp(rig->log[i].name, "fallocate"));
+	return n;
+}
+
+static uint32_t random_below(uint32_t n)
+{
+	static uint32_t state = 815;
+
+	state = state * 1664525 + 1013904223;
+	return (state >> 8) % n;
+}
+
+/* Single granules, some of them twice, some that are so already, some holes; far from each other or not. */
+static size_t random_batch(struct pfnbuf_conversion *list, char *pages, bool of_guest)
+{
+	const size_t n = 1 + random_below(8);
+	const uint32_t reach = random_below(2) ? GRANULES : 12, at = random_below(GRANULES - 11);
+
+	for (size_t i = 0; i < n; i++) {
+		const uint64_t page =
+			reach == GRANULES ? random_below(reach) : at + random_below(reach);
+		const bool to_private = random_below(2);
+
+		list[i] = (struct pfnbuf_conversion){
+			.offset = (of_guest ? AWAY : 0) + page * PAGE,
+			.length = PAGE,
+			.to = to_private ? PFNBUF_PRIVATE : PFNBUF_SHARED,
+		};
+		if (pages[page] != '.')
+			pages[page] = to_private ? 'p' : 's';
+	}
+	return n;
+}
+
+/* However they are asked for, they take the fewest calls that will do. */
+static void granules_take_the_fewest_calls(void **state)
+{
+	static struct rig_call log[256];
+	struct guest *g = *state;
+	struct granules in;
+
+	open_granules(g, &in);
+	for (int round = 0; round < 3000; round++) {
+		struct pfnbuf_conversion list[8];
+		char before[GRANULES + 1];
+		const bool of_guest = random_below(2);
+		size_t n;
+
+		memcpy(before, in.pages, sizeof(before));
+		n = random_batch(list, in.pages, of_guest);
+		rig_count(&g->rig, log, 256);
+		assert_int_equal(of_guest ? pfnbuf_guest_convert(g->rig.vm, list, n)
+					  : pfnbuf_window_convert_batch(in.w, list, n),
+				 0);
+		assert_int_equal(conversion_calls(&g->rig), fewest_calls(before, in.pages));
+		if (round % 50 == 0) {
+			layout_is(in.w, in.pages);
+			memory_is(g, AWAY, in.pages);
+		}
+		/* Now and then it is elsewhere, and back. */
+		if (round % 500 == 499) {
+			assert_int_equal(pfnbuf_window_move(in.w, AWAY + PAGE, IOVA + (GPA << 1)),
+					 0);
+			assert_int_equal(pfnbuf_window_move(in.w, AWAY, IOVA + (AWAY - GPA)), 0);
+		}
+	}
+	pfnbuf_window_free(in.w);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -423,6 +553,7 @@ int main(void)
 		TEST(hypercalls_are_explained),
 		TEST(faults_are_explained),
 		TEST(vcpus_convert_at_once),
+		TEST(granules_take_the_fewest_calls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

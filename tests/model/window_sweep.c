@@ -26,6 +26,7 @@
 #define OTHERS	  "..ssssssss..ss..ssssssss....ss.."
 #define MIXED	  "sspp....ppssssss..pppp....ss.sss"
 #define REMIXED	  "ppss....ssss..pp..ssppssss..sspp"
+#define STRIPED	  "sssspppp........sssssssspppppppp"
 
 #define MAX_CALLS 512
 
@@ -332,6 +333,35 @@ static int granule_to_shared(struct scene *s)
 	return pfnbuf_window_convert(s->w, 12 * PAGE, 4 * PAGE, PFNBUF_SHARED);
 }
 
+/* Those of which no two have a call in common, nor three a gap. */
+static int granules_to_both(struct scene *s)
+{
+	static const struct pfnbuf_conversion batch[] = {
+		{ 20 * PAGE, 4 * PAGE, PFNBUF_PRIVATE },
+		{ 4 * PAGE, 4 * PAGE, PFNBUF_SHARED },
+		{ 28 * PAGE, 4 * PAGE, PFNBUF_SHARED },
+	};
+
+	return pfnbuf_window_convert_batch(s->w, batch, 3);
+}
+
+static void have_stripes(struct scene *s)
+{
+	have_guest_memory(s);
+	REQUIRE(make_guest(s) == 0);
+	REQUIRE(set_picture(s, STRIPED) == 0);
+}
+
+static int guest_granules_to_both(struct scene *s)
+{
+	static const struct pfnbuf_conversion batch[] = {
+		{ GPA + 24 * PAGE, 4 * PAGE, PFNBUF_SHARED },
+		{ GPA, 4 * PAGE, PFNBUF_PRIVATE },
+	};
+
+	return pfnbuf_guest_convert(s->rig.vm, batch, 2);
+}
+
 static int to_both(struct scene *s)
 {
 	static const struct pfnbuf_conversion batch[] = {
@@ -384,6 +414,16 @@ static const struct flow flows[] = {
 	{ "guest RAM to shared", have_guest, to_shared, false, GUEST },
 	{ "a granule to private", have_guest, granule_to_private, false, GUEST },
 	{ "a granule to shared", have_private_granule, granule_to_shared, false, GUEST },
+	{ "granules to both", have_stripes, granules_to_both, false, GUEST },
+	{ "granules of a guest to both", have_stripes, guest_granules_to_both, false, GUEST },
+	{ "RAM of granules set_layout", have_private_granule, remix, false, GUEST },
+	{ "RAM of granules to private", have_private_granule, to_private, false, GUEST },
+	{ "RAM of granules to shared", have_private_granule, to_shared, false, GUEST },
+	{ "RAM of granules clear", have_private_granule, clear, false, GUEST },
+	{ "RAM of granules move up", have_private_granule, move_up, false, GUEST },
+	{ "RAM of granules move down", have_private_granule, move_down, false, GUEST },
+	{ "RAM of granules suspend", have_private_granule, suspend, false, GUEST },
+	{ "RAM of granules verify", have_private_granule, verify, false, GUEST },
 	{ "guest RAM to both", have_guest, to_both, false, GUEST },
 	{ "guest RAM clear", have_guest, clear, false, GUEST },
 	{ "guest RAM move up", have_guest, move_up, false, GUEST },
