@@ -95,12 +95,27 @@ struct tally {
 	int64_t frames[PFNBUF_VIS_COUNT];
 };
 
+static inline int64_t tally_runs(const struct tally *tally)
+{
+	return tally->runs[PFNBUF_HOLE] + tally->runs[PFNBUF_SHARED] + tally->runs[PFNBUF_PRIVATE];
+}
+
+static inline void tally_turn(struct tally *tally, const struct pfnbuf_layout_turn *turn)
+{
+	tally->frames[turn->from] -= (int64_t)(turn->end - turn->first);
+	tally->frames[turn->to] += (int64_t)(turn->end - turn->first);
+	tally->runs[turn->from] += turn->from_runs;
+	tally->runs[turn->to] += turn->to_runs;
+}
+
 struct pfnbuf_layout {
 	slot_t root;
 	uint64_t frames;
-	unsigned levels; /* of nodes; 0: the root is a leaf, or uniform */
-	unsigned page_shift;
-	struct tally tally; /* of the whole tree */
+	uint8_t levels; /* of nodes; 0: the root is a leaf, or uniform */
+	uint8_t page_shift;
+	uint8_t spread_shift; /* how many frames of a chunk are the layout's, about */
+	uint8_t last;	      /* visibility of the last frame and those behind the end */
+	struct tally tally;   /* of the whole tree */
 };
 
 /* ---------------------------------------------------------------- slots ----------------------- */
@@ -200,12 +215,12 @@ static inline uint16_t run_word(unsigned first, enum pfnbuf_vis vis)
 	return (uint16_t)(first << 2 | vis);
 }
 
-static inline unsigned run_first(uint16_t word)
+static inline unsigned run_first(unsigned word)
 {
 	return word >> 2;
 }
 
-static inline enum pfnbuf_vis run_vis(uint16_t word)
+static inline enum pfnbuf_vis run_vis(unsigned word)
 {
 	return (enum pfnbuf_vis)(word & 3);
 }
@@ -218,6 +233,7 @@ static inline unsigned sparse_end(const struct sparse *s, unsigned i)
 
 /* Eight words of runs, wherever they lie. */
 typedef uint16_t words_t __attribute__((vector_size(16), aligned(2), may_alias));
+typedef uint64_t quads_t __attribute__((vector_size(16)));
 
 #define WINDOW 32
 
@@ -226,40 +242,46 @@ static inline unsigned window_rank(const uint16_t *runs, uint16_t key)
 {
 	const words_t *w = (const words_t *)runs;
 	words_t keys = (words_t){ 0 } + key;
-	words_t count = (words_t)(w[0] <= keys) + (words_t)(w[1] <= keys) +
-			(words_t)(w[2] <= keys) + (words_t)(w[3] <= keys);
-	unsigned sum = 0;
+	/* A true comparison is -1. */
+	words_t count = (words_t){ 0 } - (words_t)(w[0] <= keys) - (words_t)(w[1] <= keys) -
+			(words_t)(w[2] <= keys) - (words_t)(w[3] <= keys);
+	quads_t quads = (quads_t)count;
 
-	for (unsigned i = 0; i < 8; i++) /* a true comparison is -1 */
-		sum -= (unsigned)(int16_t)count[i];
-	return sum;
+	/* The product's highest word is the sum of the four words of a quad. */
+	return (unsigned)((quads[0] + quads[1]) * UINT64_C(0x0001000100010001) >> 48);
 }
 
 /*
- * The run that holds frame @at. If runs are spread evenly, as conversions are, it is near where it
- * would be with runs of one length: one cache line is fetched instead of one for each step of a
- * search. No branch depends on what is compared, except for whether it is near, for it could not be
- * predicted.
+ * The run that holds frame @at, one of the first 1 << @spread_shift. If runs are spread evenly over
+ * these, as conversions are, it is near where it would be with runs of one length: one cache line is
+ * fetched instead of one for each step of a search. No branch depends on what is compared, except
+ * for whether it is near, for it could not be predicted.
  */
-static inline unsigned sparse_find(const struct sparse *s, unsigned at)
+static inline unsigned sparse_find_spread(const struct sparse *s, unsigned at,
+					  unsigned spread_shift)
 {
 	const uint16_t *base = s->runs;
 	uint16_t key = (uint16_t)(at << 2 | 3);
 	unsigned n = s->n;
 
 	if (n > WINDOW) {
-		unsigned guess = (n - WINDOW) * at / CHUNK_FRAMES;
+		unsigned guess = (n - WINDOW) * at >> spread_shift;
 
 		if (base[guess] <= key && (guess + WINDOW == n || base[guess + WINDOW] > key))
 			return guess + window_rank(base + guess, key) - 1;
 	}
 	while (n > 1) {
-		unsigned half = n / 2;
+		const uint16_t *middle = base + n / 2;
 
-		base += half & -(unsigned)(base[half] <= key);
-		n -= half;
+		base = *middle <= key ? middle : base;
+		n -= n / 2;
 	}
 	return (unsigned)(base - s->runs);
+}
+
+static inline unsigned sparse_find(const struct sparse *s, unsigned at)
+{
+	return sparse_find_spread(s, at, CHUNK_SHIFT);
 }
 
 /*
@@ -272,8 +294,9 @@ static struct sparse *sparse_resize(struct sparse *s, unsigned n)
 
 	size = (size + 7) / 16 * 16 + 8;
 	s = realloc(s, size);
+	n = (unsigned)((size - sizeof(*s)) / sizeof(s->runs[0]));
 	if (s)
-		s->cap = (uint16_t)((size - sizeof(*s)) / sizeof(s->runs[0]));
+		s->cap = (uint16_t)(n < SPARSE_MAX ? n : SPARSE_MAX);
 	return s;
 }
 
@@ -327,6 +350,85 @@ static void sparse_set(struct sparse *s, unsigned i, unsigned first, unsigned en
 	s->n = (uint16_t)(s->n + n - (hi - lo));
 }
 
+/*
+ * Move @n runs by a few places, up or down. A sparse leaf is so small that a call of memmove() costs
+ * more than it saves. Eight runs at one end are read before others get their places, so that no rest
+ * is left to be moved one by one.
+ */
+static inline void move_runs(uint16_t *runs, size_t n, int by)
+{
+	uint16_t *to = runs + by;
+	words_t rest;
+
+	if (by > 0 && n >= 8) {
+		rest = *(words_t *)runs;
+		for (; n > 8; n -= 8)
+			*(words_t *)(to + n - 8) = *(words_t *)(runs + n - 8);
+		*(words_t *)to = rest;
+	} else if (by > 0) {
+		while (n--)
+			to[n] = runs[n];
+	} else if (n >= 8) {
+		rest = *(words_t *)(runs + n - 8);
+		for (size_t i = 0; i + 8 < n; i += 8)
+			*(words_t *)(to + i) = *(words_t *)(runs + i);
+		*(words_t *)(to + n - 8) = rest;
+	} else {
+		for (size_t i = 0; i < n; i++)
+			to[i] = runs[i];
+	}
+}
+
+/* Find out what becomes of run @i, of which frames [first, end) are to turn. */
+static inline void sparse_plan_turn(const struct sparse *s, unsigned i, unsigned first,
+				    unsigned end, struct pfnbuf_layout_turn *turn)
+{
+	const uint16_t *run = &s->runs[i];
+	const bool is_last = i + 1 == s->n;
+	uint32_t put = (end << 2 | turn->from) & UINT16_MAX;
+	unsigned at = i + 1, rest = i + 1;
+	int from_runs = 1, to_runs = 1;
+
+	if (run_first(*run) == first) {
+		at = i;
+		from_runs = 0;
+		if (i && run_vis(run[-1]) == turn->to)
+			to_runs = 0;
+	}
+	if (to_runs)
+		put = put << 16 | first << 2 | turn->to;
+	if (is_last) {
+		from_runs -= end == CHUNK_FRAMES;
+	} else if (run_first(run[1]) == end) {
+		from_runs--;
+		if (run_vis(run[1]) == turn->to) {
+			to_runs--;
+			rest++;
+		}
+	}
+	turn->from_runs = from_runs;
+	turn->to_runs = to_runs;
+	turn->run = at;
+	turn->rest = rest;
+	turn->put = put;
+}
+
+static inline __attribute__((always_inline)) void sparse_turn(struct sparse *s,
+							      const struct pfnbuf_layout_turn *turn)
+{
+	const int more = turn->from_runs + turn->to_runs;
+	const unsigned put = turn->put, run = turn->run, rest = turn->rest;
+	const unsigned end = rest + (unsigned)more;
+
+	if (more)
+		move_runs(s->runs + rest, s->n - rest, more);
+	if (run < end)
+		s->runs[run] = (uint16_t)put;
+	if (run + 1 < end)
+		s->runs[run + 1] = (uint16_t)(put >> 16);
+	s->n = (uint16_t)(s->n + more);
+}
+
 /* ---------------------------------------------------------------- dense leaves ---------------- */
 
 /* The bits of word @i that stand for frames in [first, end). */
@@ -349,9 +451,11 @@ static inline uint64_t dense_word(const struct dense *d, unsigned plane, unsigne
 /* The frames of word @i that have @code, which is below 3. */
 static inline uint64_t dense_code_mask(const struct dense *d, unsigned code, unsigned i)
 {
-	uint64_t low = dense_word(d, 0, i);
-	uint64_t high = dense_word(d, 1, i);
+	uint64_t low = d->bits[i], high;
 
+	if (d->planes == 1)
+		return low ^ (code - UINT64_C(1));
+	high = d->bits[DENSE_WORDS + i];
 	return code == 0 ? ~(low | high) : code == 1 ? low : high;
 }
 
@@ -445,11 +549,6 @@ static void dense_fill(struct dense *d, unsigned first, unsigned end, unsigned c
 	}
 }
 
-static int64_t tally_runs(const struct tally *tally)
-{
-	return tally->runs[PFNBUF_HOLE] + tally->runs[PFNBUF_SHARED] + tally->runs[PFNBUF_PRIVATE];
-}
-
 /* As sparse_set(). The caller has seen to it that @vis has a code. */
 static void dense_set(struct dense *d, unsigned first, unsigned end, enum pfnbuf_vis vis,
 		      struct tally *tally)
@@ -463,6 +562,44 @@ static void dense_set(struct dense *d, unsigned first, unsigned end, enum pfnbuf
 	if (end < CHUNK_FRAMES)
 		dense_tally_start(d, end, tally);
 	d->n = (uint16_t)(d->n + tally_runs(tally) - runs);
+}
+
+/*
+ * True if dense_plan_turn() is for these frames: in one word, between others of the chunk, in a leaf
+ * of two visibilities that has codes for both.
+ */
+static inline bool dense_is_simple(const struct dense *d, unsigned first, unsigned end,
+				   enum pfnbuf_vis from, enum pfnbuf_vis to)
+{
+	return d->planes == 1 && (d->code[from] ^ d->code[to]) == 1 &&
+	       first / 64 == (end - 1) / 64 && first && end < CHUNK_FRAMES;
+}
+
+/*
+ * Find out what becomes of frames that are in a word, in a leaf that knows two visibilities. False
+ * if they are not all what they turn from. What @from gains is what @to does: it takes part in each
+ * edge.
+ */
+static inline bool dense_plan_turn(const struct dense *d, unsigned first, unsigned end,
+				   struct pfnbuf_layout_turn *turn)
+{
+	const uint64_t ones = d->code[turn->from] - UINT64_C(1);
+	const uint64_t mask = UINT64_MAX >> ((first - end) % 64) << (first % 64);
+	const uint64_t before = d->bits[(first - 1) / 64] ^ ones;
+	const uint64_t behind = d->bits[end / 64] ^ ones;
+
+	if (~(d->bits[first / 64] ^ ones) & mask)
+		return false;
+	turn->mask = mask;
+	turn->from_runs = turn->to_runs =
+		(int)(before >> (first - 1) % 64 & 1) + (int)(behind >> end % 64 & 1) - 1;
+	return true;
+}
+
+static inline void dense_turn(struct dense *d, const struct pfnbuf_layout_turn *turn)
+{
+	d->bits[chunk_offset(turn->first) / 64] ^= turn->mask;
+	d->n = (uint16_t)(d->n + 2 * turn->to_runs);
 }
 
 static struct dense *dense_new(unsigned planes)
@@ -946,6 +1083,30 @@ static void tally_range(struct pfnbuf_layout *l, uint64_t first, uint64_t end, i
 	}
 }
 
+/* Prepare both edges. Where that fails, what was prepared is tidied up. */
+static int ready_edges(struct pfnbuf_layout *l, uint64_t first, uint64_t end, enum pfnbuf_vis vis)
+{
+	int ret = ready_edge(l, first, first, end, vis);
+
+	if (!ret && first >> CHUNK_SHIFT != (end - 1) >> CHUNK_SHIFT)
+		ret = ready_edge(l, end - 1, first, end, vis);
+	if (ret < 0) {
+		tidy(l, first);
+		tidy(l, end - 1);
+	}
+	return ret;
+}
+
+/* Set any range whose edges are ready. */
+static void set_ready(struct pfnbuf_layout *l, uint64_t first, uint64_t end, enum pfnbuf_vis vis)
+{
+	tally_range(l, first, end, -1);
+	fill_tree(&l->root, l->levels, 0, first, end, vis);
+	tally_range(l, first, end, 1);
+	tidy(l, first);
+	tidy(l, end - 1);
+}
+
 /* Set any range. */
 static int set_across(struct pfnbuf_layout *l, uint64_t first, uint64_t end, enum pfnbuf_vis vis)
 {
@@ -953,55 +1114,29 @@ static int set_across(struct pfnbuf_layout *l, uint64_t first, uint64_t end, enu
 
 	if (run_reach_up(l, first, vis, end) == end)
 		return 0;
-	ret = ready_edge(l, first, first, end, vis);
+	ret = ready_edges(l, first, end, vis);
 	if (!ret)
-		ret = ready_edge(l, end - 1, first, end, vis);
-	if (!ret) {
-		tally_range(l, first, end, -1);
-		fill_tree(&l->root, l->levels, 0, first, end, vis);
-		tally_range(l, first, end, 1);
-	}
-	tidy(l, first);
-	tidy(l, end - 1);
+		set_ready(l, first, end, vis);
 	return ret;
 }
 
-/* Set frames [first, end) of a chunk that leaf_ready() was called for; a list has @first in run @i. */
-static void set_ready_leaf(struct pfnbuf_layout *l, slot_t *slot, unsigned i, uint64_t first,
-			   uint64_t end, enum pfnbuf_vis vis)
-{
-	unsigned leaf_first = chunk_offset(first), leaf_end = chunk_offset(end);
-
-	if (is_dense(*slot))
-		dense_set(slot_dense(*slot), leaf_first, leaf_end, vis, &l->tally);
-	else
-		sparse_set(slot_sparse(*slot), i, leaf_first, leaf_end, vis, &l->tally);
-	if (leaf_is_unsettled(*slot))
-		tidy(l, first);
-}
-
 /*
- * Set a range that begins and ends inside a chunk, which is a leaf of this layout alone: the usual
- * case, made quick.
+ * True for a part of a chunk that nothing outside the chunk has a part in: neither does it end nor
+ * begin where two chunks meet.
  */
-static int set_in_leaf(struct pfnbuf_layout *l, slot_t *slot, uint64_t first, uint64_t end,
-		       enum pfnbuf_vis vis)
+static inline bool is_inside(const struct pfnbuf_layout *l, uint64_t first, uint64_t end)
 {
-	struct sparse *s = slot_sparse(*slot);
-	unsigned i = is_dense(*slot) ? 0 : sparse_find(s, chunk_offset(first));
-	int ret;
+	const unsigned at = chunk_offset(first);
+	const uint64_t at_end = at + (end - first);
 
-	if (!is_dense(*slot) && run_vis(s->runs[i]) == vis && sparse_end(s, i) >= chunk_offset(end))
-		return 0;
-	ret = leaf_ready(slot, vis);
-	if (ret < 0)
-		return ret;
-	set_ready_leaf(l, slot, i, first, end, vis);
-	return 0;
+	if (at && at_end < CHUNK_FRAMES)
+		return true;
+	return at ? at_end == CHUNK_FRAMES && end == tree_frames(l)
+		  : !first && at_end < CHUNK_FRAMES;
 }
 
 /* The slot of the chunk that holds @frame; NULL where a node above it is not this layout's alone. */
-static slot_t *own_slot(struct pfnbuf_layout *l, uint64_t frame)
+static inline slot_t *own_slot(struct pfnbuf_layout *l, uint64_t frame)
 {
 	slot_t *slot = &l->root;
 
@@ -1013,26 +1148,80 @@ static slot_t *own_slot(struct pfnbuf_layout *l, uint64_t frame)
 	return slot;
 }
 
-/*
- * Set a range that begins and ends inside one chunk, so that nothing outside the chunk has a part
- * in it.
- */
+/* Whether two runs more fit into a leaf of this layout alone. */
+static inline bool sparse_has_room(const struct sparse *s)
+{
+	return s->n + 2 <= s->cap;
+}
+
+/* Set frames inside a chunk that is a sparse leaf of this layout alone. */
+static int set_in_sparse(struct pfnbuf_layout *l, slot_t *slot, unsigned first, unsigned end,
+			 enum pfnbuf_vis vis)
+{
+	const struct sparse *s = slot_sparse(*slot);
+	const unsigned i = sparse_find_spread(s, first, l->spread_shift);
+	int ret = 0;
+
+	if (run_vis(s->runs[i]) == vis && sparse_end(s, i) >= end)
+		return 0;
+	if (!sparse_has_room(s))
+		ret = leaf_ready(slot, vis);
+	if (ret < 0)
+		return ret;
+	if (is_dense(*slot))
+		dense_set(slot_dense(*slot), first, end, vis, &l->tally);
+	else
+		sparse_set(slot_sparse(*slot), i, first, end, vis, &l->tally);
+	return 0;
+}
+
+/* As set_in_sparse(), of a dense one. */
+static int set_in_dense(struct pfnbuf_layout *l, slot_t *slot, unsigned first, unsigned end,
+			enum pfnbuf_vis vis)
+{
+	int ret = dense_ready(slot, vis);
+	struct dense *d = slot_dense(*slot);
+	struct pfnbuf_layout_turn turn = { .to = vis, .first = first, .end = end };
+
+	if (ret < 0)
+		return ret;
+	turn.from = dense_vis(d, first);
+	if (dense_is_simple(d, first, end, turn.from, vis) &&
+	    dense_plan_turn(d, first, end, &turn)) {
+		dense_turn(d, &turn);
+		tally_turn(&l->tally, &turn);
+	} else if (turn.from != vis || end - first > 1) {
+		dense_set(d, first, end, vis, &l->tally);
+	}
+	return 0;
+}
+
+/* Set a range that is inside a chunk: the usual case, made quick. */
 static int set_inside(struct pfnbuf_layout *l, uint64_t first, uint64_t end, enum pfnbuf_vis vis)
 {
+	const unsigned at = chunk_offset(first), at_end = at + (unsigned)(end - first);
 	slot_t *slot = own_slot(l, first);
+	int ret = 0;
 
-	if (!slot)
-		return set_across(l, first, end, vis);
-	prefetch_leaf(slot, 4);
-	if (is_uniform(*slot)) {
-		int ret = *slot == slot_uniform(vis) ? 0 : uniform_to_sparse(slot);
-
-		if (ret < 0 || is_uniform(*slot))
-			return ret;
-	} else if (!is_sole(*slot)) {
-		return set_across(l, first, end, vis);
+	if (slot)
+		prefetch_leaf(slot, 4);
+	if (slot && is_uniform(*slot)) {
+		if (*slot == slot_uniform(vis))
+			return 0;
+		ret = uniform_to_sparse(slot);
+	} else if (!slot || !is_sole(*slot)) {
+		if (run_reach_up(l, first, vis, end) == end)
+			return 0;
+		ret = ready_edges(l, first, end, vis);
+		slot = own_slot(l, first);
 	}
-	return set_in_leaf(l, slot, first, end, vis);
+	if (ret < 0)
+		return ret;
+	ret = is_dense(*slot) ? set_in_dense(l, slot, at, at_end, vis)
+			      : set_in_sparse(l, slot, at, at_end, vis);
+	if (leaf_is_unsettled(*slot))
+		tidy(l, first);
+	return ret;
 }
 
 /* ---------------------------------------------------------------- the interface --------------- */
@@ -1047,18 +1236,22 @@ static bool is_aligned(const struct pfnbuf_layout *l, uint64_t bytes)
 	return !(bytes & ((UINT64_C(1) << l->page_shift) - 1));
 }
 
-/* Check a range in bytes and turn it into frames. */
-static int range_frames(const struct pfnbuf_layout *l, uint64_t offset, uint64_t length,
-			uint64_t *first, uint64_t *end)
+/* Bytes in frames. What is not aligned is more than any layout has. */
+static inline uint64_t to_frames(const struct pfnbuf_layout *l, uint64_t bytes)
 {
-	uint64_t size = l->frames << l->page_shift;
+	return bytes >> l->page_shift | bytes << (-l->page_shift & 63);
+}
 
-	if (!length || !is_aligned(l, offset | length))
-		return -EINVAL;
-	if (offset >= size || length > size - offset)
-		return -ERANGE;
-	*first = offset >> l->page_shift;
-	*end = *first + (length >> l->page_shift);
+/* Check a range in bytes and turn it into frames. */
+static inline int range_frames(const struct pfnbuf_layout *l, uint64_t offset, uint64_t length,
+			       uint64_t *first, uint64_t *end)
+{
+	const uint64_t at = to_frames(l, offset), n = to_frames(l, length);
+
+	if (at >= l->frames || n - 1 >= l->frames - at)
+		return !length || !is_aligned(l, offset | length) ? -EINVAL : -ERANGE;
+	*first = at;
+	*end = at + n;
 	return 0;
 }
 
@@ -1080,11 +1273,14 @@ int pfnbuf_layout_new(uint64_t size, uint64_t page_size, enum pfnbuf_vis vis,
 	l = calloc(1, sizeof(*l));
 	if (!l)
 		return -ENOMEM;
-	l->page_shift = (unsigned)__builtin_ctzll(page_size);
+	l->page_shift = (uint8_t)__builtin_ctzll(page_size);
 	l->frames = size >> l->page_shift;
-	while (tree_frames(l) < l->frames)
+	while (level_span(l->levels) < l->frames)
 		l->levels++;
+	while (l->spread_shift < CHUNK_SHIFT && UINT64_C(1) << l->spread_shift < l->frames)
+		l->spread_shift++;
 	l->root = slot_uniform(vis);
+	l->last = (uint8_t)vis;
 	l->tally.runs[vis] = 1;
 	l->tally.frames[vis] = (int64_t)tree_frames(l);
 	*layoutp = l;
@@ -1141,71 +1337,113 @@ int pfnbuf_layout_set(struct pfnbuf_layout *layout, uint64_t offset, uint64_t le
 		      enum pfnbuf_vis vis)
 {
 	uint64_t first, end;
+	bool reaches_end;
 	int ret = is_vis(vis) ? range_frames(layout, offset, length, &first, &end) : -EINVAL;
 
 	if (ret < 0)
 		return ret;
-	if (end == layout->frames)
+	reaches_end = end == layout->frames;
+	if (reaches_end)
 		end = tree_frames(layout);
-	if (first >> CHUNK_SHIFT == end >> CHUNK_SHIFT && chunk_offset(first))
-		return set_inside(layout, first, end, vis);
-	return set_across(layout, first, end, vis);
+	ret = is_inside(layout, first, end) ? set_inside(layout, first, end, vis)
+					    : set_across(layout, first, end, vis);
+	if (!ret && reaches_end)
+		layout->last = (uint8_t)vis;
+	return ret;
 }
 
-/* Find the usual case of a turn: in one run of a sparse leaf, and no edge of the chunk touched. */
-static int ready_in_leaf(struct pfnbuf_layout *l, struct pfnbuf_layout_turn *turn)
+/* Prepare any turn that does not go the short way. */
+static __attribute__((noinline)) int prepare_across(struct pfnbuf_layout *l,
+						    struct pfnbuf_layout_turn *turn)
 {
-	const unsigned first = chunk_offset(turn->first);
-	const bool inside = first && turn->first >> CHUNK_SHIFT == turn->end >> CHUNK_SHIFT;
-	slot_t *slot = inside ? own_slot(l, turn->first) : NULL;
 	int ret;
 
-	if (!slot || is_uniform(*slot) || is_dense(*slot) || !is_sole(*slot))
+	turn->leaf = NULL;
+	if (run_reach_up(l, turn->first, turn->from, turn->end) < turn->end)
 		return 0;
-	turn->run = sparse_find(slot_sparse(*slot), first);
-	if (run_vis(slot_sparse(*slot)->runs[turn->run]) != turn->from ||
-	    sparse_end(slot_sparse(*slot), turn->run) < chunk_offset(turn->end))
-		return 0;
-	ret = leaf_ready(slot, turn->to);
-	turn->leaf = ret < 0 ? NULL : slot;
+	ret = ready_edges(l, turn->first, turn->end, turn->to);
 	return ret < 0 ? ret : 1;
 }
 
-static int ready_edges(struct pfnbuf_layout *l, const struct pfnbuf_layout_turn *turn)
+/* Make room for a turn in a sparse leaf, which may become a dense one by that. */
+static __attribute__((noinline)) int prepare_room(struct pfnbuf_layout_turn *turn)
 {
-	int ret = ready_edge(l, turn->first, turn->first, turn->end, turn->to);
+	int ret = leaf_ready(turn->leaf, turn->to);
 
-	if (!ret && turn->first >> CHUNK_SHIFT != (turn->end - 1) >> CHUNK_SHIFT)
-		ret = ready_edge(l, turn->end - 1, turn->first, turn->end, turn->to);
+	if (is_dense(*turn->leaf))
+		turn->leaf = NULL;
 	return ret < 0 ? ret : 1;
 }
 
+static inline int prepare_in_dense(struct pfnbuf_layout *l, struct pfnbuf_layout_turn *turn,
+				   unsigned first, unsigned end)
+{
+	const struct dense *d = slot_dense(*turn->leaf);
+
+	if (!dense_is_simple(d, first, end, turn->from, turn->to))
+		return prepare_across(l, turn);
+	return dense_plan_turn(d, first, end, turn);
+}
+
+static inline int prepare_in_sparse(struct pfnbuf_layout *l, struct pfnbuf_layout_turn *turn,
+				    unsigned first, unsigned end)
+{
+	const struct sparse *s = slot_sparse(*turn->leaf);
+	const unsigned i = sparse_find_spread(s, first, l->spread_shift);
+
+	if (run_vis(s->runs[i]) != turn->from || sparse_end(s, i) < end)
+		return 0;
+	sparse_plan_turn(s, i, first, end, turn);
+	return sparse_has_room(s) ? 1 : prepare_room(turn);
+}
+
+/* The usual turn, made quick: in one run of a sparse leaf or in one word of a dense one. */
 int pfnbuf_layout_prepare_turn(struct pfnbuf_layout *layout, uint64_t offset, uint64_t length,
 			       enum pfnbuf_vis from, enum pfnbuf_vis to,
 			       struct pfnbuf_layout_turn *turn)
 {
-	int ret;
+	uint64_t first, end;
+	unsigned at, at_end;
+	slot_t *slot;
+	int ret = range_frames(layout, offset, length, &first, &end);
 
-	*turn = (struct pfnbuf_layout_turn){ .from = from, .to = to };
-	ret = range_frames(layout, offset, length, &turn->first, &turn->end);
 	if (ret < 0)
 		return ret;
-	if (turn->end == layout->frames)
-		turn->end = tree_frames(layout);
-	ret = ready_in_leaf(layout, turn);
-	if (ret)
-		return ret;
-	return run_reach_up(layout, turn->first, from, turn->end) == turn->end
-		       ? ready_edges(layout, turn)
-		       : 0;
+	turn->reaches_end = end == layout->frames;
+	if (turn->reaches_end)
+		end = tree_frames(layout);
+	turn->from = from;
+	turn->to = to;
+	turn->first = first;
+	turn->end = end;
+	slot = is_inside(layout, first, end) ? own_slot(layout, first) : NULL;
+	if (!slot || is_uniform(*slot) || !is_sole(*slot))
+		return prepare_across(layout, turn);
+	turn->leaf = slot;
+	at = chunk_offset(first);
+	at_end = at + (unsigned)(end - first);
+	return is_dense(*slot) ? prepare_in_dense(layout, turn, at, at_end)
+			       : prepare_in_sparse(layout, turn, at, at_end);
 }
 
 void pfnbuf_layout_turn(struct pfnbuf_layout *layout, const struct pfnbuf_layout_turn *turn)
 {
-	if (turn->leaf)
-		set_ready_leaf(layout, turn->leaf, turn->run, turn->first, turn->end, turn->to);
+	slot_t leaf;
+
+	if (turn->reaches_end)
+		layout->last = (uint8_t)turn->to;
+	if (!turn->leaf) {
+		set_ready(layout, turn->first, turn->end, turn->to);
+		return;
+	}
+	tally_turn(&layout->tally, turn);
+	leaf = *turn->leaf;
+	if (is_dense(leaf))
+		dense_turn(slot_dense(leaf), turn);
 	else
-		set_across(layout, turn->first, turn->end, turn->to);
+		sparse_turn(slot_sparse(leaf), turn);
+	if (turn->from_runs + turn->to_runs < 0 && leaf_is_unsettled(leaf))
+		tidy(layout, turn->first);
 }
 
 int pfnbuf_layout_get(const struct pfnbuf_layout *layout, uint64_t offset, struct pfnbuf_run *run)
@@ -1249,13 +1487,11 @@ int pfnbuf_layout_test(const struct pfnbuf_layout *layout, uint64_t offset, uint
 
 void pfnbuf_layout_count(const struct pfnbuf_layout *layout, struct pfnbuf_layout_count *count)
 {
-	enum pfnbuf_vis last = vis_at(layout, layout->frames - 1);
-
 	for (unsigned vis = 0; vis < PFNBUF_VIS_COUNT; vis++) {
 		count->runs[vis] = (uint64_t)layout->tally.runs[vis];
 		count->frames[vis] = (uint64_t)layout->tally.frames[vis];
 	}
-	count->frames[last] -= tree_frames(layout) - layout->frames;
+	count->frames[layout->last] -= tree_frames(layout) - layout->frames;
 }
 
 /* ---------------------------------------------------------------- iteration ------------------- */

@@ -184,13 +184,19 @@ static inline int pfnbuf_first_end(const struct pfnbuf_first_error *first)
 struct pfnbuf_layout_turn {
 	enum pfnbuf_vis from, to;
 	uint64_t first, end; /* frames */
-	uintptr_t *leaf;     /* NULL: not in one run of one leaf */
-	unsigned run;	     /* of the leaf */
+	uintptr_t *leaf;     /* NULL: not in one leaf that is the layout's alone */
+	int from_runs;	     /* how many runs more there are in the leaf then: @from ... */
+	int to_runs;	     /* ... and @to */
+	unsigned run, rest;  /* of a sparse leaf: those in [run, rest) give way */
+	uint32_t put;	     /* to these words, the lower first */
+	uint64_t mask;	     /* of a dense leaf: the bits that change */
+	bool reaches_end;    /* of the layout */
 };
 
 /*
  * Make room for a turn, which cannot fail then, as long as the layout is neither changed nor copied.
- * Returns 1, or 0 where not all of the range is @from; errors are those of pfnbuf_layout_set().
+ * @from and @to differ. Returns 1, or 0 where not all of the range is @from; errors are those of
+ * pfnbuf_layout_set().
  */
 int pfnbuf_layout_prepare_turn(struct pfnbuf_layout *layout, uint64_t offset, uint64_t length,
 			       enum pfnbuf_vis from, enum pfnbuf_vis to,

@@ -554,6 +554,227 @@ static void test_turns(void **state)
 	pfnbuf_layout_free(layout);
 }
 
+/* What a layout should be: the visibility of each page. */
+struct pages {
+	uint64_t n;
+	uint8_t vis[2 * 16384 + 9000];
+};
+
+static void assert_pages(const struct pfnbuf_layout *layout, const struct pages *pages)
+{
+	struct pfnbuf_layout_count expected = { 0 }, count;
+	struct pfnbuf_run runs[64];
+	uint64_t page = 0, pos = 0;
+
+	for (int n; (n = pfnbuf_layout_next(layout, &pos, runs, 64)) > 0;) {
+		for (int i = 0; i < n; i++) {
+			const uint64_t end = page + runs[i].length / PAGE;
+
+			assert_int_equal(runs[i].offset, page * PAGE);
+			assert_true(end <= pages->n);
+			assert_true(!page || pages->vis[page - 1] != runs[i].vis);
+			for (; page < end; page++)
+				assert_int_equal(pages->vis[page], runs[i].vis);
+			expected.runs[runs[i].vis]++;
+			expected.frames[runs[i].vis] += runs[i].length / PAGE;
+		}
+	}
+	assert_int_equal(page, pages->n);
+	pfnbuf_layout_count(layout, &count);
+	assert_memory_equal(&count, &expected, sizeof(count));
+}
+
+static void set_pages(struct pfnbuf_layout *layout, struct pages *pages, uint64_t first, uint64_t n,
+		      enum pfnbuf_vis vis)
+{
+	assert_int_equal(pfnbuf_layout_set(layout, first * PAGE, n * PAGE, vis), 0);
+	memset(&pages->vis[first], (int)vis, n);
+}
+
+enum turn_mode { TURN_ALONE, TURN_STARVED, TURN_SHARED_STARVED, TURN_MODES };
+
+/*
+ * Turn pages, which fails as often as an allocation can; set them back and forth, and turn them back.
+ */
+static void turn_pages(struct pfnbuf_layout *layout, struct pages *pages, uint64_t first,
+		       uint64_t n, enum pfnbuf_vis to, enum turn_mode mode)
+{
+	const enum pfnbuf_vis from = (enum pfnbuf_vis)pages->vis[first];
+	const enum pfnbuf_vis third = (enum pfnbuf_vis)(3 - from - to);
+	struct pfnbuf_layout *copy = NULL;
+	struct pfnbuf_layout_turn turn;
+	int r = -ENOMEM;
+
+	if (mode == TURN_SHARED_STARVED)
+		assert_int_equal(pfnbuf_layout_copy(layout, &copy), 0);
+	assert_int_equal(
+		pfnbuf_layout_prepare_turn(layout, first * PAGE, n * PAGE, third, to, &turn), 0);
+	assert_int_equal(
+		pfnbuf_layout_prepare_turn(layout, first * PAGE, n * PAGE, to, from, &turn), 0);
+	for (size_t k = 0; r == -ENOMEM; k++) {
+		assert_true(k < 30);
+		if (mode != TURN_ALONE)
+			starve_from(k);
+		r = pfnbuf_layout_prepare_turn(layout, first * PAGE, n * PAGE, from, to, &turn);
+		starve_end();
+		assert_pages(layout, pages);
+	}
+	assert_int_equal(r, 1);
+	if (mode != TURN_ALONE)
+		starve_from(0);
+	pfnbuf_layout_turn(layout, &turn);
+	starve_end();
+	if (copy)
+		assert_pages(copy, pages);
+	memset(&pages->vis[first], (int)to, n);
+	assert_pages(layout, pages);
+	set_pages(layout, pages, first, n, from);
+	assert_pages(layout, pages);
+	set_pages(layout, pages, first, n, to);
+	assert_pages(layout, pages);
+	assert_int_equal(
+		pfnbuf_layout_prepare_turn(layout, first * PAGE, n * PAGE, to, from, &turn), 1);
+	pfnbuf_layout_turn(layout, &turn);
+	memset(&pages->vis[first], (int)from, n);
+	assert_pages(layout, pages);
+	pfnbuf_layout_free(copy);
+}
+
+/* Private pages apart from each other, in a chunk that is shared else. */
+struct noise {
+	uint64_t pages; /* of the layout */
+	uint64_t first;
+	uint64_t step;
+	unsigned n;
+	unsigned kept; /* the others are set back, which a dense leaf survives to some degree */
+};
+
+static struct pfnbuf_layout *noisy_layout(const struct noise *noise, uint64_t chunk,
+					  const char *pattern, uint64_t where, struct pages *pages)
+{
+	struct pfnbuf_layout *layout = make(noise->pages, PFNBUF_SHARED);
+	const uint64_t first = chunk + noise->first, kept = first + noise->kept * noise->step;
+
+	pages->n = noise->pages;
+	memset(pages->vis, PFNBUF_SHARED, pages->n);
+	for (unsigned i = 0; i < noise->n; i++)
+		set_pages(layout, pages, first + i * noise->step, 1, PFNBUF_PRIVATE);
+	for (uint64_t i = 0; pattern[i]; i++)
+		set_pages(layout, pages, where + i, 1,
+			  pattern[i] == 'h'   ? PFNBUF_HOLE
+			  : pattern[i] == 's' ? PFNBUF_SHARED
+					      : PFNBUF_PRIVATE);
+	if (noise->kept < noise->n)
+		set_pages(layout, pages, kept, first + noise->n * noise->step - kept,
+			  PFNBUF_SHARED);
+	return layout;
+}
+
+/* A turn of every kind, at every place, in leaves of every kind. */
+static void test_turn_kinds(void **state)
+{
+	static const struct {
+		const char *pattern;
+		uint64_t first, n;
+		enum pfnbuf_vis to;
+	} turns[] = {
+		{ "sppps", 2, 1, PFNBUF_SHARED }, /* in the middle of a run */
+		{ "sppps", 2, 1, PFNBUF_HOLE },
+		{ "sppps", 1, 1, PFNBUF_SHARED }, /* at its beginning */
+		{ "sppps", 1, 2, PFNBUF_HOLE },
+		{ "hppps", 1, 1, PFNBUF_SHARED },
+		{ "sppps", 3, 1, PFNBUF_SHARED }, /* at its end */
+		{ "sppps", 2, 2, PFNBUF_HOLE },
+		{ "spps", 1, 2, PFNBUF_SHARED }, /* all of it */
+		{ "spps", 1, 2, PFNBUF_HOLE },
+		{ "hpps", 1, 2, PFNBUF_HOLE },
+		{ "hpps", 1, 2, PFNBUF_SHARED },
+		{ "hpph", 1, 2, PFNBUF_SHARED },
+		{ "sps", 1, 1, PFNBUF_SHARED },
+		{ "psp", 1, 1, PFNBUF_PRIVATE },
+		{ "ppp", 0, 1, PFNBUF_SHARED }, /* where a chunk or the layout begins or ends */
+		{ "ppp", 2, 1, PFNBUF_SHARED },
+		{ "ppp", 0, 3, PFNBUF_SHARED },
+		{ "pps", 0, 1, PFNBUF_HOLE },
+		{ "hpp", 2, 1, PFNBUF_HOLE },
+		{ "p", 0, 1, PFNBUF_SHARED },
+	};
+	static const struct noise noises[] = {
+		{ 200, 60, 2, 0, 0 },
+		{ 200, 60, 2, 6, 6 },
+		{ 200, 60, 2, 40, 40 }, /* runs fill a window, and are spread as expected */
+		{ 16384, 4000, 4, 40, 40 },
+		{ 2 * 16384 + 9000, 4000, 4, 0, 0 },
+		{ 2 * 16384 + 9000, 4000, 20, 100, 100 },
+		{ 2 * 16384 + 9000, 4000, 4, 157, 157 }, /* about the most of a sparse leaf */
+		{ 2 * 16384 + 9000, 4000, 4, 158, 158 },
+		{ 2 * 16384 + 9000, 4000, 4, 159, 159 },
+		{ 2 * 16384 + 9000, 4000, 4, 200, 200 }, /* dense */
+		{ 2 * 16384 + 9000, 4000, 4, 200, 78 },	 /* about the least of that */
+		{ 2 * 16384 + 9000, 4000, 4, 200, 79 },
+		{ 16384, 4000, 4, 200, 200 },
+	};
+	struct pages *pages = malloc(sizeof(*pages));
+
+	(void)state;
+	assert_non_null(pages);
+	for (size_t i = 0; i < sizeof(noises) / sizeof(noises[0]); i++) {
+		const uint64_t end = noises[i].pages, chunk = end > 2 * 16384 ? 16384 : 0;
+
+		for (size_t k = 0; k < sizeof(turns) / sizeof(turns[0]); k++) {
+			const uint64_t n = strlen(turns[k].pattern);
+			/* In a chunk, in a word and across two, at both ends of chunk and layout. */
+			const uint64_t places[] = {
+				chunk + 20,
+				chunk + 62,
+				chunk,
+				chunk ? chunk - 1 : 0,
+				chunk ? 2 * chunk - n : 0,
+				0,
+				end - n,
+			};
+
+			for (size_t at = 0; at < sizeof(places) / sizeof(places[0]); at++) {
+				for (int mode = 0; mode < TURN_MODES; mode++) {
+					const uint64_t where = places[at];
+					struct pfnbuf_layout *layout =
+						noisy_layout(&noises[i], where / 16384 * 16384,
+							     turns[k].pattern, where, pages);
+
+					turn_pages(layout, pages, where + turns[k].first,
+						   turns[k].n, turns[k].to, (enum turn_mode)mode);
+					pfnbuf_layout_free(layout);
+				}
+			}
+		}
+	}
+	free(pages);
+}
+
+/* What is all of one visibility again has no leaf any more. */
+static void test_turn_frees(void **state)
+{
+	struct pfnbuf_layout *layout = make(3 * 16384, PFNBUF_SHARED);
+	struct pfnbuf_layout_turn turn;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		const enum pfnbuf_vis from = i ? PFNBUF_PRIVATE : PFNBUF_SHARED;
+		const enum pfnbuf_vis to = i ? PFNBUF_SHARED : PFNBUF_PRIVATE;
+
+		assert_int_equal(
+			pfnbuf_layout_prepare_turn(layout, CHUNK + PAGE, PAGE, from, to, &turn), 1);
+		pfnbuf_layout_turn(layout, &turn);
+		starve_from(0);
+		assert_int_equal(pfnbuf_layout_set(layout, CHUNK + PAGE, PAGE, PFNBUF_HOLE),
+				 i ? -ENOMEM : 0);
+		starve_end();
+		if (!i)
+			assert_int_equal(pfnbuf_layout_set(layout, CHUNK + PAGE, PAGE, to), 0);
+	}
+	pfnbuf_layout_free(layout);
+}
+
 static int starved_new(const struct pfnbuf_layout *in, struct pfnbuf_layout **out)
 {
 	return pfnbuf_layout_new(pfnbuf_layout_get_size(in), PAGE, PFNBUF_HOLE, out);
@@ -698,6 +919,8 @@ int main(void)
 		cmocka_unit_test(test_parse_errors),
 		cmocka_unit_test(test_print),
 		cmocka_unit_test(test_turns),
+		cmocka_unit_test(test_turn_kinds),
+		cmocka_unit_test(test_turn_frees),
 		cmocka_unit_test(test_starved_set),
 		cmocka_unit_test(test_starved_makers),
 		cmocka_unit_test(test_no_allocation),
