@@ -509,7 +509,7 @@ static void granules_take_the_fewest_calls(void **state)
 {
 	static struct rig_call log[256];
 	struct guest *g = *state;
-	struct granules in;
+	struct granules in = { 0 };
 
 	open_granules(g, &in);
 	for (int round = 0; round < 3000; round++) {
