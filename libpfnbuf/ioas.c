@@ -1273,39 +1273,28 @@ int pfnbuf_ioas_check_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *
 	return 0;
 }
 
-/* The kernel has failed to unmap a granule. It is asked again where it says that there is none. */
-static int unmap_again(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i, int code)
+static int unmap_granule_failed(const struct pfnbuf_ioas *ioas, const struct pfnbuf_granules *g,
+				uint64_t i, int code)
 {
 	const struct pfnbuf_range range = { g->iova + i * g->size, g->size };
-	struct area_leaving none = { 0 };
-	uint64_t bytes = 0;
-	int r = code == -ENOENT ? unmap_each(ioas, &range, &none, &bytes) : 0;
 
-	if (r < 0 || bytes)
-		return r;
-	return pfnbuf_failed(code, "IOMMU_IOAS_UNMAP", ioas->name, &range);
+	pfnbuf_failed(code, "IOMMU_IOAS_UNMAP", ioas->name, &range);
+	return code == -ENOENT ? 1 : code;
 }
 
-static int unmap_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i)
+int pfnbuf_ioas_unmap_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
 	uint64_t bytes;
 	int r;
 
-	if (!ioas->owned || !pfnbuf_bitmap_test(g->mapped, i))
-		return 1;
+	if (!pfnbuf_bitmap_test(g->mapped, i))
+		return unmap_granule_failed(ioas, g, i, -ENOENT);
 	r = unmap_call(ioas, g->iova + i * g->size, g->size, &bytes);
 	if (r < 0)
-		return unmap_again(ioas, g, i, r);
+		return unmap_granule_failed(ioas, g, i, r);
 	put_granule(g, i, false);
 	return 0;
-}
-
-int pfnbuf_ioas_unmap_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i)
-{
-	const int r = unmap_granule(ioas, g, i);
-
-	return r > 0 ? pfnbuf_ioas_unmap(ioas, g->iova + i * g->size, g->size, NULL) : r;
 }
 
 /* What was in its place has been unmapped by somebody else. */
@@ -1352,15 +1341,20 @@ static bool word_joins(uint64_t mapped, uint64_t which, bool *open)
 	return false;
 }
 
-bool pfnbuf_ioas_joins_granules(struct pfnbuf_ioas *ioas, const struct pfnbuf_granules *g,
-				const uint64_t *which, uint64_t first, uint64_t end)
+bool pfnbuf_ioas_parts_granules(struct pfnbuf_ioas *ioas, const struct pfnbuf_granules *g,
+				const uint64_t *which, uint64_t first, uint64_t end, size_t nr)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
 	bool open = false, joins = false;
+	size_t nr_mapped = 0;
 
-	for (uint64_t i = first / 64; i < (end + 63) / 64 && !joins; i++)
-		joins = word_joins(g->mapped[i], g->mapped[i] & which[i], &open);
-	return joins;
+	for (uint64_t i = first / 64; i < (end + 63) / 64 && !joins; i++) {
+		const uint64_t mapped = g->mapped[i] & which[i];
+
+		nr_mapped += (size_t)__builtin_popcountll(mapped);
+		joins = word_joins(g->mapped[i], mapped, &open);
+	}
+	return !joins && nr_mapped == nr;
 }
 
 static int map_va_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i)

@@ -641,13 +641,14 @@ void pfnbuf_ioas_end_granules(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *
 /* pfnbuf_ioas_check_space(), pfnbuf_ioas_map_buf() or _map_va(), pfnbuf_ioas_unmap() of granule @i. */
 int pfnbuf_ioas_check_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i);
 int pfnbuf_ioas_map_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i);
+/* Returns 1 where it is not mapped, or the kernel says so: nothing is changed then. */
 int pfnbuf_ioas_unmap_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i);
 /*
- * Whether one call could unmap two of the granules whose bits are set in @which, because nothing that
- * stays is between them. No bit is set outside of [first, end).
+ * Whether of the granules whose bits are set in @which @nr are mapped, and no call could unmap two of
+ * them because between them is one that stays. No bit is set outside of [first, end).
  */
-bool pfnbuf_ioas_joins_granules(struct pfnbuf_ioas *ioas, const struct pfnbuf_granules *g,
-				const uint64_t *which, uint64_t first, uint64_t end);
+bool pfnbuf_ioas_parts_granules(struct pfnbuf_ioas *ioas, const struct pfnbuf_granules *g,
+				const uint64_t *which, uint64_t first, uint64_t end, size_t nr);
 /*
  * Import again the dead areas of @device's buffers that begin in [first, last]. Calls no allocator.
  */

@@ -20,6 +20,9 @@ struct turns {
 	size_t n;
 };
 
+/* What is mapped in place of a granule is not the window's: a plan keeps what it takes away. */
+#define NOT_OURS 2
+
 /* Whether RAM of this kind, as it is now, can be turned by granules. */
 static bool is_turnable(const struct pfnbuf_window *w)
 {
@@ -61,7 +64,7 @@ static int run_inverse(struct pfnbuf_window *w, enum pfnbuf_step_kind kind, cons
 	case PFNBUF_STEP_AREA_UNMAP:
 		return pfnbuf_ioas_map_granule(w->ioas, w->granules, t->i);
 	case PFNBUF_STEP_AREA_MAP:
-		return pfnbuf_ioas_unmap_granule(w->ioas, w->granules, t->i);
+		return pfnbuf_ioas_unmap(w->ioas, w->iova + t->i * w->granule, w->granule, NULL);
 	default:
 		return pfnbuf_vm_put_back_attributes(
 			w->vm, gpa_of(w, t->i), w->granule,
@@ -116,8 +119,8 @@ static int make_private(struct pfnbuf_window *w, const struct turn *t, const str
 {
 	int r = w->ioas ? pfnbuf_ioas_unmap_granule(w->ioas, w->granules, t->i) : 0;
 
-	if (r < 0)
-		return r;
+	if (r)
+		return r < 0 ? r : NOT_OURS;
 	r = pfnbuf_vm_set_attributes(w->vm, gpa_of(w, t->i), w->granule, PFNBUF_ATTRIBUTE_PRIVATE);
 	if (r < 0 && w->ioas)
 		undo_call(w, PFNBUF_STEP_AREA_UNMAP, t, (size_t)(t - turns->list) * 2, turns);
@@ -154,7 +157,7 @@ static int discard(struct pfnbuf_window *w, const struct turn *t)
 	return 1;
 }
 
-/* Turn all of them, or none. Discards come last: they cannot be undone. */
+/* Turn all of them, or none, NOT_OURS included. Discards come last: they cannot be undone. */
 static int run(struct pfnbuf_window *w, const struct turns *turns)
 {
 	int kept = 0;
@@ -164,7 +167,7 @@ static int run(struct pfnbuf_window *w, const struct turns *turns)
 		int r = t->to == PFNBUF_PRIVATE ? make_private(w, t, turns)
 						: make_shared(w, t, turns);
 
-		if (r < 0) {
+		if (r) {
 			undo(w, turns, k);
 			return r;
 		}
@@ -179,14 +182,15 @@ static int run(struct pfnbuf_window *w, const struct turns *turns)
 
 /* Where even all of the window may be pinned, there is nothing to count. */
 static int check_memlock(struct pfnbuf_window *w, const struct pfnbuf_layout *layout,
-			 uint64_t pages_more)
+			 uint64_t pages_more, bool has_way_back)
 {
 	struct pfnbuf_layout_count count;
 
-	if (w->length <= w->memlock)
+	if (w->length <= w->memlock && has_way_back)
 		return 0;
 	pfnbuf_layout_count(layout, &count);
-	return pfnbuf_window_check_memlock(w, count.frames[PFNBUF_SHARED] + pages_more, true);
+	return pfnbuf_window_check_memlock(w, count.frames[PFNBUF_SHARED] + pages_more,
+					   has_way_back);
 }
 
 /* From the first conversion on the IOAS has the window's granules as a bit each. */
@@ -209,7 +213,7 @@ static int check_one(struct pfnbuf_window *w, const struct turn *t)
 
 	if (r < 0 || t->to == PFNBUF_PRIVATE)
 		return r;
-	r = check_memlock(w, w->layout, w->granule / pfnbuf_page_size());
+	r = check_memlock(w, w->layout, w->granule / pfnbuf_page_size(), true);
 	return r < 0 ? r : pfnbuf_ioas_check_granule(w->ioas, w->granules, t->i);
 }
 
@@ -228,19 +232,23 @@ static bool turn_one(struct pfnbuf_window *w, bool of_guest,
 		*result = r == -ENOMEM ? pfnbuf_window_no_memory(w, "pfnbuf_window_convert") : 0;
 		return r == -ENOMEM;
 	}
-	*result = w->ioas ? check_one(w, &t) : 0;
-	if (*result >= 0)
-		*result = run(w, &(struct turns){ &t, 1 });
-	if (*result >= 0)
+	r = w->ioas ? check_one(w, &t) : 0;
+	if (r >= 0)
+		r = run(w, &(struct turns){ &t, 1 });
+	if (r >= 0 && r != NOT_OURS)
 		pfnbuf_layout_turn(w->layout, &turn);
-	return true;
+	*result = r;
+	return r != NOT_OURS;
 }
 
 /* ---------------------------------------------------------------- several ------------------- */
 
 /* What is gathered of a call. */
 struct gathering {
-	struct turns turns;
+	struct turns
+		turns; /* what becomes private first: at no instant is more pinned than it takes */
+	size_t nr_private;
+	size_t nr_shared;
 	struct pfnbuf_layout *layout; /* the goal */
 	uint64_t *which;	      /* a bit for each granule; they are all in [first, end) */
 	uint64_t first;
@@ -256,16 +264,27 @@ static void end_gathering(struct gathering *g)
 
 #define cleanup_gathering __attribute__((cleanup(end_gathering)))
 
-/* False where it turns already, or a neighbour does: then calls of both can be joined. */
+/*
+ * False where there is none, it turns already, or a neighbour does: then calls of both can be joined.
+ */
 static bool mark(struct gathering *g, uint64_t i, uint64_t n)
 {
-	if (pfnbuf_bitmap_test(g->which, i) || (i && pfnbuf_bitmap_test(g->which, i - 1)) ||
+	if (i >= n || pfnbuf_bitmap_test(g->which, i) ||
+	    (i && pfnbuf_bitmap_test(g->which, i - 1)) ||
 	    (i + 1 < n && pfnbuf_bitmap_test(g->which, i + 1)))
 		return false;
 	pfnbuf_bitmap_put(g->which, i, true);
 	g->first = min_u64(g->first, i);
 	g->end = i >= g->end ? i + 1 : g->end;
 	return true;
+}
+
+static void add_turn(struct gathering *g, const struct turn *t)
+{
+	if (t->to == PFNBUF_PRIVATE)
+		g->turns.list[g->nr_private++] = *t;
+	else
+		g->turns.list[g->turns.n - ++g->nr_shared] = *t;
 }
 
 /* Returns 1, 0 where they are not all of single granules that turn, or -ENOMEM. */
@@ -275,22 +294,22 @@ static int gather(struct pfnbuf_window *w, bool of_guest, const struct pfnbuf_co
 	const uint64_t nr = w->length / w->granule;
 	struct pfnbuf_layout_turn turn;
 	struct pfnbuf_conversion c;
+	struct turn t;
 	int r;
 
-	g->turns.list = malloc(n * sizeof(*g->turns.list));
+	g->turns = (struct turns){ malloc(n * sizeof(*g->turns.list)), n };
 	g->which = calloc((nr + 63) / 64, sizeof(*g->which));
 	if (!g->turns.list || !g->which || pfnbuf_layout_copy(w->layout, &g->layout) < 0)
 		return -ENOMEM;
-	for (; g->turns.n < n; g->turns.n++) {
-		struct turn *t = &g->turns.list[g->turns.n];
-
-		if (!is_of_granule(w, of_guest, &list[g->turns.n], &c, t) || !mark(g, t->i, nr))
+	for (size_t k = 0; k < n; k++) {
+		if (!is_of_granule(w, of_guest, &list[k], &c, &t) || !mark(g, t.i, nr))
 			return 0;
 		r = pfnbuf_layout_prepare_turn(g->layout, c.offset, c.length, other_of(c.to), c.to,
 					       &turn);
 		if (r <= 0)
 			return r == -ENOMEM ? r : 0;
 		pfnbuf_layout_turn(g->layout, &turn);
+		add_turn(g, &t);
 	}
 	return 1;
 }
@@ -301,24 +320,28 @@ static bool is_sparse(const struct gathering *g)
 	return (g->end - g->first) / 64 > 64 * g->turns.n;
 }
 
-/* Whether the limits allow what was gathered: 1, or 0 where calls might be joined, or an error. */
+/*
+ * Whether the limits allow what was gathered: 1, or an error; 0 where calls might be joined, or
+ * somebody else's area is in the place of one.
+ */
 static int check_gathered(struct pfnbuf_window *w, const struct gathering *g)
 {
 	int r = have_granules(w);
 
-	if (r >= 0 && (is_sparse(g) || pfnbuf_ioas_joins_granules(w->ioas, w->granules, g->which,
-								  g->first, g->end)))
+	if (r >= 0 &&
+	    (is_sparse(g) || !pfnbuf_ioas_parts_granules(w->ioas, w->granules, g->which, g->first,
+							 g->end, g->nr_private)))
 		return 0;
-	if (r >= 0)
-		r = check_memlock(w, g->layout, 0);
-	for (size_t k = 0; r >= 0 && k < g->turns.n; k++)
-		if (g->turns.list[k].to == PFNBUF_SHARED)
-			r = pfnbuf_ioas_check_granule(w->ioas, w->granules, g->turns.list[k].i);
+	if (r >= 0 && g->nr_shared)
+		r = check_memlock(w, g->layout, 0, !g->nr_private);
+	for (size_t k = g->nr_private; r >= 0 && k < g->turns.n; k++)
+		r = pfnbuf_ioas_check_granule(w->ioas, w->granules, g->turns.list[k].i);
 	return r < 0 ? r : 1;
 }
 
-static bool turn_several(struct pfnbuf_window *w, bool of_guest,
-			 const struct pfnbuf_conversion *list, size_t n, int *result)
+static __attribute__((noinline)) bool turn_several(struct pfnbuf_window *w, bool of_guest,
+						   const struct pfnbuf_conversion *list, size_t n,
+						   int *result)
 {
 	cleanup_gathering struct gathering g = { .first = UINT64_MAX };
 	struct pfnbuf_layout *old = w->layout;
@@ -329,6 +352,8 @@ static bool turn_several(struct pfnbuf_window *w, bool of_guest,
 	else if (r > 0 && w->ioas)
 		r = check_gathered(w, &g);
 	*result = r > 0 ? run(w, &g.turns) : r;
+	if (*result == NOT_OURS)
+		return false;
 	if (r > 0 && *result >= 0) {
 		w->layout = g.layout;
 		g.layout = old;

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Windows whose granules are turned without a plan, where others are about: in their addresses,
+ * behind the library's back, at the limits.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "placed.h"
+
+#define PAGES 16
+
+static int setup(void **state)
+{
+	return setup_rig(state, PFNBUF_VM_SW_PROTECTED);
+}
+
+/* A window of granules of @granule pages, all of it shared. */
+static struct pfnbuf_window *new_window(struct rig *rig, uint64_t granule)
+{
+	struct pfnbuf_place place = place_of(rig);
+	struct pfnbuf_ram ram = {
+		.memfd = rig_memfd(rig, SKIPPED + PAGES),
+		.offset = SKIPPED * PAGE,
+		.length = PAGES * PAGE,
+	};
+	struct pfnbuf_window *w;
+
+	place.granule = granule * PAGE;
+	assert_int_equal(pfnbuf_buf_new_guest_memfd(rig->vm, PAGES * PAGE, 0, &ram.guest_memfd), 0);
+	assert_int_equal(pfnbuf_window_new_ram(rig->ctx, &ram, &place, &w), 0);
+	pfnbuf_buf_unref(ram.memfd);
+	pfnbuf_buf_unref(ram.guest_memfd);
+	set_layout(w, "ssssssssssssssss");
+	return w;
+}
+
+static void convert(struct pfnbuf_window *w, uint64_t page, enum pfnbuf_vis to)
+{
+	assert_int_equal(pfnbuf_window_convert(w, page * PAGE, PAGE, to), 0);
+}
+
+static void layout_is(struct pfnbuf_window *w, const char *picture)
+{
+	struct pfnbuf_layout *expected = rig_layout(picture), *is;
+
+	assert_int_equal(pfnbuf_window_get_layout(w, &is), 0);
+	assert_true(pfnbuf_layout_equal(is, expected));
+	pfnbuf_layout_free(is);
+	pfnbuf_layout_free(expected);
+}
+
+/* ---------------------------------------------------------------- ranges -------------------- */
+
+static void what_leaves_the_window_is_refused(void **state)
+{
+	static const uint64_t far[] = { PAGES, PAGES + 48, UINT64_C(1) << 30, UINT64_C(1) << 50,
+					UINT64_MAX / PAGE };
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_window(rig, 1);
+
+	for (size_t i = 0; i < sizeof(far) / sizeof(*far); i++) {
+		const struct pfnbuf_conversion batch[] = {
+			{ 0, PAGE, PFNBUF_PRIVATE },
+			{ far[i] * PAGE, PAGE, PFNBUF_PRIVATE },
+		};
+
+		assert_int_equal(pfnbuf_window_convert_batch(w, batch, 2), -ERANGE);
+		assert_int_equal(pfnbuf_window_convert_batch(w, batch + 1, 1), -ERANGE);
+	}
+	layout_is(w, "ssssssssssssssss");
+	pfnbuf_window_free(w);
+}
+
+/* ---------------------------------------------------------------- others' areas ------------- */
+
+/* Somebody unmaps page @page of a window and maps other memory there. */
+static void replace(struct rig *rig, uint64_t page, struct pfnbuf_buf *other)
+{
+	uint64_t iova = IOVA + page * PAGE;
+
+	assert_int_equal(pfnbuf_ioas_unmap(rig->ioas, iova, PAGE, NULL), 0);
+	assert_int_equal(pfnbuf_ioas_map_buf(rig->ioas, other, page * PAGE, PAGE,
+					     PFNBUF_MAP_READ | PFNBUF_MAP_FIXED, &iova),
+			 0);
+}
+
+static void area_is(struct rig *rig, uint64_t page, const struct pfnbuf_buf *buf)
+{
+	struct pfnbuf_area area;
+
+	assert_int_equal(pfnbuf_ioas_next_area(rig->ioas, IOVA + page * PAGE, &area), 1);
+	assert_int_equal(area.iova, IOVA + page * PAGE);
+	assert_int_equal(area.length, PAGE);
+	assert_ptr_equal(area.buf, buf);
+}
+
+/* A conversion of page 3, and two others in some batches. */
+static const struct pfnbuf_conversion three[] = {
+	{ 9 * PAGE, PAGE, PFNBUF_PRIVATE },
+	{ 12 * PAGE, PAGE, PFNBUF_SHARED },
+	{ 3 * PAGE, PAGE, PFNBUF_PRIVATE },
+};
+
+/* Returns false where the conversion does, because no call is the one that shall fail. */
+static bool fails_at(struct rig *rig, struct pfnbuf_window *w, size_t n, uint64_t at)
+{
+	char *before = rig_dump(rig), *after;
+	int r;
+
+	rig_count(rig, NULL, 0);
+	rig_fail(rig, 0, at, EPERM);
+	r = pfnbuf_window_convert_batch(w, three + 3 - n, n);
+	rig_count(rig, NULL, 0);
+	if (r == -EPERM) {
+		after = rig_dump(rig);
+		assert_string_equal(before, after);
+		free(after);
+	} else {
+		/* Memory that cannot be given back is no failure. */
+		assert_in_range(r, 0, 1);
+	}
+	free(before);
+	return r < 0;
+}
+
+/* A conversion that fails leaves what was there, whosever it was. */
+static void what_somebody_mapped_is_put_back(void **state)
+{
+	static const char *const left[] = {
+		"",
+		"ssspsssssssspsss",
+		"ssspssssssssssss",
+		"ssspssssspssssss",
+	};
+	struct rig *rig = *state;
+	struct pfnbuf_buf *other = rig_memfd(rig, PAGES);
+
+	for (size_t n = 1; n <= 3; n++) {
+		struct pfnbuf_window *w = new_window(rig, 1);
+		uint64_t at = 1;
+
+		convert(w, 12, PFNBUF_PRIVATE);
+		replace(rig, 3, other);
+		while (fails_at(rig, w, n, at)) {
+			area_is(rig, 3, other);
+			at++;
+		}
+		assert_true(at > 2 * n);
+		layout_is(w, left[n]);
+		pfnbuf_window_free(w);
+	}
+	pfnbuf_buf_unref(other);
+}
+
+/* ---------------------------------------------------------------- limits -------------------- */
+
+/* Above a limit that was lowered since. */
+static void less_is_always_allowed(void **state)
+{
+	static const struct pfnbuf_conversion batch[] = {
+		{ 9 * PAGE, PAGE, PFNBUF_PRIVATE },
+		{ 3 * PAGE, PAGE, PFNBUF_PRIVATE },
+	};
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_window(rig, 1);
+
+	convert(w, 12, PFNBUF_PRIVATE);
+	convert(w, 12, PFNBUF_SHARED);
+	pfnbuf_sim_set_memlock(rig->sim, 4 * PAGE);
+	assert_int_equal(pfnbuf_window_convert_batch(w, batch, 2), 0);
+	layout_is(w, "ssspssssspssssss");
+	pfnbuf_window_free(w);
+	/* That nothing was pinned before is no other case. */
+	pfnbuf_sim_set_memlock(rig->sim, PAGES * PAGE);
+	w = new_window(rig, 1);
+	pfnbuf_sim_set_memlock(rig->sim, 4 * PAGE);
+	assert_int_equal(pfnbuf_window_convert_batch(w, batch, 2), 0);
+	layout_is(w, "ssspssssspssssss");
+	pfnbuf_window_free(w);
+}
+
+/* In whatever order they are asked for, what is shared at no instant exceeds before and after. */
+static void as_many_are_allowed_at_the_limit(void **state)
+{
+	static const struct pfnbuf_conversion batch[] = {
+		{ 12 * PAGE, PAGE, PFNBUF_SHARED },
+		{ 3 * PAGE, PAGE, PFNBUF_PRIVATE },
+		{ 5 * PAGE, PAGE, PFNBUF_SHARED },
+		{ 9 * PAGE, PAGE, PFNBUF_PRIVATE },
+	};
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_window(rig, 1);
+
+	convert(w, 12, PFNBUF_PRIVATE);
+	convert(w, 5, PFNBUF_PRIVATE);
+	pfnbuf_sim_set_memlock(rig->sim, (PAGES - 2) * PAGE);
+	assert_int_equal(pfnbuf_window_convert_batch(w, batch, 4), 0);
+	layout_is(w, "ssspssssspssssss");
+	pfnbuf_window_free(w);
+}
+
+/* What has to be unmapped for it could not be had back: so it is refused, and not quarantined. */
+static void nothing_is_tried_above_the_limit(void **state)
+{
+	static const struct pfnbuf_conversion batch[] = {
+		{ 3 * PAGE, PAGE, PFNBUF_PRIVATE },
+		{ 12 * PAGE, PAGE, PFNBUF_SHARED },
+	};
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_window(rig, 1);
+	struct pfnbuf_window_info info;
+
+	convert(w, 12, PFNBUF_PRIVATE);
+	convert(w, 5, PFNBUF_PRIVATE);
+	convert(w, 5, PFNBUF_SHARED);
+	pfnbuf_sim_set_memlock(rig->sim, 4 * PAGE);
+	rig_count(rig, NULL, 0);
+	assert_int_equal(pfnbuf_window_convert_batch(w, batch, 2), -ENOMEM);
+	assert_non_null(strstr(pfnbuf_last_error(), "RLIMIT_MEMLOCK is 0x4000"));
+	assert_int_equal(rig->changes, 0);
+	pfnbuf_window_get_info(w, &info);
+	assert_int_equal(info.state, PFNBUF_WINDOW_LIVE);
+	pfnbuf_window_free(w);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown_rig)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(what_leaves_the_window_is_refused),
+		TEST(what_somebody_mapped_is_put_back),
+		TEST(less_is_always_allowed),
+		TEST(as_many_are_allowed_at_the_limit),
+		TEST(nothing_is_tried_above_the_limit),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
