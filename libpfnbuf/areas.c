@@ -74,12 +74,22 @@ static struct area *record_from(const struct areas *areas, uint64_t iova)
 	return last_of(a) >= iova ? a : area_of(pfnbuf_tree_next(&a->node));
 }
 
-/* The first granule from @iova on that is mapped, or g->n. */
-static uint64_t granule_from(const struct pfnbuf_granules *g, uint64_t iova)
+/*
+ * The first granule that is mapped and ends at @iova or above, where it begins in front of @other,
+ * which may be NULL. Else, g->n. What is behind @other is not looked at: it would be at each step.
+ */
+static uint64_t granule_from(const struct pfnbuf_granules *g, uint64_t iova,
+			     const struct area *other)
 {
-	const uint64_t i = iova > g->iova ? (iova - g->iova) / g->size : 0;
+	const uint64_t first = iova > g->iova ? (iova - g->iova) / g->size : 0;
+	uint64_t end = g->n, i;
 
-	return pfnbuf_bitmap_next(g->mapped, i, g->n, true);
+	if (!g->nr_mapped || (other && other->node.key <= g->iova))
+		return g->n;
+	if (other && (other->node.key - g->iova - 1) / g->size < end)
+		end = (other->node.key - g->iova - 1) / g->size + 1;
+	i = pfnbuf_bitmap_next(g->mapped, first, end, true);
+	return i < end ? i : g->n;
 }
 
 static struct area *show(struct pfnbuf_granules *g, uint64_t i, struct area_walk *walk)
@@ -102,9 +112,9 @@ struct area *pfnbuf_areas_from(const struct areas *areas, uint64_t iova, struct 
 	for (const struct pfnbuf_link *l = areas->granules.next; l != &areas->granules;
 	     l = l->next) {
 		struct pfnbuf_granules *g = granules_of_link(l);
-		const uint64_t i = granule_from(g, iova);
+		const uint64_t i = granule_from(g, iova, first);
 
-		if (i < g->n && (!first || g->iova + i * g->size < first->node.key))
+		if (i < g->n)
 			first = show(g, i, walk);
 	}
 	return first;
@@ -230,6 +240,16 @@ static void look_around(struct areas *areas, struct pfnbuf_granules *g)
 		g->nr_records++;
 }
 
+/* By IOVA: so a walk looks at none before it gets there. */
+static void link_in_order(struct areas *areas, struct pfnbuf_granules *g)
+{
+	struct pfnbuf_link *next = areas->granules.next;
+
+	while (next != &areas->granules && granules_of_link(next)->iova <= g->iova)
+		next = next->next;
+	pfnbuf_list_add_tail(next, &g->link);
+}
+
 struct pfnbuf_granules *pfnbuf_granules_new(struct areas *areas, const struct area *model,
 					    uint64_t size, struct area **list)
 {
@@ -247,7 +267,7 @@ struct pfnbuf_granules *pfnbuf_granules_new(struct areas *areas, const struct ar
 	g->generation = model->generation;
 	g->bits = model->node.bits;
 	look_around(areas, g);
-	pfnbuf_list_add_tail(&areas->granules, &g->link);
+	link_in_order(areas, g);
 	for (a = up_to(record_from(areas, g->iova), last); a; a = next) {
 		next = up_to(area_of(pfnbuf_tree_next(&a->node)), last);
 		if (!fits(g, a))

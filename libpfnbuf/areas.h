@@ -62,7 +62,7 @@ struct pfnbuf_granules {
 
 struct areas {
 	struct pfnbuf_tree tree;
-	struct pfnbuf_link granules;
+	struct pfnbuf_link granules; /* by IOVA */
 	size_t nr_absent;
 };
 

@@ -556,15 +556,34 @@ static int map_failed(const struct pfnbuf_ioas *ioas, const struct map_call *cal
 		"the area at 0x%" PRIx64 "+0x%" PRIx64 " is there", a->node.key, a->length);
 }
 
+/* Take an area off the ledger. Returns the next one, where it begins in a range that ends at @last. */
+static struct area *leave(struct pfnbuf_ioas *ioas, struct area *a, uint64_t last,
+			  struct area_leaving *leaving, struct area_walk *walk)
+{
+	const uint64_t own = last_of(a);
+
+	pfnbuf_areas_leave(&ioas->areas, a, leaving);
+	return own < last ? up_to(area_from(ioas, own + 1, walk), last) : NULL;
+}
+
+/* @first is the first area that meets a range that ends at @last, or NULL. */
+static void forget(struct pfnbuf_ioas *ioas, uint64_t last, struct area *first,
+		   struct area_leaving *leaving)
+{
+	struct area_walk walk;
+
+	for (struct area *a = first; a;)
+		a = leave(ioas, a, last, leaving, &walk);
+}
+
 /* Where the kernel had room, somebody else has unmapped what the ledger still has there. */
 static void leave_stale(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length,
 			struct area_leaving *leaving)
 {
+	const uint64_t last = iova + length - 1;
 	struct area_walk walk;
-	struct area *stale;
 
-	while ((stale = up_to(area_from(ioas, iova, &walk), iova + length - 1)))
-		pfnbuf_areas_leave(&ioas->areas, stale, leaving);
+	forget(ioas, last, up_to(area_from(ioas, iova, &walk), last), leaving);
 }
 
 /*
@@ -1060,37 +1079,22 @@ static size_t count_areas(const struct pfnbuf_ioas *ioas, const struct pfnbuf_ra
 	return n;
 }
 
-static void forget(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range, struct area *first,
-		   struct area_leaving *leaving)
-{
-	uint64_t last = range->offset + range->length - 1;
-	struct area_walk walk;
-	struct area *a = first;
-
-	while (a) {
-		uint64_t own = last_of(a);
-
-		pfnbuf_areas_leave(&ioas->areas, a, leaving);
-		a = own < last ? up_to(area_from(ioas, own + 1, &walk), last) : NULL;
-	}
-}
-
 /* Unmap the areas of a range one by one; an area that the kernel does not have is gone as well. */
 static int unmap_each(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range,
 		      struct area_leaving *leaving, uint64_t *unmapped)
 {
 	uint64_t last = range->offset + range->length - 1;
 	struct area_walk walk;
-	struct area *a;
+	struct area *a = up_to(area_from(ioas, range->offset, &walk), last);
 
-	while ((a = up_to(area_from(ioas, range->offset, &walk), last))) {
+	while (a) {
 		struct pfnbuf_range own = { a->node.key, a->length };
 		uint64_t bytes;
 		int r = unmap_area(ioas, a, &bytes);
 
 		if (r < 0)
 			return pfnbuf_failed(r, "IOMMU_IOAS_UNMAP", ioas->name, &own);
-		pfnbuf_areas_leave(&ioas->areas, a, leaving);
+		a = leave(ioas, a, last, leaving, &walk);
 		*unmapped += bytes;
 	}
 	return 0;
@@ -1110,7 +1114,7 @@ static int unmap_whole(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *rang
 	if (!n || present)
 		r = unmap_call(ioas, range->offset, range->length, unmapped);
 	if (r >= 0) {
-		forget(ioas, range, first, leaving);
+		forget(ioas, range->offset + range->length - 1, first, leaving);
 		return 0;
 	}
 	if (n > 1 || (n && r == -ENOENT)) {

@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include "libpfnbuf/areas.h"
+#include "libpfnbuf/uapi/iommufd.h"
 #include "placed.h"
 
 #define PAGES 16
@@ -158,6 +160,66 @@ static void what_somebody_mapped_is_put_back(void **state)
 	pfnbuf_buf_unref(other);
 }
 
+/* What the kernel does not have any more is an error once; then it can be converted as before. */
+static void what_somebody_unmapped_is_had_back(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_window(rig, 1);
+	struct iommu_ioas_unmap unmap = {
+		.size = sizeof(unmap),
+		.ioas_id = pfnbuf_ioas_get_id(rig->ioas),
+		.iova = IOVA + 3 * PAGE,
+		.length = PAGE,
+	};
+	const int iommufd = pfnbuf_ctx_get_iommufd(rig->ctx);
+
+	convert(w, 12, PFNBUF_PRIVATE);
+	for (size_t n = 1; n <= 3; n += 2) {
+		unmap.length = PAGE;
+		assert_int_equal(
+			rig->inner->ioctl(rig->inner->data, iommufd, IOMMU_IOAS_UNMAP, &unmap), 0);
+		assert_int_equal(pfnbuf_window_convert_batch(w, three + 3 - n, n), -ENOENT);
+		layout_is(w, "sssssssssssspsss");
+		assert_int_equal(pfnbuf_window_verify(w, NULL), 1);
+		assert_int_equal(pfnbuf_window_convert_batch(w, three + 3 - n, n), 0);
+		convert(w, 3, PFNBUF_SHARED);
+	}
+	layout_is(w, "ssssssssspssssss");
+	pfnbuf_window_free(w);
+}
+
+/* One by one, as they are in an IOAS of somebody else's. */
+static int yes_ioctl(void *data, int fd, unsigned long request, void *arg)
+{
+	struct rig *rig = data;
+
+	return request == IOMMU_IOAS_UNMAP ? 0
+					   : rig->inner->ioctl(rig->inner->data, fd, request, arg);
+}
+
+/* If each looked through those in front of it, this would take minutes. */
+static void many_are_unmapped_in_one_go(void **state)
+{
+	const uint64_t n = UINT64_C(1) << 22;
+	struct rig *rig = *state;
+	struct pfnbuf_granules *g;
+	struct pfnbuf_ioas *ioas;
+	uint64_t unmapped;
+
+	rig->door.ioctl = yes_ioctl;
+	assert_int_equal(pfnbuf_ioas_from_id(rig->ctx, pfnbuf_ioas_get_id(rig->ioas), &ioas), 0);
+	assert_int_equal(pfnbuf_ioas_add_granules(ioas, NULL, 0x10000, n * PAGE, PAGE,
+						  PFNBUF_MAP_READ, IOVA, &g),
+			 0);
+	memset(g->mapped, 0xff, n / 8);
+	g->nr_mapped = n;
+	assert_int_equal(pfnbuf_ioas_unmap_all(ioas, &unmapped), 0);
+	assert_int_equal(unmapped, n * PAGE);
+	assert_int_equal(g->nr_mapped, 0);
+	pfnbuf_ioas_end_granules(ioas, g);
+	pfnbuf_ioas_free(ioas);
+}
+
 /* ---------------------------------------------------------------- limits -------------------- */
 
 /* Above a limit that was lowered since. */
@@ -169,17 +231,13 @@ static void less_is_always_allowed(void **state)
 	};
 	struct rig *rig = *state;
 	struct pfnbuf_window *w = new_window(rig, 1);
+	struct pfnbuf_plan *plan;
 
-	convert(w, 12, PFNBUF_PRIVATE);
-	convert(w, 12, PFNBUF_SHARED);
 	pfnbuf_sim_set_memlock(rig->sim, 4 * PAGE);
-	assert_int_equal(pfnbuf_window_convert_batch(w, batch, 2), 0);
-	layout_is(w, "ssspssssspssssss");
-	pfnbuf_window_free(w);
-	/* That nothing was pinned before is no other case. */
-	pfnbuf_sim_set_memlock(rig->sim, PAGES * PAGE);
-	w = new_window(rig, 1);
-	pfnbuf_sim_set_memlock(rig->sim, 4 * PAGE);
+	/* A check asks for the limit anew. */
+	assert_int_equal(pfnbuf_window_plan_move(w, GPA, IOVA, &plan), 0);
+	assert_int_equal(pfnbuf_plan_check(plan), 0);
+	pfnbuf_plan_free(plan);
 	assert_int_equal(pfnbuf_window_convert_batch(w, batch, 2), 0);
 	layout_is(w, "ssspssssspssssss");
 	pfnbuf_window_free(w);
@@ -236,6 +294,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(what_leaves_the_window_is_refused),
 		TEST(what_somebody_mapped_is_put_back),
+		TEST(what_somebody_unmapped_is_had_back),
+		TEST(many_are_unmapped_in_one_go),
 		TEST(less_is_always_allowed),
 		TEST(as_many_are_allowed_at_the_limit),
 		TEST(nothing_is_tried_above_the_limit),

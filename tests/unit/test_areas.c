@@ -343,12 +343,54 @@ static void an_absent_area_is_a_record(void **state)
 	pfnbuf_areas_free(&areas);
 }
 
+/*
+ * As many steps as there are areas. If each looked through what is behind the next area, this would
+ * take minutes.
+ */
+static void many_are_walked_in_one_go(void **state)
+{
+	const uint64_t n = UINT64_C(1) << 22;
+	struct area like = {
+		.node = { .key = BASE + n * PAGE, .bits = MAP_FLAGS | IS_VA },
+		.length = n * PAGE,
+		.offset = SOURCE + n * PAGE,
+	};
+	struct pfnbuf_granules *above, *below;
+	struct area *list = NULL;
+	struct area_walk walk;
+	uint64_t seen = 0, last = 0;
+
+	(void)state;
+	pfnbuf_areas_init(&areas);
+	above = pfnbuf_granules_new(&areas, &like, PAGE, &list);
+	like.node.key = BASE;
+	like.offset = SOURCE;
+	below = pfnbuf_granules_new(&areas, &like, PAGE, &list);
+	put_granule(above, n - 1, true);
+	for (uint64_t i = 0; i < n; i += 2)
+		put_granule(below, i, true);
+	for (uint64_t i = 1; i < n; i += 64)
+		pfnbuf_areas_enter(&areas, pfnbuf_area_new(NULL, 0, PAGE, MAP_FLAGS | IS_VA, 0),
+				   BASE + i * PAGE, &list);
+	assert_null(list);
+	for (const struct area *a = pfnbuf_areas_from(&areas, 0, &walk); a;
+	     a = pfnbuf_areas_after(&areas, a, &walk)) {
+		assert_true(a->node.key > last);
+		last = a->node.key;
+		seen++;
+	}
+	assert_int_equal(last, BASE + (2 * n - 1) * PAGE);
+	assert_int_equal(seen, n / 2 + n / 64 + 1);
+	pfnbuf_areas_free(&areas);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(against_an_array),
 		cmocka_unit_test(at_the_end_of_addresses),
 		cmocka_unit_test(an_absent_area_is_a_record),
+		cmocka_unit_test(many_are_walked_in_one_go),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
