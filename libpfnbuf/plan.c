@@ -647,7 +647,7 @@ void pfnbuf_plan_undo(struct pfnbuf_plan *plan, bool withdrawn)
  * MADV_REMOVE gives back memory that is shared between processes and refuses what is this process's
  * alone, MADV_DONTNEED the reverse, but that it refuses nothing (mm/madvise.c).
  */
-static int advise(const struct pfnbuf_kernel *k, uint64_t start, uint64_t length)
+int pfnbuf_advise(const struct pfnbuf_kernel *k, uint64_t start, uint64_t length)
 {
 	const struct pfnbuf_range range = { start, length };
 	void *addr = (void *)(uintptr_t)start;
@@ -656,16 +656,6 @@ static int advise(const struct pfnbuf_kernel *k, uint64_t start, uint64_t length
 	if (r == -EINVAL)
 		r = k_madvise(k, addr, length, MADV_DONTNEED);
 	return r < 0 ? pfnbuf_failed(r, "madvise", "anonymous memory", &range) : 0;
-}
-
-int pfnbuf_discard(const struct pfnbuf_kernel *k, struct pfnbuf_buf *buf, uint64_t start,
-		   uint64_t length)
-{
-	int r = -EAGAIN;
-
-	for (int i = 0; i < PFNBUF_UNDO_TRIES && pfnbuf_may_pass(r); i++)
-		r = buf ? pfnbuf_buf_punch(buf, start, length) : advise(k, start, length);
-	return r;
 }
 
 /*

@@ -778,9 +778,20 @@ static inline bool pfnbuf_may_pass(int code)
 	return code == -EINTR || code == -EAGAIN || code == -EBUSY;
 }
 
+/* Give back memory at an address of this process. */
+int pfnbuf_advise(const struct pfnbuf_kernel *kernel, uint64_t start, uint64_t length);
+
 /* Give back memory of a buffer, or at an address of this process where @buf is NULL. */
-int pfnbuf_discard(const struct pfnbuf_kernel *kernel, struct pfnbuf_buf *buf, uint64_t start,
-		   uint64_t length);
+static inline int pfnbuf_discard(const struct pfnbuf_kernel *kernel, struct pfnbuf_buf *buf,
+				 uint64_t start, uint64_t length)
+{
+	int r = -EAGAIN;
+
+	for (int i = 0; i < PFNBUF_UNDO_TRIES && pfnbuf_may_pass(r); i++)
+		r = buf ? pfnbuf_buf_punch(buf, start, length)
+			: pfnbuf_advise(kernel, start, length);
+	return r;
+}
 
 /* Takes what @goal refers to, also on failure. */
 int pfnbuf_plan_new(const struct pfnbuf_plan_goal *goal, struct pfnbuf_plan **planp);

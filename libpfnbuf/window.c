@@ -149,7 +149,7 @@ int pfnbuf_window_check_memlock(struct pfnbuf_window *w, uint64_t shared_pages, 
 
 	if (bytes <= w->memlock && has_way_back)
 		return 0;
-	if (k_memlock(pfnbuf_ctx_get_kernel(w->ctx), &limit) < 0)
+	if (k_memlock(w->kernel, &limit) < 0)
 		return 0;
 	w->memlock = limit;
 	if (bytes <= limit)
@@ -1030,6 +1030,7 @@ struct pfnbuf_window *pfnbuf_window_allocate(struct pfnbuf_ctx *ctx,
 	pfnbuf_list_init(&w->waiters);
 	w->refs = 1;
 	w->ctx = pfnbuf_ctx_ref(ctx);
+	w->kernel = pfnbuf_ctx_get_kernel(ctx);
 	w->vm = pfnbuf_vm_ref(place->vm);
 	w->gpa = place->vm ? place->gpa : 0;
 	w->ioas = pfnbuf_ioas_ref(place->ioas);

@@ -30,6 +30,7 @@ struct pfnbuf_window {
 	struct pfnbuf_link waiters;
 	atomic_uint refs; /* plans hold one each */
 	struct pfnbuf_ctx *ctx;
+	const struct pfnbuf_kernel *kernel;
 	struct pfnbuf_device *device; /* NULL: RAM */
 	unsigned bar;
 	uint64_t bar_offset;

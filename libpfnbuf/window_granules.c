@@ -142,14 +142,13 @@ static int make_shared(struct pfnbuf_window *w, const struct turn *t, const stru
 /* What a granule was before is not needed any more. Returns 1 where that stays allocated. */
 static int discard(struct pfnbuf_window *w, const struct turn *t)
 {
-	const struct pfnbuf_kernel *k = pfnbuf_ctx_get_kernel(w->ctx);
 	const struct stretch *s = &w->stretches[0];
-	const uint64_t shared = s->buf ? s->buf_offset : (uintptr_t)s->addr;
-	const uint64_t offset = t->i * w->granule;
-	int r = t->to == PFNBUF_PRIVATE
-			? pfnbuf_discard(k, s->buf, shared + offset, w->granule)
-			: pfnbuf_discard(k, s->guest_memfd, s->guest_memfd_offset + offset,
-					 w->granule);
+	const bool shared = t->to == PFNBUF_PRIVATE;
+	const uint64_t start = !shared	? s->guest_memfd_offset
+			       : s->buf ? s->buf_offset
+					: (uintptr_t)s->addr;
+	int r = pfnbuf_discard(w->kernel, shared ? s->buf : s->guest_memfd,
+			       start + t->i * w->granule, w->granule);
 
 	if (r >= 0)
 		return 0;

@@ -345,17 +345,16 @@ static int check_private(const struct pfnbuf_ram *ram, const struct pfnbuf_place
  */
 static int check_not_mappable(const struct pfnbuf_window *w, const struct stretch *s)
 {
-	const struct pfnbuf_kernel *k = pfnbuf_ctx_get_kernel(w->ctx);
 	const char *name = pfnbuf_buf_name(s->guest_memfd);
 	void *addr;
-	int r = k_mmap(k, pfnbuf_page_size(), PROT_READ, MAP_SHARED,
+	int r = k_mmap(w->kernel, pfnbuf_page_size(), PROT_READ, MAP_SHARED,
 		       pfnbuf_buf_get_fd(s->guest_memfd), 0, &addr);
 
 	if (r == -ENODEV)
 		return 0;
 	if (r < 0)
 		return pfnbuf_failed(r, "mmap of a buffer", name, NULL);
-	if (k_munmap(k, addr, pfnbuf_page_size()) < 0)
+	if (k_munmap(w->kernel, addr, pfnbuf_page_size()) < 0)
 		pfnbuf_ctx_log(w->ctx, PFNBUF_LOG_WARNING, "%s: a page stays mapped", name);
 	return pfnbuf_refused(
 		-EINVAL, "pfnbuf_window_new_ram", name, NULL,

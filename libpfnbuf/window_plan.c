@@ -386,7 +386,7 @@ struct pfnbuf_plan_goal pfnbuf_window_goal(struct pfnbuf_window *w)
 	pfnbuf_profile_gmem_attributes(pfnbuf_ctx_profile(w->ctx), &request);
 	return (struct pfnbuf_plan_goal){
 		.gmem_request = request,
-		.kernel = pfnbuf_ctx_get_kernel(w->ctx),
+		.kernel = w->kernel,
 		.ioas = w->ioas,
 		.vm = w->vm,
 		.map_flags = w->map_flags,
