@@ -347,8 +347,10 @@ int pfnbuf_window_convert(struct pfnbuf_window *w, uint64_t offset, uint64_t len
 			  enum pfnbuf_vis to)
 {
 	const struct pfnbuf_conversion conversion = { offset, length, to };
+	int r;
 
-	return pfnbuf_window_convert_batch(w, &conversion, 1);
+	return pfnbuf_window_try_turn(w, &conversion, 1, &r) ? r
+							     : convert_window(w, &conversion, 1);
 }
 
 static int check(const struct pfnbuf_vm *vm, const struct pfnbuf_conversion *c)

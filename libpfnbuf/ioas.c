@@ -1311,12 +1311,12 @@ static void enter_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, u
 }
 
 /* As place() does it; @call is fixed, and of the granule. */
-static int place_granule(struct pfnbuf_ioas *ioas, const struct map_call *call,
-			 struct pfnbuf_granules *g, uint64_t i)
+static inline int place_granule(struct pfnbuf_ioas *ioas, const struct map_call *call,
+				struct pfnbuf_granules *g, uint64_t i)
 {
 	cleanup_leaving struct area_leaving leaving = { 0 };
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
-	int r = keep_off_absent(ioas, call);
+	int r = ioas->areas.nr_absent ? keep_off_absent(ioas, call) : 0;
 
 	if (r < 0)
 		return r;

@@ -44,6 +44,7 @@ struct pfnbuf_window {
 	bool retries;
 	bool in_place;		   /* the guest_memfd is shared memory, too */
 	bool has_private;	   /* attributes, of the VM or in place, make it private */
+	bool has_granules;	   /* which turn without a plan */
 	struct stretch *stretches; /* in order */
 	uint64_t *ends;		   /* of each of them: no piece crosses one */
 	size_t nr_stretches;

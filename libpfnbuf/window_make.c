@@ -390,6 +390,7 @@ static int open_private(struct pfnbuf_window *w, const struct stretch *s)
 	}
 	r = pfnbuf_vm_check_extension(w->vm, KVM_CAP_MEMORY_ATTRIBUTES, &attributes);
 	w->has_private = attributes & PFNBUF_ATTRIBUTE_PRIVATE;
+	w->has_granules = w->has_private && w->granule;
 	return r < 0 ? r : check_not_mappable(w, s);
 }
 
