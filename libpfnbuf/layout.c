@@ -100,14 +100,6 @@ static inline int64_t tally_runs(const struct tally *tally)
 	return tally->runs[PFNBUF_HOLE] + tally->runs[PFNBUF_SHARED] + tally->runs[PFNBUF_PRIVATE];
 }
 
-static inline void tally_turn(struct tally *tally, const struct pfnbuf_layout_turn *turn)
-{
-	tally->frames[turn->from] -= (int64_t)(turn->end - turn->first);
-	tally->frames[turn->to] += (int64_t)(turn->end - turn->first);
-	tally->runs[turn->from] += turn->from_runs;
-	tally->runs[turn->to] += turn->to_runs;
-}
-
 struct pfnbuf_layout {
 	slot_t root;
 	uint64_t frames;
@@ -379,56 +371,6 @@ static inline void move_runs(uint16_t *runs, size_t n, int by)
 	}
 }
 
-/* Find out what becomes of run @i, of which frames [first, end) are to turn. */
-static inline void sparse_plan_turn(const struct sparse *s, unsigned i, unsigned first,
-				    unsigned end, struct pfnbuf_layout_turn *turn)
-{
-	const uint16_t *run = &s->runs[i];
-	const bool is_last = i + 1 == s->n;
-	uint32_t put = (end << 2 | turn->from) & UINT16_MAX;
-	unsigned at = i + 1, rest = i + 1;
-	int from_runs = 1, to_runs = 1;
-
-	if (run_first(*run) == first) {
-		at = i;
-		from_runs = 0;
-		if (i && run_vis(run[-1]) == turn->to)
-			to_runs = 0;
-	}
-	if (to_runs)
-		put = put << 16 | first << 2 | turn->to;
-	if (is_last) {
-		from_runs -= end == CHUNK_FRAMES;
-	} else if (run_first(run[1]) == end) {
-		from_runs--;
-		if (run_vis(run[1]) == turn->to) {
-			to_runs--;
-			rest++;
-		}
-	}
-	turn->from_runs = from_runs;
-	turn->to_runs = to_runs;
-	turn->run = at;
-	turn->rest = rest;
-	turn->put = put;
-}
-
-static inline __attribute__((always_inline)) void sparse_turn(struct sparse *s,
-							      const struct pfnbuf_layout_turn *turn)
-{
-	const int more = turn->from_runs + turn->to_runs;
-	const unsigned put = turn->put, run = turn->run, rest = turn->rest;
-	const unsigned end = rest + (unsigned)more;
-
-	if (more)
-		move_runs(s->runs + rest, s->n - rest, more);
-	if (run < end)
-		s->runs[run] = (uint16_t)put;
-	if (run + 1 < end)
-		s->runs[run + 1] = (uint16_t)(put >> 16);
-	s->n = (uint16_t)(s->n + more);
-}
-
 /* ---------------------------------------------------------------- dense leaves ---------------- */
 
 /* The bits of word @i that stand for frames in [first, end). */
@@ -564,42 +506,73 @@ static void dense_set(struct dense *d, unsigned first, unsigned end, enum pfnbuf
 	d->n = (uint16_t)(d->n + tally_runs(tally) - runs);
 }
 
-/*
- * True if dense_plan_turn() is for these frames: in one word, between others of the chunk, in a leaf
- * of two visibilities that has codes for both.
- */
-static inline bool dense_is_simple(const struct dense *d, unsigned first, unsigned end,
-				   enum pfnbuf_vis from, enum pfnbuf_vis to)
+static inline bool dense_has(const struct dense *d, unsigned code, unsigned at)
 {
-	return d->planes == 1 && (d->code[from] ^ d->code[to]) == 1 &&
-	       first / 64 == (end - 1) / 64 && first && end < CHUNK_FRAMES;
+	return dense_code_mask(d, code, at / 64) >> (at % 64) & 1;
+}
+
+/* The bits of frames [first, end) in their word; 0 where they are not in one word. */
+static inline uint64_t one_word(unsigned first, unsigned end)
+{
+	return first / 64 == (end - 1) / 64 ? UINT64_MAX >> ((first - end) % 64) << (first % 64)
+					    : 0;
 }
 
 /*
- * Find out what becomes of frames that are in a word, in a leaf that knows two visibilities. False
- * if they are not all what they turn from. What @from gains is what @to does: it takes part in each
- * edge.
+ * Count what becomes of frames [first, end) of a word that turn; how many runs more there are of each.
+ * @first may be where the leaf begins if that is where the layout does; behind @end the leaf goes on.
  */
-static inline bool dense_plan_turn(const struct dense *d, unsigned first, unsigned end,
-				   struct pfnbuf_layout_turn *turn)
+static inline __attribute__((always_inline)) void count_turned(
+	struct dense *d, unsigned first, unsigned end, const struct pfnbuf_layout_turn *turn,
+	int from_runs, int to_runs, struct tally *tally)
 {
-	const uint64_t ones = d->code[turn->from] - UINT64_C(1);
-	const uint64_t mask = UINT64_MAX >> ((first - end) % 64) << (first % 64);
-	const uint64_t before = d->bits[(first - 1) / 64] ^ ones;
-	const uint64_t behind = d->bits[end / 64] ^ ones;
-
-	if (~(d->bits[first / 64] ^ ones) & mask)
-		return false;
-	turn->mask = mask;
-	turn->from_runs = turn->to_runs =
-		(int)(before >> (first - 1) % 64 & 1) + (int)(behind >> end % 64 & 1) - 1;
-	return true;
+	d->n = (uint16_t)(d->n + from_runs + to_runs);
+	tally->runs[turn->from] += from_runs;
+	tally->runs[turn->to] += to_runs;
+	tally->frames[turn->from] -= end - first;
+	tally->frames[turn->to] += end - first;
 }
 
-static inline void dense_turn(struct dense *d, const struct pfnbuf_layout_turn *turn)
+/* In a leaf of three visibilities. */
+static __attribute__((noinline)) void dense_turn_of_three(struct dense *d, unsigned first,
+							  unsigned end,
+							  const struct pfnbuf_layout_turn *turn,
+							  struct tally *tally)
 {
-	d->bits[chunk_offset(turn->first) / 64] ^= turn->mask;
-	d->n = (uint16_t)(d->n + 2 * turn->to_runs);
+	const unsigned was = d->code[turn->from], is = d->code[turn->to];
+	int from_runs = dense_has(d, was, end) - 1, to_runs = 1 - dense_has(d, is, end);
+
+	if (first) {
+		from_runs += dense_has(d, was, first - 1);
+		to_runs -= dense_has(d, is, first - 1);
+	}
+	if ((was ^ is) & 1)
+		d->bits[first / 64] ^= turn->mask;
+	if ((was ^ is) & 2)
+		d->bits[DENSE_WORDS + first / 64] ^= turn->mask;
+	count_turned(d, first, end, turn, from_runs, to_runs, tally);
+}
+
+/* What is not of one visibility is of the other: what @from gains of an edge, @to does. */
+static inline __attribute__((always_inline)) void dense_turn(struct dense *d, unsigned first,
+							     unsigned end,
+							     const struct pfnbuf_layout_turn *turn,
+							     struct tally *tally)
+{
+	const unsigned zero = !d->code[turn->from];
+	int runs = (int)((d->bits[end / 64] >> end % 64 & 1) ^ zero);
+
+	if (d->planes > 1) {
+		dense_turn_of_three(d, first, end, turn, tally);
+		return;
+	}
+	d->bits[first / 64] ^= turn->mask;
+	if (!first) {
+		count_turned(d, first, end, turn, runs - 1, runs, tally);
+		return;
+	}
+	runs += (int)((d->bits[(first - 1) / 64] >> (first - 1) % 64 & 1) ^ zero) - 1;
+	count_turned(d, first, end, turn, runs, runs, tally);
 }
 
 static struct dense *dense_new(unsigned planes)
@@ -1097,14 +1070,12 @@ static int ready_edges(struct pfnbuf_layout *l, uint64_t first, uint64_t end, en
 	return ret;
 }
 
-/* Set any range whose edges are ready. */
+/* Set any range whose edges are ready; nothing is tidied up. */
 static void set_ready(struct pfnbuf_layout *l, uint64_t first, uint64_t end, enum pfnbuf_vis vis)
 {
 	tally_range(l, first, end, -1);
 	fill_tree(&l->root, l->levels, 0, first, end, vis);
 	tally_range(l, first, end, 1);
-	tidy(l, first);
-	tidy(l, end - 1);
 }
 
 /* Set any range. */
@@ -1115,9 +1086,12 @@ static int set_across(struct pfnbuf_layout *l, uint64_t first, uint64_t end, enu
 	if (run_reach_up(l, first, vis, end) == end)
 		return 0;
 	ret = ready_edges(l, first, end, vis);
-	if (!ret)
-		set_ready(l, first, end, vis);
-	return ret;
+	if (ret < 0)
+		return ret;
+	set_ready(l, first, end, vis);
+	tidy(l, first);
+	tidy(l, end - 1);
+	return 0;
 }
 
 /*
@@ -1180,19 +1154,22 @@ static int set_in_dense(struct pfnbuf_layout *l, slot_t *slot, unsigned first, u
 			enum pfnbuf_vis vis)
 {
 	int ret = dense_ready(slot, vis);
+	struct pfnbuf_layout_turn turn = {
+		.to = vis,
+		.mask = end < CHUNK_FRAMES ? one_word(first, end) : 0,
+	};
 	struct dense *d = slot_dense(*slot);
-	struct pfnbuf_layout_turn turn = { .to = vis, .first = first, .end = end };
 
 	if (ret < 0)
 		return ret;
 	turn.from = dense_vis(d, first);
-	if (dense_is_simple(d, first, end, turn.from, vis) &&
-	    dense_plan_turn(d, first, end, &turn)) {
-		dense_turn(d, &turn);
-		tally_turn(&l->tally, &turn);
-	} else if (turn.from != vis || end - first > 1) {
+	if (turn.from == vis && end - first == 1)
+		return 0;
+	if (turn.mask && turn.from != vis &&
+	    !(~dense_code_mask(d, d->code[turn.from], first / 64) & turn.mask))
+		dense_turn(d, first, end, &turn, &l->tally);
+	else
 		dense_set(d, first, end, vis, &l->tally);
-	}
 	return 0;
 }
 
@@ -1352,98 +1329,109 @@ int pfnbuf_layout_set(struct pfnbuf_layout *layout, uint64_t offset, uint64_t le
 	return ret;
 }
 
-/* Prepare any turn that does not go the short way. */
-static __attribute__((noinline)) int prepare_across(struct pfnbuf_layout *l,
-						    struct pfnbuf_layout_turn *turn)
+/* The slot of the chunk in which a turn is, made a dense leaf with codes for both; NULL: no memory. */
+static slot_t *turning_leaf(struct pfnbuf_layout *l, const struct pfnbuf_layout_turn *turn)
 {
-	int ret;
+	slot_t *slot;
+	int ret = ready_edges(l, turn->first, turn->end, turn->to);
 
+	if (ret < 0)
+		return NULL;
+	slot = own_slot(l, turn->first);
+	if (!is_dense(*slot))
+		ret = leaf_replace(slot, sparse_to_dense(slot_sparse(*slot)), SLOT_DENSE);
+	if (!ret)
+		ret = dense_ready(slot, turn->to);
+	if (ret < 0)
+		tidy(l, turn->first);
+	return ret < 0 ? NULL : slot;
+}
+
+/* Whether all of a turn is in the layout, or what is wrong with it. */
+static int check_turn(const struct pfnbuf_layout *l, const struct pfnbuf_layout_turn *turn)
+{
+	const uint64_t n = turn->end - turn->first;
+
+	/* What is not aligned has its lowest bits on top. */
+	if (!n || (turn->first | n) >> (64 - l->page_shift))
+		return -EINVAL;
+	return turn->first >= l->frames || n > l->frames - turn->first ? -ERANGE : 0;
+}
+
+/* Prepare any turn: what it takes to make it quick the next time, or to make it at all. */
+static __attribute__((noinline)) int prepare_turn(struct pfnbuf_layout *l,
+						  struct pfnbuf_layout_turn *turn)
+{
+	slot_t *slot;
+	int ret = check_turn(l, turn);
+
+	if (ret < 0)
+		return ret;
 	turn->leaf = NULL;
+	turn->reaches_end = turn->end == l->frames;
+	if (turn->reaches_end)
+		turn->end = tree_frames(l);
 	if (run_reach_up(l, turn->first, turn->from, turn->end) < turn->end)
 		return 0;
-	ret = ready_edges(l, turn->first, turn->end, turn->to);
-	return ret < 0 ? ret : 1;
+	if ((turn->first && !chunk_offset(turn->first)) || !chunk_offset(turn->end) ||
+	    turn->first >> CHUNK_SHIFT != turn->end >> CHUNK_SHIFT) {
+		ret = ready_edges(l, turn->first, turn->end, turn->to);
+		return ret < 0 ? ret : 1;
+	}
+	slot = turning_leaf(l, turn);
+	if (!slot)
+		return -ENOMEM;
+	turn->leaf = slot_dense(*slot);
+	turn->mask = one_word(chunk_offset(turn->first), chunk_offset(turn->end));
+	return 1;
 }
 
-/* Make room for a turn in a sparse leaf, which may become a dense one by that. */
-static __attribute__((noinline)) int prepare_room(struct pfnbuf_layout_turn *turn)
-{
-	int ret = leaf_ready(turn->leaf, turn->to);
-
-	if (is_dense(*turn->leaf))
-		turn->leaf = NULL;
-	return ret < 0 ? ret : 1;
-}
-
-static inline int prepare_in_dense(struct pfnbuf_layout *l, struct pfnbuf_layout_turn *turn,
-				   unsigned first, unsigned end)
-{
-	const struct dense *d = slot_dense(*turn->leaf);
-
-	if (!dense_is_simple(d, first, end, turn->from, turn->to))
-		return prepare_across(l, turn);
-	return dense_plan_turn(d, first, end, turn);
-}
-
-static inline int prepare_in_sparse(struct pfnbuf_layout *l, struct pfnbuf_layout_turn *turn,
-				    unsigned first, unsigned end)
-{
-	const struct sparse *s = slot_sparse(*turn->leaf);
-	const unsigned i = sparse_find_spread(s, first, l->spread_shift);
-
-	if (run_vis(s->runs[i]) != turn->from || sparse_end(s, i) < end)
-		return 0;
-	sparse_plan_turn(s, i, first, end, turn);
-	return sparse_has_room(s) ? 1 : prepare_room(turn);
-}
-
-/* The usual turn, made quick: in one run of a sparse leaf or in one word of a dense one. */
+/*
+ * The usual turn, made quick: of frames in a word of a dense leaf that is the layout's alone. A leaf
+ * whose frames turn becomes dense, however few its runs are, and stays it until it is set: what turns
+ * will turn again.
+ */
 int pfnbuf_layout_prepare_turn(struct pfnbuf_layout *layout, uint64_t offset, uint64_t length,
 			       enum pfnbuf_vis from, enum pfnbuf_vis to,
 			       struct pfnbuf_layout_turn *turn)
 {
-	uint64_t first, end;
-	unsigned at, at_end;
+	const uint64_t first = to_frames(layout, offset), n = to_frames(layout, length);
+	const unsigned at = chunk_offset(first);
+	struct dense *d;
 	slot_t *slot;
-	int ret = range_frames(layout, offset, length, &first, &end);
 
-	if (ret < 0)
-		return ret;
-	turn->reaches_end = end == layout->frames;
-	if (turn->reaches_end)
-		end = tree_frames(layout);
 	turn->from = from;
 	turn->to = to;
 	turn->first = first;
-	turn->end = end;
-	slot = is_inside(layout, first, end) ? own_slot(layout, first) : NULL;
-	if (!slot || is_uniform(*slot) || !is_sole(*slot))
-		return prepare_across(layout, turn);
-	turn->leaf = slot;
-	at = chunk_offset(first);
-	at_end = at + (unsigned)(end - first);
-	return is_dense(*slot) ? prepare_in_dense(layout, turn, at, at_end)
-			       : prepare_in_sparse(layout, turn, at, at_end);
+	turn->end = first + n;
+	if (first >= layout->frames || n >= layout->frames - first || n - 1 >= 64 - at % 64 ||
+	    (!at && first) || at + n == CHUNK_FRAMES)
+		return prepare_turn(layout, turn);
+	slot = own_slot(layout, first);
+	if (!slot || !is_dense(*slot) || !is_sole(*slot))
+		return prepare_turn(layout, turn);
+	d = slot_dense(*slot);
+	if ((d->code[from] | d->code[to]) == NO_CODE)
+		return prepare_turn(layout, turn);
+	turn->leaf = d;
+	turn->mask = UINT64_MAX >> (64 - n) << (at % 64);
+	return !(~dense_code_mask(d, d->code[from], at / 64) & turn->mask);
 }
 
 void pfnbuf_layout_turn(struct pfnbuf_layout *layout, const struct pfnbuf_layout_turn *turn)
 {
-	slot_t leaf;
+	const unsigned first = chunk_offset(turn->first);
+	const unsigned end = first + (unsigned)(turn->end - turn->first);
 
-	if (turn->reaches_end)
-		layout->last = (uint8_t)turn->to;
-	if (!turn->leaf) {
+	if (turn->leaf && turn->mask) {
+		dense_turn(turn->leaf, first, end, turn, &layout->tally);
+	} else if (turn->leaf) {
+		dense_set(turn->leaf, first, end, turn->to, &layout->tally);
+	} else {
 		set_ready(layout, turn->first, turn->end, turn->to);
-		return;
+		if (turn->reaches_end)
+			layout->last = (uint8_t)turn->to;
 	}
-	tally_turn(&layout->tally, turn);
-	leaf = *turn->leaf;
-	if (is_dense(leaf))
-		dense_turn(slot_dense(leaf), turn);
-	else
-		sparse_turn(slot_sparse(leaf), turn);
-	if (turn->from_runs + turn->to_runs < 0 && leaf_is_unsettled(leaf))
-		tidy(layout, turn->first);
 }
 
 int pfnbuf_layout_get(const struct pfnbuf_layout *layout, uint64_t offset, struct pfnbuf_run *run)

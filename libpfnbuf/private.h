@@ -184,13 +184,9 @@ static inline int pfnbuf_first_end(const struct pfnbuf_first_error *first)
 struct pfnbuf_layout_turn {
 	enum pfnbuf_vis from, to;
 	uint64_t first, end; /* frames */
-	uintptr_t *leaf;     /* NULL: not in one leaf that is the layout's alone */
-	int from_runs;	     /* how many runs more there are in the leaf then: @from ... */
-	int to_runs;	     /* ... and @to */
-	unsigned run, rest;  /* of a sparse leaf: those in [run, rest) give way */
-	uint32_t put;	     /* to these words, the lower first */
-	uint64_t mask;	     /* of a dense leaf: the bits that change */
-	bool reaches_end;    /* of the layout */
+	void *leaf;	     /* a dense one; NULL: not in one chunk */
+	uint64_t mask;	     /* the bits that turn, all in one word; 0: they are not */
+	bool reaches_end;    /* of the layout; only where @leaf is NULL */
 };
 
 /*

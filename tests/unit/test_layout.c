@@ -751,27 +751,40 @@ static void test_turn_kinds(void **state)
 	free(pages);
 }
 
-/* What is all of one visibility again has no leaf any more. */
-static void test_turn_frees(void **state)
+static int turn_page(struct pfnbuf_layout *layout, uint64_t page, enum pfnbuf_vis from,
+		     enum pfnbuf_vis to)
+{
+	struct pfnbuf_layout_turn turn;
+	int r = pfnbuf_layout_prepare_turn(layout, page * PAGE, PAGE, from, to, &turn);
+
+	if (r > 0)
+		pfnbuf_layout_turn(layout, &turn);
+	return r;
+}
+
+/* What has turned once needs no memory to turn again, until it is set: then it has no leaf any more. */
+static void test_turn_keeps(void **state)
 {
 	struct pfnbuf_layout *layout = make(3 * 16384, PFNBUF_SHARED);
-	struct pfnbuf_layout_turn turn;
+	const uint64_t page = CHUNK / PAGE + 1;
 
 	(void)state;
-	for (int i = 0; i < 2; i++) {
-		const enum pfnbuf_vis from = i ? PFNBUF_PRIVATE : PFNBUF_SHARED;
-		const enum pfnbuf_vis to = i ? PFNBUF_SHARED : PFNBUF_PRIVATE;
-
-		assert_int_equal(
-			pfnbuf_layout_prepare_turn(layout, CHUNK + PAGE, PAGE, from, to, &turn), 1);
-		pfnbuf_layout_turn(layout, &turn);
-		starve_from(0);
-		assert_int_equal(pfnbuf_layout_set(layout, CHUNK + PAGE, PAGE, PFNBUF_HOLE),
-				 i ? -ENOMEM : 0);
-		starve_end();
-		if (!i)
-			assert_int_equal(pfnbuf_layout_set(layout, CHUNK + PAGE, PAGE, to), 0);
+	starve_from(0);
+	assert_int_equal(turn_page(layout, page, PFNBUF_SHARED, PFNBUF_PRIVATE), -ENOMEM);
+	starve_end();
+	assert_int_equal(turn_page(layout, page, PFNBUF_SHARED, PFNBUF_PRIVATE), 1);
+	starve_from(0);
+	for (uint64_t i = 0; i < 200; i++) {
+		assert_int_equal(turn_page(layout, page + i, PFNBUF_PRIVATE, PFNBUF_SHARED), 1);
+		assert_int_equal(turn_page(layout, page + i + 1, PFNBUF_SHARED, PFNBUF_PRIVATE), 1);
 	}
+	assert_int_equal(turn_page(layout, page + 200, PFNBUF_PRIVATE, PFNBUF_SHARED), 1);
+	starve_end();
+	assert_int_equal(pfnbuf_layout_set(layout, page * PAGE, PAGE, PFNBUF_PRIVATE), 0);
+	assert_int_equal(pfnbuf_layout_set(layout, page * PAGE, PAGE, PFNBUF_SHARED), 0);
+	starve_from(0);
+	assert_int_equal(turn_page(layout, page, PFNBUF_SHARED, PFNBUF_PRIVATE), -ENOMEM);
+	starve_end();
 	pfnbuf_layout_free(layout);
 }
 
@@ -920,7 +933,7 @@ int main(void)
 		cmocka_unit_test(test_print),
 		cmocka_unit_test(test_turns),
 		cmocka_unit_test(test_turn_kinds),
-		cmocka_unit_test(test_turn_frees),
+		cmocka_unit_test(test_turn_keeps),
 		cmocka_unit_test(test_starved_set),
 		cmocka_unit_test(test_starved_makers),
 		cmocka_unit_test(test_no_allocation),
