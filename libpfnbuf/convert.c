@@ -141,9 +141,9 @@ static int convert(const struct request *q, struct pfnbuf_window **culprit)
 
 	if (r < 0)
 		return r;
-	if (parts.nr == 1 && pfnbuf_window_turn_granules(parts.list->w, q->vm, q->list, q->n, &r))
-		return r;
-	return plan_and_run(q, &parts, culprit);
+	r = parts.nr == 1 ? pfnbuf_window_turn_granules(parts.list->w, q->vm, q->list, q->n)
+			  : PFNBUF_NOT_TURNED;
+	return r == PFNBUF_NOT_TURNED ? plan_and_run(q, &parts, culprit) : r;
 }
 
 /* ---------------------------------------------------------------- waiting ------------------- */
@@ -327,7 +327,8 @@ static int convert_or_wait(const struct request *q)
 	return r == -EAGAIN && culprit && pfnbuf_window_retries(culprit) ? wait_for(q, culprit) : r;
 }
 
-static int convert_window(struct pfnbuf_window *w, const struct pfnbuf_conversion *list, size_t n)
+int pfnbuf_window_convert_batch(struct pfnbuf_window *w, const struct pfnbuf_conversion *list,
+				size_t n)
 {
 	cleanup_rwunlock pthread_rwlock_t *held = pfnbuf_ctx_hold(pfnbuf_window_ctx(w));
 	const struct request q = { NULL, w, list, n };
@@ -335,22 +336,16 @@ static int convert_window(struct pfnbuf_window *w, const struct pfnbuf_conversio
 	return convert_or_wait(&q);
 }
 
-int pfnbuf_window_convert_batch(struct pfnbuf_window *w, const struct pfnbuf_conversion *list,
-				size_t n)
-{
-	int r;
-
-	return pfnbuf_window_try_turn(w, list, n, &r) ? r : convert_window(w, list, n);
-}
-
 int pfnbuf_window_convert(struct pfnbuf_window *w, uint64_t offset, uint64_t length,
 			  enum pfnbuf_vis to)
 {
-	const struct pfnbuf_conversion conversion = { offset, length, to };
-	int r;
+	const int r = pfnbuf_window_try_turn(w, offset, length, to);
+	struct pfnbuf_conversion conversion;
 
-	return pfnbuf_window_try_turn(w, &conversion, 1, &r) ? r
-							     : convert_window(w, &conversion, 1);
+	if (r != PFNBUF_NOT_TURNED)
+		return r;
+	conversion = (struct pfnbuf_conversion){ offset, length, to };
+	return pfnbuf_window_convert_batch(w, &conversion, 1);
 }
 
 static int check(const struct pfnbuf_vm *vm, const struct pfnbuf_conversion *c)

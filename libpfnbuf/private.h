@@ -872,13 +872,14 @@ int pfnbuf_window_settle(struct pfnbuf_window *window, struct pfnbuf_plan *plan)
 
 /*
  * The same at once, and with the same locks, where all that is asked for is single granules that
- * turn. False where it is not; else *result is that of pfnbuf_window_apply().
+ * turn. Returns PFNBUF_NOT_TURNED where it is not; else as pfnbuf_window_apply().
  */
-bool pfnbuf_window_turn_granules(struct pfnbuf_window *window, bool of_guest,
-				 const struct pfnbuf_conversion *list, size_t n, int *result);
-/* The same of ranges of the window, with no lock held: no other object has a part in it. */
-bool pfnbuf_window_try_turn(struct pfnbuf_window *window, const struct pfnbuf_conversion *list,
-			    size_t n, int *result);
+int pfnbuf_window_turn_granules(struct pfnbuf_window *window, bool of_guest,
+				const struct pfnbuf_conversion *list, size_t n);
+/* The same of one range of the window, with no lock held: no other object has a part in it. */
+int pfnbuf_window_try_turn(struct pfnbuf_window *window, uint64_t offset, uint64_t length,
+			   enum pfnbuf_vis to);
+#define PFNBUF_NOT_TURNED 2
 
 /* What waits for a window, and ends with it: end() frees it, and is called without a lock. */
 struct pfnbuf_waiter {

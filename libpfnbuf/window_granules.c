@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Conversions of granules of RAM in two places, which is what guests ask for most. An area is no
+ * Conversions of granules of RAM in two turns, which is what guests ask for most. An area is no
  * larger than a granule, so what is beside it stays as it is, and three calls that are known
  * beforehand turn it: so no plan is made. For each granule the calls, their order and what becomes
  * of a failure are those of a plan. Where one call can do for two granules, a plan sees to that.
@@ -8,55 +8,39 @@
 #include "bitmap.h"
 #include "window.h"
 
-/* A granule that turns. */
-struct turn {
-	uint64_t i;
-	enum pfnbuf_vis to;
-};
-
-/* Those of one call. */
-struct turns {
-	struct turn *list;
-	size_t n;
-};
-
-/* What is mapped in place of a granule is not the window's: a plan keeps what it takes away. */
-#define NOT_OURS 2
-
 /* Whether RAM of this kind, as it is now, can be turned by granules. */
-static bool is_turnable(const struct pfnbuf_window *w)
+static inline bool is_turnable(const struct pfnbuf_window *w)
 {
-	return w->granule && w->has_private && !w->in_place && !w->device && !w->suspended &&
-	       !w->ended && !w->quarantined;
+	return w->has_granules && !(w->suspended | w->ended | w->quarantined);
 }
 
-/*
- * Whether a conversion, or its part that is in the window, is of one granule: @turn. *c is the part.
- */
-static inline bool is_of_granule(const struct pfnbuf_window *w, bool of_guest,
-				 const struct pfnbuf_conversion *conversion,
-				 struct pfnbuf_conversion *c, struct turn *turn)
+/* Whether a conversion of part of the window is of granule @i. */
+static inline bool is_of_granule(const struct pfnbuf_window *w, uint64_t offset, uint64_t length,
+				 enum pfnbuf_vis to, uint64_t i)
 {
-	*c = *conversion;
-	if (of_guest && !pfnbuf_window_clip(w, conversion, c))
-		return false;
-	turn->i = c->offset / w->granule;
-	turn->to = c->to;
-	return c->length == w->granule && c->offset == turn->i * w->granule &&
-	       (c->to == PFNBUF_SHARED || c->to == PFNBUF_PRIVATE);
+	return length == w->granule && offset == i * length &&
+	       (to == PFNBUF_PRIVATE || to == PFNBUF_SHARED);
 }
 
-static enum pfnbuf_vis other_of(enum pfnbuf_vis to)
+static inline enum pfnbuf_vis other_of(enum pfnbuf_vis to)
 {
 	return to == PFNBUF_PRIVATE ? PFNBUF_SHARED : PFNBUF_PRIVATE;
 }
 
-static uint64_t gpa_of(const struct pfnbuf_window *w, uint64_t i)
+static inline uint64_t gpa_of(const struct pfnbuf_window *w, uint64_t i)
 {
 	return w->gpa + i * w->granule;
 }
 
 /* ---------------------------------------------------------------- back ---------------------- */
+
+/* One granule of those that a call turns. */
+struct turn {
+	uint64_t i;
+	enum pfnbuf_vis to;
+	size_t n; /* how many it turns */
+	size_t k; /* how many are turned before this one */
+};
 
 static int run_inverse(struct pfnbuf_window *w, enum pfnbuf_step_kind kind, const struct turn *t)
 {
@@ -72,11 +56,12 @@ static int run_inverse(struct pfnbuf_window *w, enum pfnbuf_step_kind kind, cons
 	}
 }
 
-/* Undo a call that turned one of them; @standing: how many came before it. */
-static bool undo_call(struct pfnbuf_window *w, enum pfnbuf_step_kind kind, const struct turn *t,
-		      size_t standing, const struct turns *turns)
+/* Undo a call that turned a granule: its first or its second. False: the window is quarantined. */
+static __attribute__((noinline)) bool undo_call(struct pfnbuf_window *w, enum pfnbuf_step_kind kind,
+						const struct turn *t, bool second)
 {
 	const bool is_attribute = kind == PFNBUF_STEP_ATTRIBUTE_SET;
+	const size_t calls = w->ioas ? 2 : 1;
 	struct pfnbuf_step stuck = {
 		.kind = kind,
 		.object = is_attribute ? pfnbuf_vm_name(w->vm) : pfnbuf_ioas_name(w->ioas),
@@ -90,44 +75,39 @@ static bool undo_call(struct pfnbuf_window *w, enum pfnbuf_step_kind kind, const
 		stuck.result = run_inverse(w, kind, t);
 	pfnbuf_error_restore(&error);
 	if (stuck.result < 0)
-		pfnbuf_window_quarantine_at(w, &stuck, turns->n * (w->ioas ? 3 : 2), standing);
+		pfnbuf_window_quarantine_at(w, &stuck, t->n * (calls + 1), t->k * calls + second);
 	return stuck.result >= 0;
 }
 
-/* Undo the first @n, the last one first, as far as that goes. */
-static void undo(struct pfnbuf_window *w, const struct turns *turns, size_t n)
+static bool undo_granule(struct pfnbuf_window *w, const struct turn *t)
 {
-	const size_t calls = w->ioas ? 2 : 1;
-
-	while (n-- > 0 && !w->quarantined) {
-		const struct turn *t = &turns->list[n];
-		const bool unmaps = w->ioas && t->to == PFNBUF_PRIVATE;
-		const bool maps = w->ioas && t->to == PFNBUF_SHARED;
-
-		if (maps && !undo_call(w, PFNBUF_STEP_AREA_MAP, t, calls * n + 1, turns))
-			return;
-		if (!undo_call(w, PFNBUF_STEP_ATTRIBUTE_SET, t, calls * n + unmaps, turns))
-			return;
-		if (unmaps)
-			undo_call(w, PFNBUF_STEP_AREA_UNMAP, t, calls * n, turns);
-	}
+	if (!w->ioas)
+		return undo_call(w, PFNBUF_STEP_ATTRIBUTE_SET, t, false);
+	if (t->to == PFNBUF_SHARED)
+		return undo_call(w, PFNBUF_STEP_AREA_MAP, t, true) &&
+		       undo_call(w, PFNBUF_STEP_ATTRIBUTE_SET, t, false);
+	return undo_call(w, PFNBUF_STEP_ATTRIBUTE_SET, t, true) &&
+	       undo_call(w, PFNBUF_STEP_AREA_UNMAP, t, false);
 }
 
 /* ---------------------------------------------------------------- there --------------------- */
 
-static int make_private(struct pfnbuf_window *w, const struct turn *t, const struct turns *turns)
+/*
+ * Where what is mapped there is not the window's, a plan has to do it: that keeps what it takes away.
+ */
+static inline int make_private(struct pfnbuf_window *w, const struct turn *t)
 {
 	int r = w->ioas ? pfnbuf_ioas_unmap_granule(w->ioas, w->granules, t->i) : 0;
 
 	if (r)
-		return r < 0 ? r : NOT_OURS;
+		return r < 0 ? r : PFNBUF_NOT_TURNED;
 	r = pfnbuf_vm_set_attributes(w->vm, gpa_of(w, t->i), w->granule, PFNBUF_ATTRIBUTE_PRIVATE);
 	if (r < 0 && w->ioas)
-		undo_call(w, PFNBUF_STEP_AREA_UNMAP, t, (size_t)(t - turns->list) * 2, turns);
+		undo_call(w, PFNBUF_STEP_AREA_UNMAP, t, false);
 	return r;
 }
 
-static int make_shared(struct pfnbuf_window *w, const struct turn *t, const struct turns *turns)
+static inline int make_shared(struct pfnbuf_window *w, const struct turn *t)
 {
 	int r = pfnbuf_vm_set_attributes(w->vm, gpa_of(w, t->i), w->granule, 0);
 
@@ -135,117 +115,121 @@ static int make_shared(struct pfnbuf_window *w, const struct turn *t, const stru
 		return r;
 	r = pfnbuf_ioas_map_granule(w->ioas, w->granules, t->i);
 	if (r < 0)
-		undo_call(w, PFNBUF_STEP_ATTRIBUTE_SET, t, (size_t)(t - turns->list) * 2, turns);
+		undo_call(w, PFNBUF_STEP_ATTRIBUTE_SET, t, false);
 	return r;
 }
 
-/* What a granule was before is not needed any more. Returns 1 where that stays allocated. */
-static int discard(struct pfnbuf_window *w, const struct turn *t)
+/* 0, PFNBUF_NOT_TURNED, or an error; then nothing has changed, or the window is quarantined. */
+static inline int make(struct pfnbuf_window *w, const struct turn *t)
+{
+	return t->to == PFNBUF_PRIVATE ? make_private(w, t) : make_shared(w, t);
+}
+
+/* What it was before is not needed any more. Returns 1 where that stays allocated. */
+static inline int discard(struct pfnbuf_window *w, const struct turn *t)
 {
 	const struct stretch *s = &w->stretches[0];
-	const bool shared = t->to == PFNBUF_PRIVATE;
-	const uint64_t start = !shared	? s->guest_memfd_offset
-			       : s->buf ? s->buf_offset
-					: (uintptr_t)s->addr;
-	int r = pfnbuf_discard(w->kernel, shared ? s->buf : s->guest_memfd,
-			       start + t->i * w->granule, w->granule);
+	const uint64_t offset = t->i * w->granule;
+	int r;
 
+	if (t->to == PFNBUF_SHARED)
+		r = pfnbuf_discard(w->kernel, s->guest_memfd, s->guest_memfd_offset + offset,
+				   w->granule);
+	else
+		r = pfnbuf_discard(w->kernel, s->buf,
+				   (s->buf ? s->buf_offset : (uintptr_t)s->addr) + offset,
+				   w->granule);
 	if (r >= 0)
 		return 0;
 	pfnbuf_window_warn_kept(w);
 	return 1;
 }
 
-/* Turn all of them, or none, NOT_OURS included. Discards come last: they cannot be undone. */
-static int run(struct pfnbuf_window *w, const struct turns *turns)
-{
-	int kept = 0;
-
-	for (size_t k = 0; k < turns->n; k++) {
-		const struct turn *t = &turns->list[k];
-		int r = t->to == PFNBUF_PRIVATE ? make_private(w, t, turns)
-						: make_shared(w, t, turns);
-
-		if (r) {
-			undo(w, turns, k);
-			return r;
-		}
-	}
-	for (size_t k = 0; k < turns->n; k++)
-		kept |= discard(w, &turns->list[k]);
-	w->version++;
-	return kept;
-}
-
 /* ---------------------------------------------------------------- limits -------------------- */
 
 /* Where even all of the window may be pinned, there is nothing to count. */
-static int check_memlock(struct pfnbuf_window *w, const struct pfnbuf_layout *layout,
-			 uint64_t pages_more, bool has_way_back)
+static inline int check_memlock(struct pfnbuf_window *w, const struct pfnbuf_layout *layout,
+				uint64_t more, bool has_way_back)
 {
 	struct pfnbuf_layout_count count;
 
 	if (w->length <= w->memlock && has_way_back)
 		return 0;
 	pfnbuf_layout_count(layout, &count);
-	return pfnbuf_window_check_memlock(w, count.frames[PFNBUF_SHARED] + pages_more,
-					   has_way_back);
+	return pfnbuf_window_check_memlock(
+		w, count.frames[PFNBUF_SHARED] + more / pfnbuf_page_size(), has_way_back);
 }
 
 /* From the first conversion on the IOAS has the window's granules as a bit each. */
-static int have_granules(struct pfnbuf_window *w)
+static int add_granules(struct pfnbuf_window *w)
 {
 	const struct stretch *s = &w->stretches[0];
 
-	if (w->granules)
-		return 0;
 	return pfnbuf_ioas_add_granules(w->ioas, s->buf,
 					s->buf ? s->buf_offset : (uintptr_t)s->addr, w->length,
 					w->granule, w->map_flags, w->iova, &w->granules);
 }
 
+static inline int have_granules(struct pfnbuf_window *w)
+{
+	return w->granules || !w->ioas ? 0 : add_granules(w);
+}
+
 /* ---------------------------------------------------------------- one ----------------------- */
 
-static int check_one(struct pfnbuf_window *w, const struct turn *t)
+static inline int check_one(struct pfnbuf_window *w, const struct turn *t)
 {
 	int r = have_granules(w);
 
-	if (r < 0 || t->to == PFNBUF_PRIVATE)
+	if (r < 0 || t->to == PFNBUF_PRIVATE || !w->ioas)
 		return r;
-	r = check_memlock(w, w->layout, w->granule / pfnbuf_page_size(), true);
+	r = check_memlock(w, w->layout, w->granule, true);
 	return r < 0 ? r : pfnbuf_ioas_check_granule(w->ioas, w->granules, t->i);
 }
 
-static bool turn_one(struct pfnbuf_window *w, bool of_guest,
-		     const struct pfnbuf_conversion *conversion, int *result)
+static int not_one(const struct pfnbuf_window *w, int prepared)
 {
-	struct pfnbuf_layout_turn turn;
-	struct pfnbuf_conversion c;
-	struct turn t;
+	return prepared == -ENOMEM ? pfnbuf_window_no_memory(w, "pfnbuf_window_convert")
+				   : PFNBUF_NOT_TURNED;
+}
+
+static int turn_one(struct pfnbuf_window *w, uint64_t offset, uint64_t length, enum pfnbuf_vis to)
+{
+	const struct turn t = { .i = offset / w->granule, .to = to, .n = 1 };
+	struct pfnbuf_layout_turn layout_turn;
 	int r;
 
-	if (!is_of_granule(w, of_guest, conversion, &c, &t))
-		return false;
-	r = pfnbuf_layout_prepare_turn(w->layout, c.offset, c.length, other_of(c.to), c.to, &turn);
-	if (r <= 0) {
-		*result = r == -ENOMEM ? pfnbuf_window_no_memory(w, "pfnbuf_window_convert") : 0;
-		return r == -ENOMEM;
-	}
-	r = w->ioas ? check_one(w, &t) : 0;
+	if (!is_of_granule(w, offset, length, to, t.i))
+		return PFNBUF_NOT_TURNED;
+	r = pfnbuf_layout_prepare_turn(w->layout, offset, length, other_of(to), to, &layout_turn);
+	if (r <= 0)
+		return not_one(w, r);
+	r = check_one(w, &t);
 	if (r >= 0)
-		r = run(w, &(struct turns){ &t, 1 });
-	if (r >= 0 && r != NOT_OURS)
-		pfnbuf_layout_turn(w->layout, &turn);
-	*result = r;
-	return r != NOT_OURS;
+		r = make(w, &t);
+	if (r)
+		return r;
+	r = discard(w, &t);
+	pfnbuf_layout_turn(w->layout, &layout_turn);
+	w->version++;
+	return r;
+}
+
+int pfnbuf_window_try_turn(struct pfnbuf_window *w, uint64_t offset, uint64_t length,
+			   enum pfnbuf_vis to)
+{
+	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
+
+	return is_turnable(w) ? turn_one(w, offset, length, to) : PFNBUF_NOT_TURNED;
 }
 
 /* ---------------------------------------------------------------- several ------------------- */
 
 /* What is gathered of a call. */
 struct gathering {
-	struct turns
-		turns; /* what becomes private first: at no instant is more pinned than it takes */
+	/* What becomes private first: at no instant is more pinned than before or after. */
+	struct turn *turns;
+	size_t n;
 	size_t nr_private;
 	size_t nr_shared;
 	struct pfnbuf_layout *layout; /* the goal */
@@ -256,7 +240,7 @@ struct gathering {
 
 static void end_gathering(struct gathering *g)
 {
-	free(g->turns.list);
+	free(g->turns);
 	free(g->which);
 	pfnbuf_layout_free(g->layout);
 }
@@ -278,45 +262,57 @@ static bool mark(struct gathering *g, uint64_t i, uint64_t n)
 	return true;
 }
 
-static void add_turn(struct gathering *g, const struct turn *t)
+static void add_turn(struct gathering *g, uint64_t i, enum pfnbuf_vis to)
 {
-	if (t->to == PFNBUF_PRIVATE)
-		g->turns.list[g->nr_private++] = *t;
-	else
-		g->turns.list[g->turns.n - ++g->nr_shared] = *t;
+	const size_t k = to == PFNBUF_PRIVATE ? g->nr_private++ : g->n - ++g->nr_shared;
+
+	g->turns[k] = (struct turn){ .i = i, .to = to, .n = g->n, .k = k };
 }
 
-/* Returns 1, 0 where they are not all of single granules that turn, or -ENOMEM. */
-static int gather(struct pfnbuf_window *w, bool of_guest, const struct pfnbuf_conversion *list,
-		  size_t n, struct gathering *g)
+/* Turn a granule in the goal. 1; 0: it is none, or not to be turned by itself; -ENOMEM */
+static int gather_one(const struct pfnbuf_window *w, const struct pfnbuf_conversion *c,
+		      struct gathering *g)
 {
-	const uint64_t nr = w->length / w->granule;
-	struct pfnbuf_layout_turn turn;
-	struct pfnbuf_conversion c;
-	struct turn t;
+	const uint64_t i = c->offset / w->granule;
+	struct pfnbuf_layout_turn layout_turn;
 	int r;
 
-	g->turns = (struct turns){ malloc(n * sizeof(*g->turns.list)), n };
-	g->which = calloc((nr + 63) / 64, sizeof(*g->which));
-	if (!g->turns.list || !g->which || pfnbuf_layout_copy(w->layout, &g->layout) < 0)
-		return -ENOMEM;
-	for (size_t k = 0; k < n; k++) {
-		if (!is_of_granule(w, of_guest, &list[k], &c, &t) || !mark(g, t.i, nr))
-			return 0;
-		r = pfnbuf_layout_prepare_turn(g->layout, c.offset, c.length, other_of(c.to), c.to,
-					       &turn);
-		if (r <= 0)
-			return r == -ENOMEM ? r : 0;
-		pfnbuf_layout_turn(g->layout, &turn);
-		add_turn(g, &t);
-	}
+	if (!is_of_granule(w, c->offset, c->length, c->to, i) ||
+	    !mark(g, i, w->length / w->granule))
+		return 0;
+	r = pfnbuf_layout_prepare_turn(g->layout, c->offset, c->length, other_of(c->to), c->to,
+				       &layout_turn);
+	if (r <= 0)
+		return r == -ENOMEM ? r : 0;
+	pfnbuf_layout_turn(g->layout, &layout_turn);
+	add_turn(g, i, c->to);
 	return 1;
+}
+
+/* The same of all. */
+static int gather(const struct pfnbuf_window *w, bool of_guest,
+		  const struct pfnbuf_conversion *list, struct gathering *g)
+{
+	int r = 1;
+
+	g->turns = malloc(g->n * sizeof(*g->turns));
+	g->which = calloc((w->length / w->granule + 63) / 64, sizeof(*g->which));
+	if (!g->turns || !g->which || pfnbuf_layout_copy(w->layout, &g->layout) < 0)
+		return -ENOMEM;
+	for (size_t k = 0; r > 0 && k < g->n; k++) {
+		struct pfnbuf_conversion c = list[k];
+
+		if (of_guest && !pfnbuf_window_clip(w, &list[k], &c))
+			return 0;
+		r = gather_one(w, &c, g);
+	}
+	return r;
 }
 
 /* Few granules far apart: looking at all that is between them would cost more than a plan. */
 static bool is_sparse(const struct gathering *g)
 {
-	return (g->end - g->first) / 64 > 64 * g->turns.n;
+	return (g->end - g->first) / 64 > 64 * g->n;
 }
 
 /*
@@ -327,52 +323,69 @@ static int check_gathered(struct pfnbuf_window *w, const struct gathering *g)
 {
 	int r = have_granules(w);
 
-	if (r >= 0 &&
-	    (is_sparse(g) || !pfnbuf_ioas_parts_granules(w->ioas, w->granules, g->which, g->first,
-							 g->end, g->nr_private)))
+	if (r < 0 || !w->ioas)
+		return r < 0 ? r : 1;
+	if (is_sparse(g) || !pfnbuf_ioas_parts_granules(w->ioas, w->granules, g->which, g->first,
+							g->end, g->nr_private))
 		return 0;
-	if (r >= 0 && g->nr_shared)
-		r = check_memlock(w, g->layout, 0, !g->nr_private);
-	for (size_t k = g->nr_private; r >= 0 && k < g->turns.n; k++)
-		r = pfnbuf_ioas_check_granule(w->ioas, w->granules, g->turns.list[k].i);
+	r = g->nr_shared ? check_memlock(w, g->layout, 0, !g->nr_private) : 0;
+	for (size_t k = g->nr_private; r >= 0 && k < g->n; k++)
+		r = pfnbuf_ioas_check_granule(w->ioas, w->granules, g->turns[k].i);
 	return r < 0 ? r : 1;
 }
 
-static __attribute__((noinline)) bool turn_several(struct pfnbuf_window *w, bool of_guest,
-						   const struct pfnbuf_conversion *list, size_t n,
-						   int *result)
+/* Turn all of them, or none. Discards come last: they cannot be undone. */
+static int run(struct pfnbuf_window *w, const struct gathering *g)
 {
-	cleanup_gathering struct gathering g = { .first = UINT64_MAX };
+	int kept = 0, r = 0;
+	size_t k = 0;
+
+	while (!r && k < g->n)
+		r = make(w, &g->turns[k++]);
+	if (r) {
+		/* The last one has undone itself. */
+		for (k--; !w->quarantined && k-- > 0;)
+			undo_granule(w, &g->turns[k]);
+		return r;
+	}
+	for (k = 0; k < g->n; k++)
+		kept |= discard(w, &g->turns[k]);
+	w->version++;
+	return kept;
+}
+
+static __attribute__((noinline)) int turn_several(struct pfnbuf_window *w, bool of_guest,
+						  const struct pfnbuf_conversion *list, size_t n)
+{
+	cleanup_gathering struct gathering g = { .n = n, .first = UINT64_MAX };
 	struct pfnbuf_layout *old = w->layout;
-	int r = gather(w, of_guest, list, n, &g);
+	int r = gather(w, of_guest, list, &g);
 
 	if (r < 0)
-		r = pfnbuf_window_no_memory(w, "pfnbuf_window_convert");
-	else if (r > 0 && w->ioas)
+		return pfnbuf_window_no_memory(w, "pfnbuf_window_convert");
+	if (r > 0)
 		r = check_gathered(w, &g);
-	*result = r > 0 ? run(w, &g.turns) : r;
-	if (*result == NOT_OURS)
-		return false;
-	if (r > 0 && *result >= 0) {
+	if (r <= 0)
+		return r < 0 ? r : PFNBUF_NOT_TURNED;
+	r = run(w, &g);
+	if (r >= 0 && r != PFNBUF_NOT_TURNED) {
 		w->layout = g.layout;
 		g.layout = old;
 	}
-	return r != 0;
+	return r;
 }
 
-bool pfnbuf_window_turn_granules(struct pfnbuf_window *w, bool of_guest,
-				 const struct pfnbuf_conversion *list, size_t n, int *result)
+int pfnbuf_window_turn_granules(struct pfnbuf_window *w, bool of_guest,
+				const struct pfnbuf_conversion *list, size_t n)
 {
+	struct pfnbuf_conversion c;
+
 	if (!is_turnable(w) || !n)
-		return false;
-	return n == 1 ? turn_one(w, of_guest, list, result)
-		      : turn_several(w, of_guest, list, n, result);
-}
-
-bool pfnbuf_window_try_turn(struct pfnbuf_window *w, const struct pfnbuf_conversion *list, size_t n,
-			    int *result)
-{
-	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
-
-	return pfnbuf_window_turn_granules(w, false, list, n, result);
+		return PFNBUF_NOT_TURNED;
+	if (n > 1)
+		return turn_several(w, of_guest, list, n);
+	c = *list;
+	if (of_guest && !pfnbuf_window_clip(w, list, &c))
+		return PFNBUF_NOT_TURNED;
+	return turn_one(w, c.offset, c.length, c.to);
 }
