@@ -536,13 +536,19 @@ static int refuse_mapped(struct pfnbuf_buf *buf, const struct pfnbuf_range *rang
 			      ioas);
 }
 
-int pfnbuf_buf_punch(struct pfnbuf_buf *buf, uint64_t offset, uint64_t length)
+static int punch_failed(const struct pfnbuf_buf *buf, uint64_t offset, uint64_t length, int code)
 {
 	const struct pfnbuf_range range = { offset, length };
+
+	return pfnbuf_failed(code, "fallocate", buf->name, &range);
+}
+
+int pfnbuf_buf_punch(struct pfnbuf_buf *buf, uint64_t offset, uint64_t length)
+{
 	int r = k_fallocate(kernel(buf), buf->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			    offset, length);
 
-	return r < 0 ? pfnbuf_failed(r, "fallocate", buf->name, &range) : 0;
+	return r < 0 ? punch_failed(buf, offset, length, r) : 0;
 }
 
 int pfnbuf_buf_set_attributes(struct pfnbuf_buf *buf, unsigned long request, uint64_t offset,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Conversions of granules of RAM in two turns, which is what guests ask for most. An area is no
+ * Conversions of granules of RAM in two places, which is what guests ask for most. An area is no
  * larger than a granule, so what is beside it stays as it is, and three calls that are known
  * beforehand turn it: so no plan is made. For each granule the calls, their order and what becomes
  * of a failure are those of a plan. Where one call can do for two granules, a plan sees to that.
