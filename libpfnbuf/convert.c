@@ -336,18 +336,6 @@ int pfnbuf_window_convert_batch(struct pfnbuf_window *w, const struct pfnbuf_con
 	return convert_or_wait(&q);
 }
 
-int pfnbuf_window_convert(struct pfnbuf_window *w, uint64_t offset, uint64_t length,
-			  enum pfnbuf_vis to)
-{
-	const int r = pfnbuf_window_try_turn(w, offset, length, to);
-	struct pfnbuf_conversion conversion;
-
-	if (r != PFNBUF_NOT_TURNED)
-		return r;
-	conversion = (struct pfnbuf_conversion){ offset, length, to };
-	return pfnbuf_window_convert_batch(w, &conversion, 1);
-}
-
 static int check(const struct pfnbuf_vm *vm, const struct pfnbuf_conversion *c)
 {
 	const struct pfnbuf_range range = { c->offset, c->length };

@@ -1418,20 +1418,30 @@ int pfnbuf_layout_prepare_turn(struct pfnbuf_layout *layout, uint64_t offset, ui
 	return !(~dense_code_mask(d, d->code[from], at / 64) & turn->mask);
 }
 
+static __attribute__((noinline)) void turn_words(struct pfnbuf_layout *l,
+						 const struct pfnbuf_layout_turn *turn)
+{
+	const unsigned first = chunk_offset(turn->first);
+
+	if (turn->leaf) {
+		dense_set(turn->leaf, first, first + (unsigned)(turn->end - turn->first), turn->to,
+			  &l->tally);
+		return;
+	}
+	set_ready(l, turn->first, turn->end, turn->to);
+	if (turn->reaches_end)
+		l->last = (uint8_t)turn->to;
+}
+
 void pfnbuf_layout_turn(struct pfnbuf_layout *layout, const struct pfnbuf_layout_turn *turn)
 {
 	const unsigned first = chunk_offset(turn->first);
-	const unsigned end = first + (unsigned)(turn->end - turn->first);
 
-	if (turn->leaf && turn->mask) {
-		dense_turn(turn->leaf, first, end, turn, &layout->tally);
-	} else if (turn->leaf) {
-		dense_set(turn->leaf, first, end, turn->to, &layout->tally);
-	} else {
-		set_ready(layout, turn->first, turn->end, turn->to);
-		if (turn->reaches_end)
-			layout->last = (uint8_t)turn->to;
-	}
+	if (turn->leaf && turn->mask)
+		dense_turn(turn->leaf, first, first + (unsigned)(turn->end - turn->first), turn,
+			   &layout->tally);
+	else
+		turn_words(layout, turn);
 }
 
 int pfnbuf_layout_get(const struct pfnbuf_layout *layout, uint64_t offset, struct pfnbuf_run *run)

@@ -658,6 +658,16 @@ int pfnbuf_advise(const struct pfnbuf_kernel *k, uint64_t start, uint64_t length
 	return r < 0 ? pfnbuf_failed(r, "madvise", "anonymous memory", &range) : 0;
 }
 
+static int discard(const struct pfnbuf_plan *plan, const struct step *step)
+{
+	int r = -EAGAIN;
+
+	for (int i = 0; i < PFNBUF_UNDO_TRIES && pfnbuf_may_pass(r); i++)
+		r = step->buf ? pfnbuf_buf_punch(step->buf, step->start, step->length)
+			      : pfnbuf_advise(plan->goal.kernel, step->start, step->length);
+	return r;
+}
+
 /*
  * One by one: io_uring hands each fallocate() to a worker thread (io_uring/sync.c). On two CPUs a
  * submission has 0.1 to 0.8 of a loop's speed for 1 to 4096 pages, and 0.6 to 0.97 for 1 to 16 times
@@ -673,9 +683,7 @@ int pfnbuf_plan_settle(struct pfnbuf_plan *plan)
 	for (size_t i = nr_undoable(plan); i < plan->nr_steps; i++) {
 		struct step *step = &plan->steps[i];
 
-		int r = pfnbuf_discard(plan->goal.kernel, step->buf, step->start, step->length);
-
-		if (note(plan, step, r, &before) < 0)
+		if (note(plan, step, discard(plan, step), &before) < 0)
 			failed = 1;
 	}
 	return failed;

@@ -777,18 +777,6 @@ static inline bool pfnbuf_may_pass(int code)
 /* Give back memory at an address of this process. */
 int pfnbuf_advise(const struct pfnbuf_kernel *kernel, uint64_t start, uint64_t length);
 
-/* Give back memory of a buffer, or at an address of this process where @buf is NULL. */
-static inline int pfnbuf_discard(const struct pfnbuf_kernel *kernel, struct pfnbuf_buf *buf,
-				 uint64_t start, uint64_t length)
-{
-	int r = -EAGAIN;
-
-	for (int i = 0; i < PFNBUF_UNDO_TRIES && pfnbuf_may_pass(r); i++)
-		r = buf ? pfnbuf_buf_punch(buf, start, length)
-			: pfnbuf_advise(kernel, start, length);
-	return r;
-}
-
 /* Takes what @goal refers to, also on failure. */
 int pfnbuf_plan_new(const struct pfnbuf_plan_goal *goal, struct pfnbuf_plan **planp);
 struct pfnbuf_plan_goal *pfnbuf_plan_goal(struct pfnbuf_plan *plan);
@@ -876,9 +864,6 @@ int pfnbuf_window_settle(struct pfnbuf_window *window, struct pfnbuf_plan *plan)
  */
 int pfnbuf_window_turn_granules(struct pfnbuf_window *window, bool of_guest,
 				const struct pfnbuf_conversion *list, size_t n);
-/* The same of one range of the window, with no lock held: no other object has a part in it. */
-int pfnbuf_window_try_turn(struct pfnbuf_window *window, uint64_t offset, uint64_t length,
-			   enum pfnbuf_vis to);
 #define PFNBUF_NOT_TURNED 2
 
 /* What waits for a window, and ends with it: end() frees it, and is called without a lock. */

@@ -27,45 +27,41 @@ static inline enum pfnbuf_vis other_of(enum pfnbuf_vis to)
 	return to == PFNBUF_PRIVATE ? PFNBUF_SHARED : PFNBUF_PRIVATE;
 }
 
-static inline uint64_t gpa_of(const struct pfnbuf_window *w, uint64_t i)
-{
-	return w->gpa + i * w->granule;
-}
-
 /* ---------------------------------------------------------------- back ---------------------- */
 
-/* One granule of those that a call turns. */
+/* One granule of those that a call turns; handed on by value, so that it stays in registers. */
 struct turn {
 	uint64_t i;
+	uint64_t offset; /* into the window */
 	enum pfnbuf_vis to;
 	size_t n; /* how many it turns */
 	size_t k; /* how many are turned before this one */
 };
 
-static int run_inverse(struct pfnbuf_window *w, enum pfnbuf_step_kind kind, const struct turn *t)
+static int run_inverse(struct pfnbuf_window *w, enum pfnbuf_step_kind kind, struct turn t)
 {
 	switch (kind) {
 	case PFNBUF_STEP_AREA_UNMAP:
-		return pfnbuf_ioas_map_granule(w->ioas, w->granules, t->i);
+		return pfnbuf_ioas_map_granule(w->ioas, w->granules, t.i);
 	case PFNBUF_STEP_AREA_MAP:
-		return pfnbuf_ioas_unmap(w->ioas, w->iova + t->i * w->granule, w->granule, NULL);
+		return pfnbuf_ioas_unmap(w->ioas, w->iova + t.offset, w->granule, NULL);
 	default:
 		return pfnbuf_vm_put_back_attributes(
-			w->vm, gpa_of(w, t->i), w->granule,
-			t->to == PFNBUF_PRIVATE ? 0 : PFNBUF_ATTRIBUTE_PRIVATE);
+			w->vm, w->gpa + t.offset, w->granule,
+			t.to == PFNBUF_PRIVATE ? 0 : PFNBUF_ATTRIBUTE_PRIVATE);
 	}
 }
 
 /* Undo a call that turned a granule: its first or its second. False: the window is quarantined. */
 static __attribute__((noinline)) bool undo_call(struct pfnbuf_window *w, enum pfnbuf_step_kind kind,
-						const struct turn *t, bool second)
+						struct turn t, bool second)
 {
 	const bool is_attribute = kind == PFNBUF_STEP_ATTRIBUTE_SET;
 	const size_t calls = w->ioas ? 2 : 1;
 	struct pfnbuf_step stuck = {
 		.kind = kind,
 		.object = is_attribute ? pfnbuf_vm_name(w->vm) : pfnbuf_ioas_name(w->ioas),
-		.range = { (is_attribute ? w->gpa : w->iova) + t->i * w->granule, w->granule },
+		.range = { (is_attribute ? w->gpa : w->iova) + t.offset, w->granule },
 		.result = -EAGAIN,
 	};
 	struct pfnbuf_saved_error error;
@@ -75,15 +71,15 @@ static __attribute__((noinline)) bool undo_call(struct pfnbuf_window *w, enum pf
 		stuck.result = run_inverse(w, kind, t);
 	pfnbuf_error_restore(&error);
 	if (stuck.result < 0)
-		pfnbuf_window_quarantine_at(w, &stuck, t->n * (calls + 1), t->k * calls + second);
+		pfnbuf_window_quarantine_at(w, &stuck, t.n * (calls + 1), t.k * calls + second);
 	return stuck.result >= 0;
 }
 
-static bool undo_granule(struct pfnbuf_window *w, const struct turn *t)
+static bool undo_granule(struct pfnbuf_window *w, struct turn t)
 {
 	if (!w->ioas)
 		return undo_call(w, PFNBUF_STEP_ATTRIBUTE_SET, t, false);
-	if (t->to == PFNBUF_SHARED)
+	if (t.to == PFNBUF_SHARED)
 		return undo_call(w, PFNBUF_STEP_AREA_MAP, t, true) &&
 		       undo_call(w, PFNBUF_STEP_ATTRIBUTE_SET, t, false);
 	return undo_call(w, PFNBUF_STEP_ATTRIBUTE_SET, t, true) &&
@@ -95,54 +91,75 @@ static bool undo_granule(struct pfnbuf_window *w, const struct turn *t)
 /*
  * Where what is mapped there is not the window's, a plan has to do it: that keeps what it takes away.
  */
-static inline int make_private(struct pfnbuf_window *w, const struct turn *t)
+static inline int make_private(struct pfnbuf_window *w, struct turn t)
 {
-	int r = w->ioas ? pfnbuf_ioas_unmap_granule(w->ioas, w->granules, t->i) : 0;
+	int r = w->ioas ? pfnbuf_ioas_unmap_granule(w->ioas, w->granules, t.i) : 0;
 
 	if (r)
 		return r < 0 ? r : PFNBUF_NOT_TURNED;
-	r = pfnbuf_vm_set_attributes(w->vm, gpa_of(w, t->i), w->granule, PFNBUF_ATTRIBUTE_PRIVATE);
+	r = pfnbuf_vm_set_attributes(w->vm, w->gpa + t.offset, w->granule,
+				     PFNBUF_ATTRIBUTE_PRIVATE);
 	if (r < 0 && w->ioas)
 		undo_call(w, PFNBUF_STEP_AREA_UNMAP, t, false);
 	return r;
 }
 
-static inline int make_shared(struct pfnbuf_window *w, const struct turn *t)
+static inline int make_shared(struct pfnbuf_window *w, struct turn t)
 {
-	int r = pfnbuf_vm_set_attributes(w->vm, gpa_of(w, t->i), w->granule, 0);
+	int r = pfnbuf_vm_set_attributes(w->vm, w->gpa + t.offset, w->granule, 0);
 
 	if (r < 0 || !w->ioas)
 		return r;
-	r = pfnbuf_ioas_map_granule(w->ioas, w->granules, t->i);
+	r = pfnbuf_ioas_map_granule(w->ioas, w->granules, t.i);
 	if (r < 0)
 		undo_call(w, PFNBUF_STEP_ATTRIBUTE_SET, t, false);
 	return r;
 }
 
 /* 0, PFNBUF_NOT_TURNED, or an error; then nothing has changed, or the window is quarantined. */
-static inline int make(struct pfnbuf_window *w, const struct turn *t)
+static inline int make(struct pfnbuf_window *w, struct turn t)
 {
-	return t->to == PFNBUF_PRIVATE ? make_private(w, t) : make_shared(w, t);
+	return t.to == PFNBUF_PRIVATE ? make_private(w, t) : make_shared(w, t);
 }
 
-/* What it was before is not needed any more. Returns 1 where that stays allocated. */
-static inline int discard(struct pfnbuf_window *w, const struct turn *t)
+/* Memory that is not needed any more, in a buffer or at an address of this process. */
+struct waste {
+	struct pfnbuf_buf *buf; /* or NULL */
+	uint64_t start;
+};
+
+static inline struct waste waste_of(const struct pfnbuf_window *w, struct turn t)
 {
 	const struct stretch *s = &w->stretches[0];
-	const uint64_t offset = t->i * w->granule;
-	int r;
+	if (t.to == PFNBUF_SHARED)
+		return (struct waste){ s->guest_memfd, s->guest_memfd_offset + t.offset };
+	return (struct waste){ s->buf, (s->buf ? s->buf_offset : (uintptr_t)s->addr) + t.offset };
+}
 
-	if (t->to == PFNBUF_SHARED)
-		r = pfnbuf_discard(w->kernel, s->guest_memfd, s->guest_memfd_offset + offset,
-				   w->granule);
-	else
-		r = pfnbuf_discard(w->kernel, s->buf,
-				   (s->buf ? s->buf_offset : (uintptr_t)s->addr) + offset,
-				   w->granule);
+static inline int discard_once(const struct pfnbuf_window *w, struct waste waste)
+{
+	return waste.buf ? pfnbuf_buf_punch(waste.buf, waste.start, w->granule)
+			 : pfnbuf_advise(w->kernel, waste.start, w->granule);
+}
+
+static __attribute__((noinline)) int discard_again(const struct pfnbuf_window *w,
+						   struct waste waste, int r)
+{
+	for (int n = 1; n < PFNBUF_UNDO_TRIES && pfnbuf_may_pass(r); n++)
+		r = discard_once(w, waste);
 	if (r >= 0)
 		return 0;
 	pfnbuf_window_warn_kept(w);
 	return 1;
+}
+
+/* What a granule was before is not needed any more. Returns 1 where that stays allocated. */
+static inline int discard(const struct pfnbuf_window *w, struct turn t)
+{
+	const struct waste waste = waste_of(w, t);
+	const int r = discard_once(w, waste);
+
+	return r < 0 ? discard_again(w, waste, r) : 0;
 }
 
 /* ---------------------------------------------------------------- limits -------------------- */
@@ -177,14 +194,14 @@ static inline int have_granules(struct pfnbuf_window *w)
 
 /* ---------------------------------------------------------------- one ----------------------- */
 
-static inline int check_one(struct pfnbuf_window *w, const struct turn *t)
+static inline int check_one(struct pfnbuf_window *w, struct turn t)
 {
 	int r = have_granules(w);
 
-	if (r < 0 || t->to == PFNBUF_PRIVATE || !w->ioas)
+	if (r < 0 || t.to == PFNBUF_PRIVATE || !w->ioas)
 		return r;
 	r = check_memlock(w, w->layout, w->granule, true);
-	return r < 0 ? r : pfnbuf_ioas_check_granule(w->ioas, w->granules, t->i);
+	return r < 0 ? r : pfnbuf_ioas_check_granule(w->ioas, w->granules, t.i);
 }
 
 static int not_one(const struct pfnbuf_window *w, int prepared)
@@ -193,9 +210,15 @@ static int not_one(const struct pfnbuf_window *w, int prepared)
 				   : PFNBUF_NOT_TURNED;
 }
 
-static int turn_one(struct pfnbuf_window *w, uint64_t offset, uint64_t length, enum pfnbuf_vis to)
+static inline __attribute__((always_inline)) int turn_one(struct pfnbuf_window *w, uint64_t offset,
+							  uint64_t length, enum pfnbuf_vis to)
 {
-	const struct turn t = { .i = offset / w->granule, .to = to, .n = 1 };
+	const struct turn t = {
+		.i = offset / w->granule,
+		.offset = offset,
+		.to = to,
+		.n = 1,
+	};
 	struct pfnbuf_layout_turn layout_turn;
 	int r;
 
@@ -204,23 +227,34 @@ static int turn_one(struct pfnbuf_window *w, uint64_t offset, uint64_t length, e
 	r = pfnbuf_layout_prepare_turn(w->layout, offset, length, other_of(to), to, &layout_turn);
 	if (r <= 0)
 		return not_one(w, r);
-	r = check_one(w, &t);
+	r = check_one(w, t);
 	if (r >= 0)
-		r = make(w, &t);
+		r = make(w, t);
 	if (r)
 		return r;
-	r = discard(w, &t);
+	r = discard(w, t);
 	pfnbuf_layout_turn(w->layout, &layout_turn);
 	w->version++;
 	return r;
 }
 
-int pfnbuf_window_try_turn(struct pfnbuf_window *w, uint64_t offset, uint64_t length,
-			   enum pfnbuf_vis to)
+/* No other object has a part in it, so that the topology need not be held. */
+static inline int lock_and_turn_one(struct pfnbuf_window *w, uint64_t offset, uint64_t length,
+				    enum pfnbuf_vis to)
 {
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&w->lock);
 
 	return is_turnable(w) ? turn_one(w, offset, length, to) : PFNBUF_NOT_TURNED;
+}
+
+int pfnbuf_window_convert(struct pfnbuf_window *w, uint64_t offset, uint64_t length,
+			  enum pfnbuf_vis to)
+{
+	const int r = lock_and_turn_one(w, offset, length, to);
+
+	if (r != PFNBUF_NOT_TURNED)
+		return r;
+	return pfnbuf_window_convert_batch(w, &(struct pfnbuf_conversion){ offset, length, to }, 1);
 }
 
 /* ---------------------------------------------------------------- several ------------------- */
@@ -262,11 +296,11 @@ static bool mark(struct gathering *g, uint64_t i, uint64_t n)
 	return true;
 }
 
-static void add_turn(struct gathering *g, uint64_t i, enum pfnbuf_vis to)
+static void add_turn(struct gathering *g, uint64_t i, uint64_t offset, enum pfnbuf_vis to)
 {
 	const size_t k = to == PFNBUF_PRIVATE ? g->nr_private++ : g->n - ++g->nr_shared;
 
-	g->turns[k] = (struct turn){ .i = i, .to = to, .n = g->n, .k = k };
+	g->turns[k] = (struct turn){ i, offset, to, g->n, k };
 }
 
 /* Turn a granule in the goal. 1; 0: it is none, or not to be turned by itself; -ENOMEM */
@@ -285,7 +319,7 @@ static int gather_one(const struct pfnbuf_window *w, const struct pfnbuf_convers
 	if (r <= 0)
 		return r == -ENOMEM ? r : 0;
 	pfnbuf_layout_turn(g->layout, &layout_turn);
-	add_turn(g, i, c->to);
+	add_turn(g, i, c->offset, c->to);
 	return 1;
 }
 
@@ -341,15 +375,15 @@ static int run(struct pfnbuf_window *w, const struct gathering *g)
 	size_t k = 0;
 
 	while (!r && k < g->n)
-		r = make(w, &g->turns[k++]);
+		r = make(w, g->turns[k++]);
 	if (r) {
 		/* The last one has undone itself. */
 		for (k--; !w->quarantined && k-- > 0;)
-			undo_granule(w, &g->turns[k]);
+			undo_granule(w, g->turns[k]);
 		return r;
 	}
 	for (k = 0; k < g->n; k++)
-		kept |= discard(w, &g->turns[k]);
+		kept |= discard(w, g->turns[k]);
 	w->version++;
 	return kept;
 }
