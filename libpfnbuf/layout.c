@@ -1329,22 +1329,22 @@ int pfnbuf_layout_set(struct pfnbuf_layout *layout, uint64_t offset, uint64_t le
 	return ret;
 }
 
-/* The slot of the chunk in which a turn is, made a dense leaf with codes for both; NULL: no memory. */
-static slot_t *turning_leaf(struct pfnbuf_layout *l, const struct pfnbuf_layout_turn *turn)
+/* Make the leaf in which frames of one word turn a dense one with codes for both. */
+static int prepare_leaf(struct pfnbuf_layout *l, struct pfnbuf_layout_turn *turn)
 {
-	slot_t *slot;
-	int ret = ready_edges(l, turn->first, turn->end, turn->to);
+	slot_t *slot = own_slot(l, turn->first);
+	int ret = 0;
 
-	if (ret < 0)
-		return NULL;
-	slot = own_slot(l, turn->first);
 	if (!is_dense(*slot))
 		ret = leaf_replace(slot, sparse_to_dense(slot_sparse(*slot)), SLOT_DENSE);
 	if (!ret)
 		ret = dense_ready(slot, turn->to);
-	if (ret < 0)
+	if (ret < 0) {
 		tidy(l, turn->first);
-	return ret < 0 ? NULL : slot;
+		return ret;
+	}
+	turn->leaf = slot_dense(*slot);
+	return 0;
 }
 
 /* Whether all of a turn is in the layout, or what is wrong with it. */
@@ -1362,34 +1362,30 @@ static int check_turn(const struct pfnbuf_layout *l, const struct pfnbuf_layout_
 static __attribute__((noinline)) int prepare_turn(struct pfnbuf_layout *l,
 						  struct pfnbuf_layout_turn *turn)
 {
-	slot_t *slot;
 	int ret = check_turn(l, turn);
 
 	if (ret < 0)
 		return ret;
 	turn->leaf = NULL;
+	turn->mask = 0;
 	turn->reaches_end = turn->end == l->frames;
 	if (turn->reaches_end)
 		turn->end = tree_frames(l);
 	if (run_reach_up(l, turn->first, turn->from, turn->end) < turn->end)
 		return 0;
-	if ((turn->first && !chunk_offset(turn->first)) || !chunk_offset(turn->end) ||
-	    turn->first >> CHUNK_SHIFT != turn->end >> CHUNK_SHIFT) {
-		ret = ready_edges(l, turn->first, turn->end, turn->to);
-		return ret < 0 ? ret : 1;
-	}
-	slot = turning_leaf(l, turn);
-	if (!slot)
-		return -ENOMEM;
-	turn->leaf = slot_dense(*slot);
-	turn->mask = one_word(chunk_offset(turn->first), chunk_offset(turn->end));
-	return 1;
+	if ((!turn->first || chunk_offset(turn->first)) && chunk_offset(turn->end) &&
+	    turn->first >> CHUNK_SHIFT == turn->end >> CHUNK_SHIFT)
+		turn->mask = one_word(chunk_offset(turn->first), chunk_offset(turn->end));
+	ret = ready_edges(l, turn->first, turn->end, turn->to);
+	if (!ret && turn->mask)
+		ret = prepare_leaf(l, turn);
+	return ret < 0 ? ret : 1;
 }
 
 /*
  * The usual turn, made quick: of frames in a word of a dense leaf that is the layout's alone. A leaf
- * whose frames turn becomes dense, however few its runs are, and stays it until it is set: what turns
- * will turn again.
+ * of which a word turns becomes dense, however few its runs are, and stays it until it is set: what
+ * turns will turn again.
  */
 int pfnbuf_layout_prepare_turn(struct pfnbuf_layout *layout, uint64_t offset, uint64_t length,
 			       enum pfnbuf_vis from, enum pfnbuf_vis to,
@@ -1418,16 +1414,9 @@ int pfnbuf_layout_prepare_turn(struct pfnbuf_layout *layout, uint64_t offset, ui
 	return !(~dense_code_mask(d, d->code[from], at / 64) & turn->mask);
 }
 
-static __attribute__((noinline)) void turn_words(struct pfnbuf_layout *l,
-						 const struct pfnbuf_layout_turn *turn)
+static __attribute__((noinline)) void turn_across(struct pfnbuf_layout *l,
+						  const struct pfnbuf_layout_turn *turn)
 {
-	const unsigned first = chunk_offset(turn->first);
-
-	if (turn->leaf) {
-		dense_set(turn->leaf, first, first + (unsigned)(turn->end - turn->first), turn->to,
-			  &l->tally);
-		return;
-	}
 	set_ready(l, turn->first, turn->end, turn->to);
 	if (turn->reaches_end)
 		l->last = (uint8_t)turn->to;
@@ -1437,11 +1426,11 @@ void pfnbuf_layout_turn(struct pfnbuf_layout *layout, const struct pfnbuf_layout
 {
 	const unsigned first = chunk_offset(turn->first);
 
-	if (turn->leaf && turn->mask)
+	if (turn->leaf)
 		dense_turn(turn->leaf, first, first + (unsigned)(turn->end - turn->first), turn,
 			   &layout->tally);
 	else
-		turn_words(layout, turn);
+		turn_across(layout, turn);
 }
 
 int pfnbuf_layout_get(const struct pfnbuf_layout *layout, uint64_t offset, struct pfnbuf_run *run)

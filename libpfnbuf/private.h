@@ -184,8 +184,8 @@ static inline int pfnbuf_first_end(const struct pfnbuf_first_error *first)
 struct pfnbuf_layout_turn {
 	enum pfnbuf_vis from, to;
 	uint64_t first, end; /* frames */
-	void *leaf;	     /* a dense one; NULL: not in one chunk */
-	uint64_t mask;	     /* the bits that turn, all in one word; 0: they are not */
+	void *leaf;	     /* a dense one, in a word of which they all are; or NULL */
+	uint64_t mask;	     /* their bits in that word */
 	bool reaches_end;    /* of the layout; only where @leaf is NULL */
 };
 
