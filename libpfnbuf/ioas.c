@@ -1224,9 +1224,9 @@ int pfnbuf_ioas_unmap_all(struct pfnbuf_ioas *ioas, uint64_t *unmapped)
 
 /* ---------------------------------------------------------------- granules ------------------ */
 
-int pfnbuf_ioas_add_granules(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, uint64_t offset,
-			     uint64_t length, uint64_t size, unsigned flags, uint64_t iova,
-			     struct pfnbuf_granules **granules)
+bool pfnbuf_ioas_add_granules(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, uint64_t offset,
+			      uint64_t length, uint64_t size, unsigned flags, uint64_t iova,
+			      struct pfnbuf_granules **granules)
 {
 	const struct area model = {
 		.node = { .key = iova, .bits = (flags & MAP_FLAGS) | (buf ? 0 : IS_VA) },
@@ -1235,15 +1235,11 @@ int pfnbuf_ioas_add_granules(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, u
 		.offset = offset,
 		.generation = buf ? import_generation(buf) : 0,
 	};
-	const struct pfnbuf_range range = { iova, length };
 	cleanup_areas struct area *list = NULL;
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
-	struct pfnbuf_granules *g = pfnbuf_granules_new(&ioas->areas, &model, size, &list);
 
-	if (!g)
-		return pfnbuf_failed(-ENOMEM, "IOMMU_IOAS_MAP_FILE", ioas->name, &range);
-	*granules = g;
-	return 0;
+	*granules = pfnbuf_granules_new(&ioas->areas, &model, size, &list);
+	return *granules;
 }
 
 static bool take_off(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g)

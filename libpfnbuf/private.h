@@ -627,11 +627,11 @@ void pfnbuf_ioas_drop(struct pfnbuf_node **kept);
 /*
  * Have the areas of memory that is mapped and unmapped in granules of @size as a bit each: of
  * [offset, offset + length) of a buffer that has no device, or of this process's memory where @buf is
- * NULL, at @iova. What is mapped of it becomes part of that. -ENOMEM
+ * NULL, at @iova. What is mapped of it becomes part of that. False, and *granules NULL: no memory.
  */
-int pfnbuf_ioas_add_granules(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, uint64_t offset,
-			     uint64_t length, uint64_t size, unsigned flags, uint64_t iova,
-			     struct pfnbuf_granules **granules);
+bool pfnbuf_ioas_add_granules(struct pfnbuf_ioas *ioas, struct pfnbuf_buf *buf, uint64_t offset,
+			      uint64_t length, uint64_t size, unsigned flags, uint64_t iova,
+			      struct pfnbuf_granules **granules);
 /* What is mapped of it stays mapped, and on the ledger. NULL: nothing to do. */
 void pfnbuf_ioas_end_granules(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *granules);
 /* pfnbuf_ioas_check_space(), pfnbuf_ioas_map_buf() or _map_va(), pfnbuf_ioas_unmap() of granule @i. */

@@ -182,9 +182,10 @@ static int add_granules(struct pfnbuf_window *w)
 {
 	const struct stretch *s = &w->stretches[0];
 
-	return pfnbuf_ioas_add_granules(w->ioas, s->buf,
-					s->buf ? s->buf_offset : (uintptr_t)s->addr, w->length,
-					w->granule, w->map_flags, w->iova, &w->granules);
+	if (pfnbuf_ioas_add_granules(w->ioas, s->buf, s->buf ? s->buf_offset : (uintptr_t)s->addr,
+				     w->length, w->granule, w->map_flags, w->iova, &w->granules))
+		return 0;
+	return pfnbuf_window_no_memory(w, "pfnbuf_window_convert");
 }
 
 static inline int have_granules(struct pfnbuf_window *w)
