@@ -1266,11 +1266,11 @@ int pfnbuf_ioas_check_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *
 
 	if (g->allowed_at == version)
 		return 0;
-	r = pfnbuf_ioas_check_space(ioas, g->iova, g->n * g->size);
-	if (r < 0)
-		return pfnbuf_ioas_check_space(ioas, g->iova + i * g->size, g->size);
-	g->allowed_at = version;
-	return 0;
+	r = pfnbuf_ioas_check_space(ioas, g->iova + i * g->size, g->size);
+	/* All of them are aligned as one is, but together they may be where one is not. */
+	if (r >= 0 && pfnbuf_ioas_check_space(ioas, g->iova, g->n * g->size) >= 0)
+		g->allowed_at = version;
+	return r;
 }
 
 static int unmap_granule_failed(const struct pfnbuf_ioas *ioas, const struct pfnbuf_granules *g,

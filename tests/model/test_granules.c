@@ -42,6 +42,22 @@ static struct pfnbuf_window *new_window(struct rig *rig, uint64_t granule)
 	return w;
 }
 
+/* The same over memory of this process. */
+static struct pfnbuf_window *new_anonymous(struct rig *rig)
+{
+	static char memory[PAGES * PAGE] __attribute__((aligned(PAGE)));
+	struct pfnbuf_place place = place_of(rig);
+	struct pfnbuf_ram ram = { .addr = memory, .length = sizeof(memory) };
+	struct pfnbuf_window *w;
+
+	place.granule = PAGE;
+	assert_int_equal(pfnbuf_buf_new_guest_memfd(rig->vm, PAGES * PAGE, 0, &ram.guest_memfd), 0);
+	assert_int_equal(pfnbuf_window_new_ram(rig->ctx, &ram, &place, &w), 0);
+	pfnbuf_buf_unref(ram.guest_memfd);
+	set_layout(w, "ssssssssssssssss");
+	return w;
+}
+
 static void convert(struct pfnbuf_window *w, uint64_t page, enum pfnbuf_vis to)
 {
 	assert_int_equal(pfnbuf_window_convert(w, page * PAGE, PAGE, to), 0);
@@ -74,6 +90,8 @@ static void what_leaves_the_window_is_refused(void **state)
 
 		assert_int_equal(pfnbuf_window_convert_batch(w, batch, 2), -ERANGE);
 		assert_int_equal(pfnbuf_window_convert_batch(w, batch + 1, 1), -ERANGE);
+		assert_int_equal(pfnbuf_window_convert(w, far[i] * PAGE, PAGE, PFNBUF_PRIVATE),
+				 -ERANGE);
 	}
 	layout_is(w, "ssssssssssssssss");
 	pfnbuf_window_free(w);
@@ -221,6 +239,16 @@ static void many_are_unmapped_in_one_go(void **state)
 
 /* ---------------------------------------------------------------- limits -------------------- */
 
+/* A check asks for the limits anew. */
+static void forget_limits(struct pfnbuf_window *w)
+{
+	struct pfnbuf_plan *plan;
+
+	assert_int_equal(pfnbuf_window_plan_move(w, GPA, IOVA, &plan), 0);
+	assert_int_equal(pfnbuf_plan_check(plan), 0);
+	pfnbuf_plan_free(plan);
+}
+
 /* Above a limit that was lowered since. */
 static void less_is_always_allowed(void **state)
 {
@@ -230,13 +258,9 @@ static void less_is_always_allowed(void **state)
 	};
 	struct rig *rig = *state;
 	struct pfnbuf_window *w = new_window(rig, 1);
-	struct pfnbuf_plan *plan;
 
 	pfnbuf_sim_set_memlock(rig->sim, 4 * PAGE);
-	/* A check asks for the limit anew. */
-	assert_int_equal(pfnbuf_window_plan_move(w, GPA, IOVA, &plan), 0);
-	assert_int_equal(pfnbuf_plan_check(plan), 0);
-	pfnbuf_plan_free(plan);
+	forget_limits(w);
 	assert_int_equal(pfnbuf_window_convert_batch(w, batch, 2), 0);
 	layout_is(w, "ssspssssspssssss");
 	pfnbuf_window_free(w);
@@ -286,6 +310,101 @@ static void nothing_is_tried_above_the_limit(void **state)
 	pfnbuf_window_free(w);
 }
 
+/* ---------------------------------------------------------------- errors -------------------- */
+
+/* One page, by a plan that is made and applied. */
+static int convert_by_plan(struct pfnbuf_window *w, uint64_t page, enum pfnbuf_vis to)
+{
+	struct pfnbuf_layout *layout;
+	struct pfnbuf_plan *plan;
+	int r;
+
+	assert_int_equal(pfnbuf_window_get_layout(w, &layout), 0);
+	assert_int_equal(pfnbuf_layout_set(layout, page * PAGE, PAGE, to), 0);
+	assert_int_equal(pfnbuf_window_plan(w, layout, &plan), 0);
+	r = pfnbuf_window_apply(w, plan);
+	pfnbuf_plan_free(plan);
+	pfnbuf_layout_free(layout);
+	return r;
+}
+
+/* It fails with @code, and says what a plan says; a call fails in both, or none where @error is 0. */
+static void fails_as_a_plan(struct rig *rig, struct pfnbuf_window *w, enum pfnbuf_vis to,
+			    uint64_t at, int error, int code)
+{
+	char said[512];
+
+	rig_count(rig, NULL, 0);
+	rig_fail(rig, 0, at, error);
+	assert_int_equal(convert_by_plan(w, 3, to), code);
+	snprintf(said, sizeof(said), "%s", pfnbuf_last_error());
+	rig_count(rig, NULL, 0);
+	rig_fail(rig, 0, at, error);
+	assert_int_equal(pfnbuf_window_convert(w, 3 * PAGE, PAGE, to), code);
+	rig_count(rig, NULL, 0);
+	assert_string_equal(pfnbuf_last_error(), said);
+}
+
+static void calls_fail_as_those_of_a_plan(struct rig *rig, struct pfnbuf_window *w)
+{
+	static const int errors[] = { ENOMEM, EPERM, EEXIST, ENOSPC, EINVAL,	 EFAULT,
+				      EINTR,  EBUSY, EAGAIN, ENODEV, EOPNOTSUPP, EBADF };
+
+	convert(w, 3, PFNBUF_PRIVATE);
+	convert(w, 3, PFNBUF_SHARED);
+	for (uint64_t at = 1; at <= 2; at++)
+		for (size_t i = 0; i < sizeof(errors) / sizeof(*errors); i++)
+			fails_as_a_plan(rig, w, PFNBUF_PRIVATE, at, errors[i], -errors[i]);
+	convert(w, 3, PFNBUF_PRIVATE);
+	for (uint64_t at = 1; at <= 2; at++)
+		for (size_t i = 0; i < sizeof(errors) / sizeof(*errors); i++)
+			fails_as_a_plan(rig, w, PFNBUF_SHARED, at, errors[i], -errors[i]);
+	pfnbuf_window_free(w);
+}
+
+static void errors_are_those_of_a_plan(void **state)
+{
+	const uint64_t map = PFNBUF_MAP_READ | PFNBUF_MAP_FIXED;
+	struct rig *rig = *state;
+	struct pfnbuf_buf *other = rig_memfd(rig, 4);
+	struct pfnbuf_window *w = new_window(rig, 1);
+	uint64_t iova = IOVA + 3 * PAGE;
+
+	calls_fail_as_those_of_a_plan(rig, w);
+	calls_fail_as_those_of_a_plan(rig, new_anonymous(rig));
+	/* Somebody is in the way, or in part. */
+	w = new_window(rig, 1);
+	convert(w, 3, PFNBUF_PRIVATE);
+	assert_int_equal(pfnbuf_ioas_map_buf(rig->ioas, other, 0, PAGE, (unsigned)map, &iova), 0);
+	fails_as_a_plan(rig, w, PFNBUF_SHARED, 0, 0, -EEXIST);
+	convert(w, 4, PFNBUF_PRIVATE);
+	assert_int_equal(pfnbuf_ioas_unmap(rig->ioas, iova, PAGE, NULL), 0);
+	assert_int_equal(pfnbuf_ioas_map_buf(rig->ioas, other, 0, 2 * PAGE, (unsigned)map, &iova),
+			 0);
+	fails_as_a_plan(rig, w, PFNBUF_SHARED, 0, 0, -EEXIST);
+	assert_int_equal(pfnbuf_ioas_unmap(rig->ioas, iova, 2 * PAGE, NULL), 0);
+	/* The limit, and the space. */
+	pfnbuf_sim_set_memlock(rig->sim, PAGE);
+	rig_count(rig, NULL, 0);
+	forget_limits(w);
+	fails_as_a_plan(rig, w, PFNBUF_SHARED, 0, 0, -ENOMEM);
+	pfnbuf_sim_set_memlock(rig->sim, UINT64_MAX);
+	rig->alignment = 2 * PAGE;
+	forget_limits(w);
+	fails_as_a_plan(rig, w, PFNBUF_SHARED, 0, 0, -EINVAL);
+	rig->alignment = 0;
+	forget_limits(w);
+	assert_int_equal(pfnbuf_window_set_range(w, 0, PAGES * PAGE, PFNBUF_PRIVATE), 0);
+	assert_int_equal(pfnbuf_window_move(w, GPA, UINT64_C(1) << 50), 0);
+	fails_as_a_plan(rig, w, PFNBUF_SHARED, 0, 0, -ERANGE);
+	/* Part of the window is in the space, part is not. */
+	assert_int_equal(pfnbuf_window_move(w, GPA, (UINT64_C(1) << 48) - 3 * PAGE), 0);
+	fails_as_a_plan(rig, w, PFNBUF_SHARED, 0, 0, -ERANGE);
+	convert(w, 2, PFNBUF_SHARED);
+	pfnbuf_window_free(w);
+	pfnbuf_buf_unref(other);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown_rig)
 
 int main(void)
@@ -298,6 +417,7 @@ int main(void)
 		TEST(less_is_always_allowed),
 		TEST(as_many_are_allowed_at_the_limit),
 		TEST(nothing_is_tried_above_the_limit),
+		TEST(errors_are_those_of_a_plan),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
