@@ -75,19 +75,18 @@ static struct area *record_from(const struct areas *areas, uint64_t iova)
 }
 
 /*
- * The first granule that is mapped and ends at @iova or above, where it begins in front of @other,
- * which may be NULL. Else, g->n. What is behind @other is not looked at: it would be at each step.
+ * The first granule that is mapped, ends at @iova or above and begins at @last or below, or g->n. What
+ * is behind that is not looked at: it would be at each step of a walk.
  */
-static uint64_t granule_from(const struct pfnbuf_granules *g, uint64_t iova,
-			     const struct area *other)
+static uint64_t granule_in(const struct pfnbuf_granules *g, uint64_t iova, uint64_t last)
 {
 	const uint64_t first = iova > g->iova ? (iova - g->iova) / g->size : 0;
 	uint64_t end = g->n, i;
 
-	if (!g->nr_mapped || (other && other->node.key <= g->iova))
+	if (!g->nr_mapped || last < g->iova)
 		return g->n;
-	if (other && (other->node.key - g->iova - 1) / g->size < end)
-		end = (other->node.key - g->iova - 1) / g->size + 1;
+	if ((last - g->iova) / g->size < end)
+		end = (last - g->iova) / g->size + 1;
 	i = pfnbuf_bitmap_next(g->mapped, first, end, true);
 	return i < end ? i : g->n;
 }
@@ -105,27 +104,33 @@ static struct area *show(struct pfnbuf_granules *g, uint64_t i, struct area_walk
 	return &walk->area;
 }
 
-struct area *pfnbuf_areas_from(const struct areas *areas, uint64_t iova, struct area_walk *walk)
+struct area *pfnbuf_areas_in(const struct areas *areas, uint64_t iova, uint64_t last,
+			     struct area_walk *walk)
 {
-	struct area *first = record_from(areas, iova);
+	struct area *first = up_to(record_from(areas, iova), last);
 
 	for (const struct pfnbuf_link *l = areas->granules.next; l != &areas->granules;
 	     l = l->next) {
 		struct pfnbuf_granules *g = granules_of_link(l);
-		const uint64_t i = granule_from(g, iova, first);
+		uint64_t i;
 
+		if (first && !first->node.key)
+			break;
+		i = granule_in(g, iova, first ? first->node.key - 1 : last);
 		if (i < g->n)
 			first = show(g, i, walk);
 	}
 	return first;
 }
 
-struct area *pfnbuf_areas_after(const struct areas *areas, const struct area *a,
-				struct area_walk *walk)
+struct area *pfnbuf_areas_next(const struct areas *areas, const struct area *a, uint64_t last,
+			       struct area_walk *walk)
 {
+	if (last_of(a) >= last)
+		return NULL;
 	if (pfnbuf_list_is_empty(&areas->granules))
-		return area_of(pfnbuf_tree_next(&a->node));
-	return last_of(a) == UINT64_MAX ? NULL : pfnbuf_areas_from(areas, last_of(a) + 1, walk);
+		return up_to(area_of(pfnbuf_tree_next(&a->node)), last);
+	return pfnbuf_areas_in(areas, last_of(a) + 1, last, walk);
 }
 
 struct area *pfnbuf_areas_ceil(const struct areas *areas, uint64_t iova, struct area_walk *walk)
@@ -174,8 +179,7 @@ int pfnbuf_areas_reserve(const struct areas *areas, const struct area *first, ui
 {
 	struct area_walk walk;
 
-	for (const struct area *a = first; a;
-	     a = up_to(pfnbuf_areas_after(areas, a, &walk), last)) {
+	for (const struct area *a = first; a; a = pfnbuf_areas_next(areas, a, last, &walk)) {
 		struct area *record;
 
 		if (!(a->node.bits & IS_GRANULE))

@@ -134,11 +134,25 @@ void pfnbuf_areas_init(struct areas *areas);
 /* Empty it, with nobody else there. May end buffers. */
 void pfnbuf_areas_free(struct areas *areas);
 
+/* The first area that meets [@iova, @last]; the next one that does. */
+struct area *pfnbuf_areas_in(const struct areas *areas, uint64_t iova, uint64_t last,
+			     struct area_walk *walk);
+struct area *pfnbuf_areas_next(const struct areas *areas, const struct area *a, uint64_t last,
+			       struct area_walk *walk);
+
 /* The first area that ends at @iova or above; the first that begins there or above; the next. */
-struct area *pfnbuf_areas_from(const struct areas *areas, uint64_t iova, struct area_walk *walk);
+static inline struct area *pfnbuf_areas_from(const struct areas *areas, uint64_t iova,
+					     struct area_walk *walk)
+{
+	return pfnbuf_areas_in(areas, iova, UINT64_MAX, walk);
+}
+
 struct area *pfnbuf_areas_ceil(const struct areas *areas, uint64_t iova, struct area_walk *walk);
-struct area *pfnbuf_areas_after(const struct areas *areas, const struct area *a,
-				struct area_walk *walk);
+static inline struct area *pfnbuf_areas_after(const struct areas *areas, const struct area *a,
+					      struct area_walk *walk)
+{
+	return pfnbuf_areas_next(areas, a, UINT64_MAX, walk);
+}
 
 /* Enter a record at @iova. It joins the list where a bit does. */
 void pfnbuf_areas_enter(struct areas *areas, struct area *a, uint64_t iova, struct area **list);

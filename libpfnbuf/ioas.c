@@ -54,6 +54,19 @@ static struct area *area_from(const struct pfnbuf_ioas *ioas, uint64_t iova, str
 	return pfnbuf_areas_from(&ioas->areas, iova, walk);
 }
 
+/* The first area that meets [@iova, @last]; the next one that does. */
+static struct area *area_in(const struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t last,
+			    struct area_walk *walk)
+{
+	return pfnbuf_areas_in(&ioas->areas, iova, last, walk);
+}
+
+static struct area *area_next(const struct pfnbuf_ioas *ioas, const struct area *a, uint64_t last,
+			      struct area_walk *walk)
+{
+	return pfnbuf_areas_next(&ioas->areas, a, last, walk);
+}
+
 static struct area *area_after(const struct pfnbuf_ioas *ioas, const struct area *a,
 			       struct area_walk *walk)
 {
@@ -529,8 +542,7 @@ static int keep_off_absent(const struct pfnbuf_ioas *ioas, const struct map_call
 				      "%zu areas wait for their restore, and the kernel could give "
 				      "their addresses away",
 				      ioas->areas.nr_absent);
-	for (a = up_to(area_from(ioas, range.offset, &walk), last); a;
-	     a = up_to(area_after(ioas, a, &walk), last))
+	for (a = area_in(ioas, range.offset, last, &walk); a; a = area_next(ioas, a, last, &walk))
 		if (is_absent(a))
 			return pfnbuf_refused(-EEXIST, call->name, ioas->name, &range,
 					      "finish the restore, or unmap that area",
@@ -548,7 +560,7 @@ static int map_failed(const struct pfnbuf_ioas *ioas, const struct map_call *cal
 
 	if (!(call->flags & PFNBUF_MAP_FIXED))
 		return pfnbuf_failed(code, call->name, ioas->name, NULL);
-	a = up_to(area_from(ioas, range.offset, &walk), range.offset + range.length - 1);
+	a = area_in(ioas, range.offset, range.offset + range.length - 1, &walk);
 	if (code != -EEXIST || !a)
 		return pfnbuf_failed(code, call->name, ioas->name, &range);
 	return pfnbuf_refused(
@@ -563,7 +575,7 @@ static struct area *leave(struct pfnbuf_ioas *ioas, struct area *a, uint64_t las
 	const uint64_t own = last_of(a);
 
 	pfnbuf_areas_leave(&ioas->areas, a, leaving);
-	return own < last ? up_to(area_from(ioas, own + 1, walk), last) : NULL;
+	return own < last ? area_in(ioas, own + 1, last, walk) : NULL;
 }
 
 /* @first is the first area that meets a range that ends at @last, or NULL. */
@@ -583,7 +595,7 @@ static void leave_stale(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length
 	const uint64_t last = iova + length - 1;
 	struct area_walk walk;
 
-	forget(ioas, last, up_to(area_from(ioas, iova, &walk), last), leaving);
+	forget(ioas, last, area_in(ioas, iova, last, &walk), leaving);
 }
 
 /*
@@ -798,7 +810,7 @@ static int await_restore(struct pfnbuf_ioas *ioas, const struct map_call *call, 
 
 	if (last < range.offset)
 		return pfnbuf_failed(-EOVERFLOW, call->name, ioas->name, &range);
-	if (up_to(area_from(ioas, range.offset, &walk), last))
+	if (area_in(ioas, range.offset, last, &walk))
 		return map_failed(ioas, call, -EEXIST);
 	*list = NULL;
 	area->node.bits |= IS_ABSENT;
@@ -922,7 +934,7 @@ static int copy_areas(const struct pfnbuf_ioas *src, uint64_t iova, uint64_t len
 
 	for (done = 0; done < length; done += n) {
 		uint64_t at = iova + done;
-		const struct area *a = up_to(area_from(src, at, &walk), iova + length - 1);
+		const struct area *a = area_in(src, at, iova + length - 1, &walk);
 		struct area *copy;
 
 		n = length - done;
@@ -1052,7 +1064,7 @@ static int refuse_cut(const struct pfnbuf_ioas *ioas, const struct pfnbuf_range 
 
 	if (cut && cut->node.key >= range->offset) {
 		if (last_of(cut) < last)
-			cut = up_to(area_from(ioas, last, &walk), last);
+			cut = area_in(ioas, last, last, &walk);
 		if (cut && last_of(cut) == last)
 			cut = NULL;
 	}
@@ -1072,7 +1084,7 @@ static size_t count_areas(const struct pfnbuf_ioas *ioas, const struct pfnbuf_ra
 	size_t n = 0;
 
 	*present = 0;
-	for (const struct area *a = first; a; a = up_to(area_after(ioas, a, &walk), last)) {
+	for (const struct area *a = first; a; a = area_next(ioas, a, last, &walk)) {
 		n++;
 		*present += !is_absent(a);
 	}
@@ -1085,7 +1097,7 @@ static int unmap_each(struct pfnbuf_ioas *ioas, const struct pfnbuf_range *range
 {
 	uint64_t last = range->offset + range->length - 1;
 	struct area_walk walk;
-	struct area *a = up_to(area_from(ioas, range->offset, &walk), last);
+	struct area *a = area_in(ioas, range->offset, last, &walk);
 
 	while (a) {
 		struct pfnbuf_range own = { a->node.key, a->length };
@@ -1161,7 +1173,7 @@ static int unmap(struct pfnbuf_ioas *ioas, uint64_t iova, uint64_t length, bool 
 		return pfnbuf_failed(-EINVAL, call, ioas->name, &range);
 	if (last < iova)
 		return pfnbuf_failed(-EOVERFLOW, call, ioas->name, &range);
-	first = up_to(area_from(ioas, iova, &walk), last);
+	first = area_in(ioas, iova, last, &walk);
 	r = refuse_cut(ioas, &range, first);
 	if (r < 0)
 		return r;
@@ -1404,7 +1416,7 @@ static struct area *next_restorable(const struct pfnbuf_ioas *ioas, struct area 
 {
 	a = up_to(a, last);
 	while (a && !is_restorable(a, device))
-		a = up_to(area_after(ioas, a, walk), last);
+		a = area_next(ioas, a, last, walk);
 	return a;
 }
 
@@ -1421,8 +1433,8 @@ static struct dead_run dead_run(const struct pfnbuf_ioas *ioas, struct area *fir
 	struct area_walk walk;
 	struct dead_run run = { .first = first, .end = first, .present = !is_absent(first) };
 
-	for (struct area *a = up_to(area_after(ioas, first, &walk), last);
-	     a && is_restorable(a, device); a = up_to(area_after(ioas, a, &walk), last)) {
+	for (struct area *a = area_next(ioas, first, last, &walk); a && is_restorable(a, device);
+	     a = area_next(ioas, a, last, &walk)) {
 		run.end = a;
 		run.present += !is_absent(a);
 	}
@@ -1488,13 +1500,13 @@ static int restore_run(struct pfnbuf_ioas *ioas, const struct dead_run *run)
 	struct area_walk walk;
 	int r = 0;
 
-	for (; a && r >= 0; a = up_to(area_after(ioas, a, &walk), run->end->node.key)) {
+	for (; a && r >= 0; a = area_next(ioas, a, run->end->node.key, &walk)) {
 		if (!cleared)
 			r = clear_area(ioas, a);
 		if (r >= 0)
 			r = import_area(ioas, a);
 	}
-	for (; a && cleared; a = up_to(area_after(ioas, a, &walk), run->end->node.key))
+	for (; a && cleared; a = area_next(ioas, a, run->end->node.key, &walk))
 		pfnbuf_areas_set_absent(&ioas->areas, a, true);
 	return r;
 }
@@ -1527,7 +1539,7 @@ void pfnbuf_ioas_count(struct pfnbuf_ioas *ioas, uint64_t first, uint64_t last, 
 	*areas = 0;
 	*dead = 0;
 	for (struct area *a = up_to(pfnbuf_areas_ceil(&ioas->areas, first, &walk), last); a;
-	     a = up_to(area_after(ioas, a, &walk), last)) {
+	     a = area_next(ioas, a, last, &walk)) {
 		++*areas;
 		*dead += is_dead(a);
 	}
