@@ -712,6 +712,9 @@ static int try_plan(struct pfnbuf_window *w, struct pfnbuf_plan *plan)
 
 	if (r < 0)
 		return r;
+	/* Without memory for that they wait for the first conversion. */
+	if (pfnbuf_plan_maps(plan) && pfnbuf_plan_goal(plan)->iova == w->iova)
+		pfnbuf_window_add_granules(w);
 	r = pfnbuf_plan_run(plan, w->withdrawn);
 	if (r < 0 && pfnbuf_plan_get_stuck(plan, &stuck))
 		quarantine(w, plan, &stuck);

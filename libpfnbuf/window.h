@@ -192,6 +192,12 @@ int pfnbuf_window_make_plan(struct pfnbuf_window *w, struct pfnbuf_plan_goal *go
 int pfnbuf_window_plan_towards(struct pfnbuf_window *w, struct pfnbuf_plan_goal *goal,
 			       struct pfnbuf_plan **planp);
 
+/*
+ * window_granules.c: have the IOAS keep the window's granules as a bit each. The sooner, the fewer
+ * areas there are that have to become that. False: no memory.
+ */
+bool pfnbuf_window_add_granules(struct pfnbuf_window *w);
+
 /* window_convert.c: the part of a conversion of guest memory that is here, by its offset. */
 bool pfnbuf_window_clip(const struct pfnbuf_window *w, const struct pfnbuf_conversion *c,
 			struct pfnbuf_conversion *part);

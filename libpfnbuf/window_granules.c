@@ -177,20 +177,22 @@ static inline int check_memlock(struct pfnbuf_window *w, const struct pfnbuf_lay
 		w, count.frames[PFNBUF_SHARED] + more / pfnbuf_page_size(), has_way_back);
 }
 
-/* From the first conversion on the IOAS has the window's granules as a bit each. */
-static int add_granules(struct pfnbuf_window *w)
+bool pfnbuf_window_add_granules(struct pfnbuf_window *w)
 {
 	const struct stretch *s = &w->stretches[0];
 
-	if (pfnbuf_ioas_add_granules(w->ioas, s->buf, s->buf ? s->buf_offset : (uintptr_t)s->addr,
-				     w->length, w->granule, w->map_flags, w->iova, &w->granules))
-		return 0;
-	return pfnbuf_window_no_memory(w, "pfnbuf_window_convert");
+	if (w->granules || !w->ioas || !w->has_granules || w->length < w->granule)
+		return true;
+	return pfnbuf_ioas_add_granules(w->ioas, s->buf,
+					s->buf ? s->buf_offset : (uintptr_t)s->addr, w->length,
+					w->granule, w->map_flags, w->iova, &w->granules);
 }
 
 static inline int have_granules(struct pfnbuf_window *w)
 {
-	return w->granules || !w->ioas ? 0 : add_granules(w);
+	if (w->granules || !w->ioas || pfnbuf_window_add_granules(w))
+		return 0;
+	return pfnbuf_window_no_memory(w, "pfnbuf_window_convert");
 }
 
 /* ---------------------------------------------------------------- one ----------------------- */

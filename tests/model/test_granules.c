@@ -13,6 +13,7 @@
 
 #include "libpfnbuf/areas.h"
 #include "libpfnbuf/uapi/iommufd.h"
+#include "libpfnbuf/window.h"
 #include "placed.h"
 
 #define PAGES 16
@@ -94,6 +95,24 @@ static void what_leaves_the_window_is_refused(void **state)
 				 -ERANGE);
 	}
 	layout_is(w, "ssssssssssssssss");
+	pfnbuf_window_free(w);
+}
+
+/* So that the first conversion has nothing to do for those that are not its own. */
+static void what_is_mapped_is_a_bit_at_once(void **state)
+{
+	struct rig *rig = *state;
+	struct pfnbuf_window *w = new_window(rig, 1);
+
+	assert_non_null(w->granules);
+	assert_int_equal(w->granules->nr_mapped, PAGES);
+	assert_int_equal(w->granules->nr_records, 0);
+	pfnbuf_window_free(w);
+	/* A window with room for less than one has none. */
+	w = new_window(rig, PAGES + 1);
+	assert_null(w->granules);
+	convert(w, 3, PFNBUF_PRIVATE);
+	layout_is(w, "ssspssssssssssss");
 	pfnbuf_window_free(w);
 }
 
@@ -421,6 +440,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(what_leaves_the_window_is_refused),
+		TEST(what_is_mapped_is_a_bit_at_once),
 		TEST(what_somebody_mapped_is_put_back),
 		TEST(what_somebody_unmapped_is_had_back),
 		TEST(many_come_and_go),
