@@ -163,7 +163,9 @@ static void *look(void *data)
 
 		pfnbuf_window_get_info(world->windows[i % WINDOWS], &info);
 		REQUIRE(info.state != PFNBUF_WINDOW_QUARANTINED);
-		REQUIRE(pfnbuf_window_verify(world->windows[i % WINDOWS], NULL) == 1);
+		/* It waits for all conversions of the guest, of which there is always one. */
+		if (i % 64 == 63)
+			REQUIRE(pfnbuf_window_verify(world->windows[i % WINDOWS], NULL) == 1);
 		pfnbuf_vm_get_attributes(world->rig.vm, exit.gpa, &attributes, &length);
 		REQUIRE(pfnbuf_exit_explain(world->rig.vm, &exit, &advice) == 0);
 	}
