@@ -518,10 +518,7 @@ static inline uint64_t one_word(unsigned first, unsigned end)
 					    : 0;
 }
 
-/*
- * Count what becomes of frames [first, end) of a word that turn; how many runs more there are of each.
- * @first may be where the leaf begins if that is where the layout does; behind @end the leaf goes on.
- */
+/* Count what becomes of frames [first, end) that turn: how many runs more there are of each. */
 static inline __attribute__((always_inline)) void count_turned(
 	struct dense *d, unsigned first, unsigned end, const struct pfnbuf_layout_turn *turn,
 	int from_runs, int to_runs, struct tally *tally)
@@ -540,12 +537,9 @@ static __attribute__((noinline)) void dense_turn_of_three(struct dense *d, unsig
 							  struct tally *tally)
 {
 	const unsigned was = d->code[turn->from], is = d->code[turn->to];
-	int from_runs = dense_has(d, was, end) - 1, to_runs = 1 - dense_has(d, is, end);
+	const int from_runs = dense_has(d, was, first - 1) + dense_has(d, was, end) - 1;
+	const int to_runs = 1 - dense_has(d, is, first - 1) - dense_has(d, is, end);
 
-	if (first) {
-		from_runs += dense_has(d, was, first - 1);
-		to_runs -= dense_has(d, is, first - 1);
-	}
 	if ((was ^ is) & 1)
 		d->bits[first / 64] ^= turn->mask;
 	if ((was ^ is) & 2)
@@ -553,25 +547,25 @@ static __attribute__((noinline)) void dense_turn_of_three(struct dense *d, unsig
 	count_turned(d, first, end, turn, from_runs, to_runs, tally);
 }
 
-/* What is not of one visibility is of the other: what @from gains of an edge, @to does. */
+/*
+ * Turn frames of one word, all of one visibility and between others of the leaf, which has codes for
+ * both. What is not of the one is of the other: what it gains of an edge, that does.
+ */
 static inline __attribute__((always_inline)) void dense_turn(struct dense *d, unsigned first,
 							     unsigned end,
 							     const struct pfnbuf_layout_turn *turn,
 							     struct tally *tally)
 {
-	const unsigned zero = !d->code[turn->from];
-	int runs = (int)((d->bits[end / 64] >> end % 64 & 1) ^ zero);
+	const uint64_t before = d->bits[(first - 1) / 64], behind = d->bits[end / 64];
+	int runs = (int)(before >> (first - 1) % 64 & 1) + (int)(behind >> end % 64 & 1) - 1;
 
 	if (d->planes > 1) {
 		dense_turn_of_three(d, first, end, turn, tally);
 		return;
 	}
+	if (!d->code[turn->from])
+		runs = -runs;
 	d->bits[first / 64] ^= turn->mask;
-	if (!first) {
-		count_turned(d, first, end, turn, runs - 1, runs, tally);
-		return;
-	}
-	runs += (int)((d->bits[(first - 1) / 64] >> (first - 1) % 64 & 1) ^ zero) - 1;
 	count_turned(d, first, end, turn, runs, runs, tally);
 }
 
@@ -1156,7 +1150,7 @@ static int set_in_dense(struct pfnbuf_layout *l, slot_t *slot, unsigned first, u
 	int ret = dense_ready(slot, vis);
 	struct pfnbuf_layout_turn turn = {
 		.to = vis,
-		.mask = end < CHUNK_FRAMES ? one_word(first, end) : 0,
+		.mask = first && end < CHUNK_FRAMES ? one_word(first, end) : 0,
 	};
 	struct dense *d = slot_dense(*slot);
 
@@ -1347,6 +1341,12 @@ static int prepare_leaf(struct pfnbuf_layout *l, struct pfnbuf_layout_turn *turn
 	return 0;
 }
 
+/* Whether the frames in front of @first and at @end are in the same chunk. */
+static inline bool is_amid(uint64_t first, uint64_t end)
+{
+	return !(((first - 1) ^ end) >> CHUNK_SHIFT);
+}
+
 /* Whether all of a turn is in the layout, or what is wrong with it. */
 static int check_turn(const struct pfnbuf_layout *l, const struct pfnbuf_layout_turn *turn)
 {
@@ -1373,8 +1373,7 @@ static __attribute__((noinline)) int prepare_turn(struct pfnbuf_layout *l,
 		turn->end = tree_frames(l);
 	if (run_reach_up(l, turn->first, turn->from, turn->end) < turn->end)
 		return 0;
-	if ((!turn->first || chunk_offset(turn->first)) && chunk_offset(turn->end) &&
-	    turn->first >> CHUNK_SHIFT == turn->end >> CHUNK_SHIFT)
+	if (is_amid(turn->first, turn->end))
 		turn->mask = one_word(chunk_offset(turn->first), chunk_offset(turn->end));
 	ret = ready_edges(l, turn->first, turn->end, turn->to);
 	if (!ret && turn->mask)
@@ -1392,16 +1391,15 @@ int pfnbuf_layout_prepare_turn(struct pfnbuf_layout *layout, uint64_t offset, ui
 			       struct pfnbuf_layout_turn *turn)
 {
 	const uint64_t first = to_frames(layout, offset), n = to_frames(layout, length);
-	const unsigned at = chunk_offset(first);
+	const uint64_t end = first + n;
 	struct dense *d;
 	slot_t *slot;
 
 	turn->from = from;
 	turn->to = to;
 	turn->first = first;
-	turn->end = first + n;
-	if (first >= layout->frames || n >= layout->frames - first || n - 1 >= 64 - at % 64 ||
-	    (!at && first) || at + n == CHUNK_FRAMES)
+	turn->end = end;
+	if (n - 1 >= 64 - first % 64 || end >= layout->frames || !is_amid(first, end))
 		return prepare_turn(layout, turn);
 	slot = own_slot(layout, first);
 	if (!slot || !is_dense(*slot) || !is_sole(*slot))
@@ -1410,8 +1408,8 @@ int pfnbuf_layout_prepare_turn(struct pfnbuf_layout *layout, uint64_t offset, ui
 	if ((d->code[from] | d->code[to]) == NO_CODE)
 		return prepare_turn(layout, turn);
 	turn->leaf = d;
-	turn->mask = UINT64_MAX >> (64 - n) << (at % 64);
-	return !(~dense_code_mask(d, d->code[from], at / 64) & turn->mask);
+	turn->mask = UINT64_MAX >> (64 - n) << (first % 64);
+	return !(~dense_code_mask(d, d->code[from], chunk_offset(first) / 64) & turn->mask);
 }
 
 static __attribute__((noinline)) void turn_across(struct pfnbuf_layout *l,
