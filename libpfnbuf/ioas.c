@@ -1285,8 +1285,9 @@ int pfnbuf_ioas_check_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *
 	return r;
 }
 
-static int unmap_granule_failed(const struct pfnbuf_ioas *ioas, const struct pfnbuf_granules *g,
-				uint64_t i, int code)
+static __attribute__((noinline)) int unmap_granule_failed(const struct pfnbuf_ioas *ioas,
+							  const struct pfnbuf_granules *g,
+							  uint64_t i, int code)
 {
 	const struct pfnbuf_range range = { g->iova + i * g->size, g->size };
 
@@ -1309,29 +1310,45 @@ int pfnbuf_ioas_unmap_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *
 	return 0;
 }
 
-/* What was in its place has been unmapped by somebody else. */
-static void enter_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i,
-			  struct area_leaving *leaving)
+/* What fails is told of as place() does: @r is why, or 0 where it has not been tried yet. */
+static __attribute__((noinline)) int granule_not_placed(const struct pfnbuf_ioas *ioas,
+							const struct pfnbuf_granules *g, uint64_t i,
+							int r)
 {
-	if (g->nr_records || g->shares_range || pfnbuf_bitmap_test(g->mapped, i))
-		leave_stale(ioas, g->iova + i * g->size, g->size, leaving);
-	put_granule(g, i, true);
+	uapi_aligned_u64 iova = g->iova + i * g->size;
+	const struct map_call call = {
+		.name = g->buf ? "IOMMU_IOAS_MAP_FILE" : "IOMMU_IOAS_MAP",
+		.iova = &iova,
+		.length = g->size,
+		.flags = PFNBUF_MAP_FIXED,
+	};
+
+	return r < 0 ? map_failed(ioas, &call, r) : keep_off_absent(ioas, &call);
 }
 
-/* As place() does it; @call is fixed, and of the granule. */
-static inline int place_granule(struct pfnbuf_ioas *ioas, const struct map_call *call,
-				struct pfnbuf_granules *g, uint64_t i)
+/* What is in the way there on the ledger somebody else has unmapped. */
+static __attribute__((noinline)) void clear_granule(struct pfnbuf_ioas *ioas,
+						    const struct pfnbuf_granules *g, uint64_t i,
+						    struct area_leaving *leaving)
+{
+	leave_stale(ioas, g->iova + i * g->size, g->size, leaving);
+}
+
+static inline int place_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i,
+				unsigned long request, void *arg)
 {
 	cleanup_leaving struct area_leaving leaving = { 0 };
 	cleanup_unlock pthread_mutex_t *held = pfnbuf_locked(&ioas->lock);
-	int r = ioas->areas.nr_absent ? keep_off_absent(ioas, call) : 0;
+	int r = ioas->areas.nr_absent ? granule_not_placed(ioas, g, i, 0) : 0;
 
 	if (r < 0)
 		return r;
-	r = k_ioctl(ioas->kernel, ioas->iommufd, call->request, call->arg);
+	r = k_ioctl(ioas->kernel, ioas->iommufd, request, arg);
 	if (r < 0)
-		return map_failed(ioas, call, r);
-	enter_granule(ioas, g, i, &leaving);
+		return granule_not_placed(ioas, g, i, r);
+	if (g->nr_records || g->shares_range || pfnbuf_bitmap_test(g->mapped, i))
+		clear_granule(ioas, g, i, &leaving);
+	put_granule(g, i, true);
 	return 0;
 }
 
@@ -1371,26 +1388,31 @@ bool pfnbuf_ioas_parts_granules(struct pfnbuf_ioas *ioas, const struct pfnbuf_gr
 
 static int map_va_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i)
 {
-	const unsigned flags = (g->bits & MAP_FLAGS) | PFNBUF_MAP_FIXED;
-	struct iommu_ioas_map arg = map_arg(ioas, g->offset + i * g->size, g->size, flags);
-	const struct map_call call = map_call(&arg, flags);
+	struct iommu_ioas_map arg = map_arg(ioas, g->offset + i * g->size, g->size,
+					    (g->bits & MAP_FLAGS) | PFNBUF_MAP_FIXED);
 
 	arg.iova = g->iova + i * g->size;
-	return place_granule(ioas, &call, g, i);
+	return place_granule(ioas, g, i, IOMMU_IOAS_MAP, &arg);
 }
 
-static int map_file_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i)
+static __attribute__((noinline)) int import_granule_failed(const struct pfnbuf_granules *g,
+							   uint64_t i, int code)
 {
 	const struct pfnbuf_range range = { g->offset + i * g->size, g->size };
-	const unsigned flags = g->bits | PFNBUF_MAP_FIXED;
+
+	return import_failed(g->buf, &range, code);
+}
+
+static inline int map_file_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i)
+{
 	struct iommu_ioas_map_file arg =
-		map_file_arg(ioas, pfnbuf_buf_get_fd(g->buf), range.offset, range.length, flags);
-	const struct map_call call = map_file_call(&arg, flags);
+		map_file_arg(ioas, pfnbuf_buf_get_fd(g->buf), g->offset + i * g->size, g->size,
+			     g->bits | PFNBUF_MAP_FIXED);
 	int r;
 
 	arg.iova = g->iova + i * g->size;
-	r = place_granule(ioas, &call, g, i);
-	return r < 0 ? import_failed(g->buf, &range, r) : 0;
+	r = place_granule(ioas, g, i, IOMMU_IOAS_MAP_FILE, &arg);
+	return r < 0 ? import_granule_failed(g, i, r) : 0;
 }
 
 int pfnbuf_ioas_map_granule(struct pfnbuf_ioas *ioas, struct pfnbuf_granules *g, uint64_t i)
