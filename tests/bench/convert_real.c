@@ -100,19 +100,33 @@ static void bare_discard(const struct ram *ram, const struct pfnbuf_buf *buf, ui
 	exit(1);
 }
 
-static void bare_convert(const struct ram *ram, uint64_t offset, enum pfnbuf_vis to)
+static void bare_turn(const struct ram *ram, uint64_t offset, enum pfnbuf_vis to)
 {
 	if (to == PFNBUF_PRIVATE) {
 		if (ram->m->ioas)
 			bare_unmap(ram, offset);
 		bare_attributes(ram, offset, PFNBUF_ATTRIBUTE_PRIVATE);
-		bare_discard(ram, ram->memfd, offset);
 	} else {
 		bare_attributes(ram, offset, 0);
 		if (ram->m->ioas)
 			bare_map(ram, offset);
-		bare_discard(ram, ram->guest_memfd, offset);
 	}
+}
+
+static void bare_convert(const struct ram *ram, uint64_t offset, enum pfnbuf_vis to)
+{
+	bare_turn(ram, offset, to);
+	bare_discard(ram, to == PFNBUF_PRIVATE ? ram->memfd : ram->guest_memfd, offset);
+}
+
+/* The calls of a batch in their order: nothing is given back before all has turned. */
+static void bare_batch(const struct ram *ram, const struct pfnbuf_conversion *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		bare_turn(ram, list[i].offset, list[i].to);
+	for (size_t i = 0; i < n; i++)
+		bare_discard(ram, list[i].to == PFNBUF_PRIVATE ? ram->memfd : ram->guest_memfd,
+			     list[i].offset);
 }
 
 static void convert(const struct ram *ram, uint64_t offset, enum pfnbuf_vis to)
@@ -285,6 +299,8 @@ static uint64_t time_all(const struct ram *ram, const uint64_t *offsets, size_t 
 	before = now();
 	if (batch && ram->w)
 		CHECK(pfnbuf_window_convert_batch(ram->w, list, n));
+	else if (batch)
+		bare_batch(ram, list, n);
 	else
 		for (size_t i = 0; i < n; i++)
 			convert(ram, offsets[i], to);
@@ -323,15 +339,24 @@ static void bench_loop(const struct ram *window, const struct ram *loop, bool ba
 	}
 }
 
-/* Where memory is makes a difference to the kernel: so each is once where the other was. */
+static void open_both(struct ram *window, struct ram *loop, struct machine *m, uint64_t size,
+		      bool swapped)
+{
+	if (!swapped)
+		ram_open(window, m, GIB, size, false);
+	ram_open(loop, m, swapped ? GIB : 2 * GIB, size, true);
+	if (swapped)
+		ram_open(window, m, 2 * GIB, size, false);
+}
+
+/* Where memory is, in each address space, makes a difference: so each is once where the other was. */
 static void bench_size(struct machine *m, const char *name, uint64_t size)
 {
 	struct times each = { 0 }, batch = { 0 }, alone = { 0 };
 	struct ram window, loop;
 
-	for (int place = 0; place < 2; place++) {
-		ram_open(&window, m, place ? 2 * GIB : GIB, size, false);
-		ram_open(&loop, m, place ? GIB : 2 * GIB, size, true);
+	for (int swapped = 0; swapped < 2; swapped++) {
+		open_both(&window, &loop, m, size, swapped);
 		bench_loop(&window, &loop, false, &each);
 		bench_loop(&window, &loop, true, &batch);
 		bench_alone(&window, &loop, &alone);
