@@ -342,35 +342,6 @@ static void sparse_set(struct sparse *s, unsigned i, unsigned first, unsigned en
 	s->n = (uint16_t)(s->n + n - (hi - lo));
 }
 
-/*
- * Move @n runs by a few places, up or down. A sparse leaf is so small that a call of memmove() costs
- * more than it saves. Eight runs at one end are read before others get their places, so that no rest
- * is left to be moved one by one.
- */
-static inline void move_runs(uint16_t *runs, size_t n, int by)
-{
-	uint16_t *to = runs + by;
-	words_t rest;
-
-	if (by > 0 && n >= 8) {
-		rest = *(words_t *)runs;
-		for (; n > 8; n -= 8)
-			*(words_t *)(to + n - 8) = *(words_t *)(runs + n - 8);
-		*(words_t *)to = rest;
-	} else if (by > 0) {
-		while (n--)
-			to[n] = runs[n];
-	} else if (n >= 8) {
-		rest = *(words_t *)(runs + n - 8);
-		for (size_t i = 0; i + 8 < n; i += 8)
-			*(words_t *)(to + i) = *(words_t *)(runs + i);
-		*(words_t *)(to + n - 8) = rest;
-	} else {
-		for (size_t i = 0; i < n; i++)
-			to[i] = runs[i];
-	}
-}
-
 /* ---------------------------------------------------------------- dense leaves ---------------- */
 
 /* The bits of word @i that stand for frames in [first, end). */

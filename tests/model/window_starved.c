@@ -341,7 +341,7 @@ static void convert_granules(void)
 	for (int i = 0; i < WINDOWS; i++)
 		refused += convert_some(&rig, &random);
 	REQUIRE(refused > 3 * WINDOWS);
-	printf("%u conversions of a granule, refused %u times for want of memory\n",
+	printf("%d conversions of a granule, refused %u times for want of memory\n",
 	       WINDOWS * CONVERSIONS, refused);
 	rig_close(&rig);
 }

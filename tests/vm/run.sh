@@ -1,19 +1,21 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# usage: run.sh [--build DIR] [NAME...]
+# usage: run.sh [--bench] [--build DIR] [NAME...]
 #
 # Boot the test kernel in QEMU and run the programs of the virtual-machine tier (all, or those named) on
 # its emulated devices and IOMMU. Needs no hardware virtualisation and no privilege. Prints a line for each
 # test, and at the end "N passed, N failed" (", N skipped").
+#
+# With --bench it runs the benchmarks of the tier, and the machine's nanosecond is an instruction, whatever
+# else this one does: figures are then the same wherever they are taken, and those below 0.95 fail.
 #
 # Besides a test that fails, these fail the run: a boot that takes over 120 s, a machine that stops before
 # its tests have ended, a total above PFNBUF_VM_TIMEOUT seconds, and a complaint of the kernel in its log.
 #
 # PFNBUF_CACHE, PFNBUF_KERNEL   see kernel.sh
 # PFNBUF_VM_TIMEOUT=SECONDS     limit for the whole run (default 900)
-# PFNBUF_VM_ICOUNT=1            a nanosecond of the machine's is an instruction, whatever else this one
-#                               does: times are then the same wherever it runs (and it runs slowly)
+# PFNBUF_VM_CLOCK=1             have the benchmarks measure the emulator's time, which is not judged closely
 # PFNBUF_VM_SHELL=1             boot into a shell on this terminal instead
 # PFNBUF_TEST_TIMEOUT=SECONDS   limit for each program (default 300)
 # Other variables that begin with PFNBUF_ are handed to the programs.
@@ -24,10 +26,25 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 build=$here/../../build
-if [ "${1-}" = --build ]; then
-	build=$2
-	shift 2
-fi
+kind='test'
+counts=
+while :; do
+	case ${1-} in
+	--build)
+		build=$2
+		shift 2
+		;;
+	--bench)
+		kind=bench
+		if [ -z "${PFNBUF_VM_CLOCK-}" ]; then
+			counts=1
+			export PFNBUF_BENCH_LEAST=0.95
+		fi
+		shift
+		;;
+	*) break ;;
+	esac
+done
 build=$(cd "$build" && pwd)
 work=$build/vm
 console=$work/console.log
@@ -52,14 +69,22 @@ stop_qemu()
 	[ -z "$qemu_pid" ] || kill "$qemu_pid" 2>/dev/null || :
 }
 
+is_of_kind()	# NAME
+{
+	case $kind:$1 in
+	test:t[0-9][0-9]_* | bench:bench_*) ;;
+	*) return 1 ;;
+	esac
+}
+
 # DEST=FILE for each program that runs in the machine.
 programs()	# [NAME...]
 {
-	for file in "$build"/tests/vm/t[0-9][0-9]_*; do
-		if [ ! -f "$file" ] || [ ! -x "$file" ]; then
+	for file in "$build"/tests/vm/*; do
+		name=$(basename "$file")
+		if ! is_of_kind "$name" || [ ! -f "$file" ] || [ ! -x "$file" ]; then
 			continue
 		fi
-		name=$(basename "$file")
 		[ $# -eq 0 ] || case " $* " in
 		*" $name "*) ;;
 		*) continue ;;
@@ -67,9 +92,9 @@ programs()	# [NAME...]
 		echo "/tests/$name=$file"
 	done
 	# Scripts run as they are.
-	for file in "$here"/t[0-9][0-9]_*.sh; do
-		[ -f "$file" ] || continue
+	for file in "$here"/*.sh; do
 		name=$(basename "$file" .sh)
+		is_of_kind "$name" || continue
 		[ $# -eq 0 ] || case " $* " in
 		*" $name "*) ;;
 		*) continue ;;
@@ -129,7 +154,7 @@ boot()	# KERNEL INITRAMFS APPEND SERIAL...
 	initramfs=$2
 	append=$3
 	shift 3
-	[ -z "${PFNBUF_VM_ICOUNT-}" ] || set -- -icount shift=0,sleep=off "$@"
+	[ -z "$counts" ] || set -- -icount shift=0,sleep=off "$@"
 	exec qemu-system-x86_64 \
 		-accel tcg,thread=single -machine q35,kernel-irqchip=off -cpu EPYC,+svm -smp 2 -m 1G \
 		-nodefaults -no-user-config -display none -no-reboot \
