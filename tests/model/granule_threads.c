@@ -2,8 +2,8 @@
 /*
  * Two threads convert the granules of a window each, one by one and in batches, one of them as the
  * guest asks; one moves and suspends a third window; one walks through the IOAS, maps and unmaps
- * beside them and in a hole of the first, and copies; one asks for states. In the end everything is
- * as the layouts say. What threads do to each other's memory is for a build with
+ * beside them, for a window's addresses are its own, and copies; one asks for states. In the end
+ * everything is as the layouts say. What threads do to each other's memory is for a build with
  * -Db_sanitize=thread to see.
  */
 #include <errno.h>
@@ -140,8 +140,8 @@ static void *walk(void *data)
 
 		while (pfnbuf_ioas_next_area(world->rig.ioas, area.iova + area.length, &area))
 			REQUIRE(area.length == PAGE && !area.dead);
-		map_and_copy(world, IOVA + HOLE * PAGE);
 		map_and_copy(world, IOVA + PAGES * PAGE);
+		map_and_copy(world, IOVA + SPACING - PAGE);
 	}
 	return NULL;
 }
