@@ -103,11 +103,9 @@ static inline int64_t tally_runs(const struct tally *tally)
 struct pfnbuf_layout {
 	slot_t root;
 	uint64_t frames;
-	uint8_t levels; /* of nodes; 0: the root is a leaf, or uniform */
-	uint8_t page_shift;
-	uint8_t spread_shift; /* how many frames of a chunk are the layout's, about */
-	uint8_t last;	      /* visibility of the last frame and those behind the end */
-	struct tally tally;   /* of the whole tree */
+	unsigned levels; /* of nodes; 0: the root is a leaf, or uniform */
+	unsigned page_shift;
+	struct tally tally; /* of the whole tree */
 };
 
 /* ---------------------------------------------------------------- slots ----------------------- */
@@ -244,20 +242,19 @@ static inline unsigned window_rank(const uint16_t *runs, uint16_t key)
 }
 
 /*
- * The run that holds frame @at, one of the first 1 << @spread_shift. If runs are spread evenly over
- * these, as conversions are, it is near where it would be with runs of one length: one cache line is
- * fetched instead of one for each step of a search. No branch depends on what is compared, except
- * for whether it is near, for it could not be predicted.
+ * The run that holds frame @at. If runs are spread evenly, as conversions are, it is near where it
+ * would be with runs of one length: one cache line is fetched instead of one for each step of a
+ * search. No branch depends on what is compared, except for whether it is near, for it could not be
+ * predicted.
  */
-static inline unsigned sparse_find_spread(const struct sparse *s, unsigned at,
-					  unsigned spread_shift)
+static inline unsigned sparse_find(const struct sparse *s, unsigned at)
 {
 	const uint16_t *base = s->runs;
 	uint16_t key = (uint16_t)(at << 2 | 3);
 	unsigned n = s->n;
 
 	if (n > WINDOW) {
-		unsigned guess = (n - WINDOW) * at >> spread_shift;
+		unsigned guess = (n - WINDOW) * at / CHUNK_FRAMES;
 
 		if (base[guess] <= key && (guess + WINDOW == n || base[guess + WINDOW] > key))
 			return guess + window_rank(base + guess, key) - 1;
@@ -269,11 +266,6 @@ static inline unsigned sparse_find_spread(const struct sparse *s, unsigned at,
 		n -= n / 2;
 	}
 	return (unsigned)(base - s->runs);
-}
-
-static inline unsigned sparse_find(const struct sparse *s, unsigned at)
-{
-	return sparse_find_spread(s, at, CHUNK_SHIFT);
 }
 
 /*
@@ -1098,7 +1090,7 @@ static int set_in_sparse(struct pfnbuf_layout *l, slot_t *slot, unsigned first, 
 			 enum pfnbuf_vis vis)
 {
 	const struct sparse *s = slot_sparse(*slot);
-	const unsigned i = sparse_find_spread(s, first, l->spread_shift);
+	const unsigned i = sparse_find(s, first);
 	int ret = 0;
 
 	if (run_vis(s->runs[i]) == vis && sparse_end(s, i) >= end)
@@ -1215,14 +1207,11 @@ int pfnbuf_layout_new(uint64_t size, uint64_t page_size, enum pfnbuf_vis vis,
 	l = calloc(1, sizeof(*l));
 	if (!l)
 		return -ENOMEM;
-	l->page_shift = (uint8_t)__builtin_ctzll(page_size);
+	l->page_shift = (unsigned)__builtin_ctzll(page_size);
 	l->frames = size >> l->page_shift;
 	while (level_span(l->levels) < l->frames)
 		l->levels++;
-	while (l->spread_shift < CHUNK_SHIFT && UINT64_C(1) << l->spread_shift < l->frames)
-		l->spread_shift++;
 	l->root = slot_uniform(vis);
-	l->last = (uint8_t)vis;
 	l->tally.runs[vis] = 1;
 	l->tally.frames[vis] = (int64_t)tree_frames(l);
 	*layoutp = l;
@@ -1279,19 +1268,14 @@ int pfnbuf_layout_set(struct pfnbuf_layout *layout, uint64_t offset, uint64_t le
 		      enum pfnbuf_vis vis)
 {
 	uint64_t first, end;
-	bool reaches_end;
 	int ret = is_vis(vis) ? range_frames(layout, offset, length, &first, &end) : -EINVAL;
 
 	if (ret < 0)
 		return ret;
-	reaches_end = end == layout->frames;
-	if (reaches_end)
+	if (end == layout->frames)
 		end = tree_frames(layout);
-	ret = is_inside(layout, first, end) ? set_inside(layout, first, end, vis)
-					    : set_across(layout, first, end, vis);
-	if (!ret && reaches_end)
-		layout->last = (uint8_t)vis;
-	return ret;
+	return is_inside(layout, first, end) ? set_inside(layout, first, end, vis)
+					     : set_across(layout, first, end, vis);
 }
 
 /* Make the leaf in which frames of one word turn a dense one with codes for both. */
@@ -1339,8 +1323,7 @@ static __attribute__((noinline)) int prepare_turn(struct pfnbuf_layout *l,
 		return ret;
 	turn->leaf = NULL;
 	turn->mask = 0;
-	turn->reaches_end = turn->end == l->frames;
-	if (turn->reaches_end)
+	if (turn->end == l->frames)
 		turn->end = tree_frames(l);
 	if (run_reach_up(l, turn->first, turn->from, turn->end) < turn->end)
 		return 0;
@@ -1383,14 +1366,6 @@ int pfnbuf_layout_prepare_turn(struct pfnbuf_layout *layout, uint64_t offset, ui
 	return !(~dense_code_mask(d, d->code[from], chunk_offset(first) / 64) & turn->mask);
 }
 
-static __attribute__((noinline)) void turn_across(struct pfnbuf_layout *l,
-						  const struct pfnbuf_layout_turn *turn)
-{
-	set_ready(l, turn->first, turn->end, turn->to);
-	if (turn->reaches_end)
-		l->last = (uint8_t)turn->to;
-}
-
 void pfnbuf_layout_turn(struct pfnbuf_layout *layout, const struct pfnbuf_layout_turn *turn)
 {
 	const unsigned first = chunk_offset(turn->first);
@@ -1399,7 +1374,7 @@ void pfnbuf_layout_turn(struct pfnbuf_layout *layout, const struct pfnbuf_layout
 		dense_turn(turn->leaf, first, first + (unsigned)(turn->end - turn->first), turn,
 			   &layout->tally);
 	else
-		turn_across(layout, turn);
+		set_ready(layout, turn->first, turn->end, turn->to);
 }
 
 int pfnbuf_layout_get(const struct pfnbuf_layout *layout, uint64_t offset, struct pfnbuf_run *run)
@@ -1443,11 +1418,13 @@ int pfnbuf_layout_test(const struct pfnbuf_layout *layout, uint64_t offset, uint
 
 void pfnbuf_layout_count(const struct pfnbuf_layout *layout, struct pfnbuf_layout_count *count)
 {
+	const enum pfnbuf_vis last = vis_at(layout, layout->frames - 1);
+
 	for (unsigned vis = 0; vis < PFNBUF_VIS_COUNT; vis++) {
 		count->runs[vis] = (uint64_t)layout->tally.runs[vis];
 		count->frames[vis] = (uint64_t)layout->tally.frames[vis];
 	}
-	count->frames[layout->last] -= tree_frames(layout) - layout->frames;
+	count->frames[last] -= tree_frames(layout) - layout->frames;
 }
 
 /* ---------------------------------------------------------------- iteration ------------------- */

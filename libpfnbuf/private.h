@@ -186,7 +186,6 @@ struct pfnbuf_layout_turn {
 	uint64_t first, end; /* frames */
 	void *leaf;	     /* a dense one, in a word of which they all are; or NULL */
 	uint64_t mask;	     /* their bits in that word */
-	bool reaches_end;    /* of the layout; only where @leaf is NULL */
 };
 
 /*

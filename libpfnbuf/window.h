@@ -2,7 +2,8 @@
 /*
  * What the rooms of a window share: window.c is its life and state, window_make.c how it comes to be,
  * window_plan.c the way from one state to another, window_convert.c what a guest asks of it,
- * window_granules.c the shortest way to that, window_bind.c its stay with a bind. Nobody else looks into it.
+ * window_granules.c the shortest way to that, window_bind.c its stay with a bind. Nobody else looks
+ * into it.
  */
 #ifndef PFNBUF_WINDOW_H
 #define PFNBUF_WINDOW_H
