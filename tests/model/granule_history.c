@@ -4,18 +4,14 @@
  * overlap, with somebody who unmaps their areas and maps others there. Some steps have a call of
  * theirs fail, or two. After each the ledgers of IOAS and VM are what the kernel has; and what a
  * window could not do has changed nothing, unless it is quarantined.
- *
- * Each history has a seed, one more than the one before it: PFNBUF_HISTORY_SEED is the first, and
- * PFNBUF_HISTORY_STEPS says how many steps are made in all.
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
+#include "histories.h"
 #include "rig.h"
 
 #define GPA	      UINT64_C(0x100000000)
@@ -23,7 +19,6 @@
 #define WINDOWS	      3
 #define PAGES	      UINT64_C(96) /* of addresses that are used */
 #define SKIPPED	      UINT64_C(4)
-#define HISTORY_LEN   200
 #define DEFAULT_STEPS 40000
 
 static const struct {
@@ -47,41 +42,11 @@ struct world {
 	bool is_alone; /* nobody meddles */
 };
 
-static uint64_t seed, step;
 static uint64_t nr_undone, nr_quarantined;
-
-static void tell_number(uint64_t number, char behind)
-{
-	char text[24];
-	size_t at = sizeof(text);
-
-	text[--at] = behind;
-	do
-		text[--at] = (char)('0' + number % 10);
-	while (number /= 10);
-	if (write(STDERR_FILENO, text + at, sizeof(text) - at) < 0)
-		_exit(2);
-}
-
-/* In a signal's handler nothing prints numbers. */
-static void tell(int signal)
-{
-	static const char what[] = "the seed of the history that fails, and the step: ";
-
-	(void)signal;
-	if (write(STDERR_FILENO, what, sizeof(what) - 1) < 0)
-		_exit(2);
-	tell_number(seed, ' ');
-	tell_number(step, '\n');
-}
 
 static uint64_t draw(struct world *world, uint64_t below)
 {
-	uint64_t z = world->random += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return (z ^ z >> 31) % below;
+	return draw_below(&world->random, below);
 }
 
 /* ---------------------------------------------------------------- the judge ----------------- */
@@ -384,20 +349,13 @@ static void make_step(struct world *world)
 	}
 }
 
-static uint64_t ask(const char *name, uint64_t otherwise)
-{
-	const char *value = getenv(name);
-
-	return value ? strtoull(value, NULL, 0) : otherwise;
-}
-
 static void begin(struct world *world)
 {
-	*world = (struct world){ .random = seed, .is_alone = seed % 2 };
+	*world = (struct world){ .random = history_seed, .is_alone = history_seed % 2 };
 	world->rig.vm_type = PFNBUF_VM_SW_PROTECTED;
 	rig_open(&world->rig);
 	/* Areas of an IOAS of somebody else's are unmapped one by one. */
-	if (seed % 3)
+	if (history_seed % 3)
 		world->ioas = world->rig.ioas;
 	else
 		REQUIRE(pfnbuf_ioas_from_id(world->rig.ctx, pfnbuf_ioas_get_id(world->rig.ioas),
@@ -424,12 +382,12 @@ static void end(struct world *world)
 	rig_close(&world->rig);
 }
 
-static void run_history(uint64_t len)
+static void run_history(void)
 {
 	static struct world world;
 
 	begin(&world);
-	for (step = 0; step < len; step++) {
+	for (history_step = 0; history_step < HISTORY_LEN; history_step++) {
 		make_step(&world);
 		judge(&world);
 	}
@@ -438,14 +396,10 @@ static void run_history(uint64_t len)
 
 int main(void)
 {
-	const uint64_t first = ask("PFNBUF_HISTORY_SEED", 1);
-	const uint64_t steps = ask("PFNBUF_HISTORY_STEPS", DEFAULT_STEPS);
+	const uint64_t n = run_histories(run_history, DEFAULT_STEPS);
 
-	signal(SIGABRT, tell);
-	for (seed = first; (seed - first) * HISTORY_LEN < steps; seed++)
-		run_history(HISTORY_LEN);
 	printf("%" PRIu64 " steps in %" PRIu64 " histories, %" PRIu64 " changes undone, %" PRIu64
 	       " quarantined\n",
-	       (seed - first) * HISTORY_LEN, seed - first, nr_undone, nr_quarantined);
+	       n * HISTORY_LEN, n, nr_undone, nr_quarantined);
 	return 0;
 }

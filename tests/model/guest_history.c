@@ -3,18 +3,15 @@
  * Random histories of a guest whose memory is shared and private, against a naive model: what every
  * page is, and what it holds. After each step every page is asked for through the device, and
  * through the guest as shared and as private; some steps have a call of theirs fail.
- *
- * Each history has a seed, one more than the one before it: PFNBUF_HISTORY_SEED is the first, and
- * PFNBUF_HISTORY_STEPS says how many steps are made in all.
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "histories.h"
 #include "rig.h"
 
 #define GPA	      UINT64_C(0xc0000000)
@@ -22,7 +19,6 @@
 #define WINDOWS	      3
 #define MAX_PAGES     24
 #define SPACING	      64
-#define HISTORY_LEN   200
 #define DEFAULT_STEPS 40000
 
 struct page {
@@ -50,40 +46,9 @@ struct world {
 	uint64_t random;
 };
 
-static uint64_t seed, step;
-
-static void tell_number(uint64_t number, char behind)
-{
-	char text[24];
-	size_t at = sizeof(text);
-
-	text[--at] = behind;
-	do
-		text[--at] = (char)('0' + number % 10);
-	while (number /= 10);
-	if (write(STDERR_FILENO, text + at, sizeof(text) - at) < 0)
-		_exit(2);
-}
-
-/* In a signal's handler nothing prints numbers. */
-static void tell(int signal)
-{
-	static const char what[] = "the seed of the history that fails, and the step: ";
-
-	(void)signal;
-	if (write(STDERR_FILENO, what, sizeof(what) - 1) < 0)
-		_exit(2);
-	tell_number(seed, ' ');
-	tell_number(step, '\n');
-}
-
 static uint64_t draw(struct world *world, uint64_t below)
 {
-	uint64_t z = world->random += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return (z ^ z >> 31) % below;
+	return draw_below(&world->random, below);
 }
 
 /* ---------------------------------------------------------------- the judge ----------------- */
@@ -414,22 +379,15 @@ static void make_step(struct world *world)
 	rig_count(&world->rig, NULL, 0);
 }
 
-static uint64_t ask(const char *name, uint64_t otherwise)
-{
-	const char *value = getenv(name);
-
-	return value ? strtoull(value, NULL, 0) : otherwise;
-}
-
-static void run_history(uint64_t len)
+static void run_history(void)
 {
 	static struct world world;
 
-	world = (struct world){ .random = seed };
+	world = (struct world){ .random = history_seed };
 	world.rig.vm_type = PFNBUF_VM_SW_PROTECTED;
-	world.rig.profile = seed % 2 ? NULL : "gmem-inplace8";
+	world.rig.profile = history_seed % 2 ? NULL : "gmem-inplace8";
 	rig_open(&world.rig);
-	for (step = 0; step < len; step++) {
+	for (history_step = 0; history_step < HISTORY_LEN; history_step++) {
 		make_step(&world);
 		judge(&world);
 	}
@@ -441,13 +399,8 @@ static void run_history(uint64_t len)
 
 int main(void)
 {
-	const uint64_t first = ask("PFNBUF_HISTORY_SEED", 1);
-	const uint64_t steps = ask("PFNBUF_HISTORY_STEPS", DEFAULT_STEPS);
+	const uint64_t n = run_histories(run_history, DEFAULT_STEPS);
 
-	signal(SIGABRT, tell);
-	for (seed = first; (seed - first) * HISTORY_LEN < steps; seed++)
-		run_history(HISTORY_LEN);
-	printf("%" PRIu64 " steps in %" PRIu64 " histories\n", (seed - first) * HISTORY_LEN,
-	       seed - first);
+	printf("%" PRIu64 " steps in %" PRIu64 " histories\n", n * HISTORY_LEN, n);
 	return 0;
 }
